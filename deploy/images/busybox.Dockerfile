@@ -1,0 +1,6 @@
+# The context is a folder that `hack/image-context busybox FOLDER` fills; Docker builds it as well as buildah.
+FROM scratch
+COPY . /
+USER 65532:65532
+ENV PATH=/bin
+CMD ["sh"]

@@ -1,0 +1,5 @@
+# The context is a folder that `hack/image-context operator FOLDER` fills; Docker builds it as well as buildah.
+FROM scratch
+COPY . /
+USER 65532:65532
+ENTRYPOINT ["/taskqueue-operator"]

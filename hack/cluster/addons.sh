@@ -1,0 +1,14 @@
+# What runs in the cluster from its start: DNS.
+# shellcheck shell=bash
+
+apply_addons() { sed "s/DNS_ADDRESS/$dns_address/" "$here/coredns.yaml" | admin apply --filename -; }
+
+node_ready() {
+  [[ $(admin get "nodes/$node" --output \
+    'jsonpath={.status.conditions[?(@.type=="Ready")].status}') = True ]]
+}
+
+dns_available() {
+  [[ $(admin get deployments.apps/coredns --namespace kube-system --output \
+    'jsonpath={.status.conditions[?(@.type=="Available")].status}') = True ]]
+}
