@@ -1,0 +1,111 @@
+//! `spec.retry`.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Duration;
+
+/// What happens after a failed attempt: another one after a backoff, until maxAttempts is
+/// reached; then the task becomes a dead letter, which is kept with its errors and can be
+/// retried by hand.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Retry {
+    /// How many attempts a task gets in all, the first included. A worker that is shut down or
+    /// lost costs no attempt.
+    #[serde(default = "default_max_attempts")]
+    #[schemars(range(min = 1, max = 100))]
+    pub max_attempts: i32,
+
+    /// How long a failed task waits before its next attempt.
+    #[serde(default = "default_backoff")]
+    pub backoff: Backoff,
+}
+
+/// The wait before attempt n + 1, after n failed attempts.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!self.initial.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') || !self.max.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') || duration(self.initial) <= duration(self.max)")
+    .message("retry.backoff.initial must not be longer than retry.backoff.max: raise max or lower initial"))]
+pub struct Backoff {
+    /// How the wait grows. `Exponential`: initial, then twice as long each time. `Linear`:
+    /// initial, 2 × initial, 3 × initial and so on. `Fixed`: always initial.
+    #[serde(default = "default_kind")]
+    #[serde(rename = "type")]
+    pub kind: BackoffType,
+
+    /// The first wait, as a duration such as 500ms, 1s or 5m, from 0s to 24h.
+    #[serde(default = "default_initial")]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) <= duration('24h')")
+        .message("retry.backoff.initial must be a duration from 0s to 24h, such as 500ms, 1s or 5m"))]
+    pub initial: Duration,
+
+    /// The longest wait, as a duration from 0s to 168h (a week).
+    #[serde(default = "default_max")]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) <= duration('168h')")
+        .message("retry.backoff.max must be a duration from 0s to 168h, such as 30s, 10m or 2h"))]
+    pub max: Duration,
+
+    /// Share of the wait that is random, from 0 to 1, so that tasks that failed together do not
+    /// come back together: with 0.2 a wait of 10s becomes one of 8s to 12s.
+    #[serde(default = "default_jitter")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub jitter: f64,
+}
+
+/// How a backoff grows.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BackoffType {
+    /// Twice as long each time.
+    #[default]
+    Exponential,
+    /// Longer by the initial wait each time.
+    Linear,
+    /// Always the initial wait.
+    Fixed,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            max_attempts: 5,
+            backoff: Backoff::default(),
+        }
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            kind: BackoffType::Exponential,
+            initial: Duration::from_secs(1),
+            max: Duration::from_secs(600),
+            jitter: 0.2,
+        }
+    }
+}
+
+fn default_max_attempts() -> i32 {
+    Retry::default().max_attempts
+}
+
+fn default_backoff() -> Backoff {
+    Retry::default().backoff
+}
+
+fn default_kind() -> BackoffType {
+    Backoff::default().kind
+}
+
+fn default_initial() -> Duration {
+    Backoff::default().initial
+}
+
+fn default_max() -> Duration {
+    Backoff::default().max
+}
+
+fn default_jitter() -> f64 {
+    Backoff::default().jitter
+}

@@ -1,0 +1,139 @@
+//! `spec.worker`.
+
+use std::borrow::Cow;
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Duration;
+
+/// The worker pods: what runs a task, how many at once, and the pod around it.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.handler.exec) || has(self.template)")
+        .message("worker.template is needed with handler.exec: give a pod template whose first container has the image that holds the command"),
+)]
+pub struct Worker {
+    /// How many tasks one worker pod runs at once.
+    #[serde(default = "default_concurrency")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub concurrency: i32,
+
+    /// What runs a task. Exactly one of exec and native.
+    pub handler: Handler,
+
+    /// How long a worker that is being stopped may go on with the tasks it runs, as a duration
+    /// from 0s to 1h; what is not finished then goes back to the queue and costs no attempt.
+    #[serde(default = "default_drain_timeout")]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) <= duration('1h')")
+        .message("worker.drainTimeout must be a duration from 0s to 1h, such as 30s or 5m"))]
+    pub drain_timeout: Duration,
+
+    /// Template of the worker pods, as in a Deployment. Tasks run in its first container. With
+    /// handler.native it can be left out: the pods then run the demo handlers of the worker's
+    /// own image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<PodTemplate>,
+}
+
+/// What runs a task: exactly one of the fields.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.exec) != has(self.native)")
+    .message("worker.handler needs exactly one of exec and native, such as exec: {command: [\"sh\", \"-c\", \"...\"]}"))]
+pub struct Handler {
+    /// A command that is started for each task, in the first container of the template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec: Option<ExecHandler>,
+
+    /// A program that uses the Taskqueue library itself: the first container's own command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub native: Option<NativeHandler>,
+}
+
+/// A command that is started for each task. It reads the payload on standard input and writes
+/// the result to standard output. Exit code 0: done; 75: retry; 65: dead letter at once; any
+/// other: a failed attempt.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecHandler {
+    /// The command and its arguments. It is not run by a shell.
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 4096)))]
+    #[x_kube(validation = Rule::new("self.size() >= 1")
+        .message("worker.handler.exec.command must name a command, such as [\"sha256sum\"]"))]
+    pub command: Vec<String>,
+}
+
+/// A program that uses the Taskqueue library itself.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct NativeHandler {}
+
+/// A pod template as given. The resource's schema knows only what the rules need; the API
+/// server checks the rest when the Deployment is applied, so that a field that Kubernetes gains
+/// later can be used at once.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(transparent)]
+pub struct PodTemplate(pub serde_json::Map<String, serde_json::Value>);
+
+impl JsonSchema for PodTemplate {
+    fn schema_name() -> Cow<'static, str> {
+        "PodTemplate".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "object",
+            "required": ["spec"],
+            "x-kubernetes-preserve-unknown-fields": true,
+            "properties": {
+                "spec": {
+                    "description": "Spec of the worker pods, as in a Deployment.",
+                    "type": "object",
+                    "required": ["containers"],
+                    "x-kubernetes-preserve-unknown-fields": true,
+                    "properties": {
+                        "containers": {
+                            "description": "Containers of the pod. Tasks run in the first one.",
+                            "type": "array",
+                            "minItems": 1,
+                            "maxItems": 32,
+                            "items": {
+                                "type": "object",
+                                "required": ["name", "image"],
+                                "x-kubernetes-preserve-unknown-fields": true,
+                                "properties": {
+                                    "name": { "type": "string", "minLength": 1, "maxLength": 63,
+                                              "description": "Name of the container." },
+                                    "image": { "type": "string", "minLength": 1, "maxLength": 1024,
+                                               "description": "Image of the container." }
+                                }
+                            }
+                        },
+                        "restartPolicy": { "type": "string", "maxLength": 16,
+                            "description": "Always, as in every Deployment.",
+                            "x-kubernetes-validations": [{
+                                "rule": "self == 'Always'",
+                                "message": "worker.template.spec.restartPolicy must be Always or left out: workers are long-lived"
+                            }]
+                        }
+                    }
+                }
+            }
+        })
+    }
+}
+
+fn default_concurrency() -> i32 {
+    8
+}
+
+fn default_drain_timeout() -> Duration {
+    Duration::from_secs(60)
+}
