@@ -2,7 +2,7 @@
 FROM scratch
 COPY . /
 USER 65532:65532
-ENV PATH=/usr/bin
+ENV PATH=/bin
 WORKDIR /data
 EXPOSE 6379
 ENTRYPOINT ["redis-server"]

@@ -12,3 +12,6 @@ dns_available() {
   [[ $(admin get deployments.apps/coredns --namespace kube-system --output \
     'jsonpath={.status.conditions[?(@.type=="Available")].status}') = True ]]
 }
+
+# dns_answers: by its Service's address, so kube-proxy is done too.
+dns_answers() { timeout 1 bash -c "exec 3<>/dev/tcp/$dns_address/53"; }

@@ -72,6 +72,7 @@ cgroupDriver: cgroupfs
 cgroupRoot: /$cgroup
 failCgroupV1: false
 failSwapOn: false
+makeIPTablesUtilChains: false
 enforceNodeAllocatable: []
 clusterDomain: cluster.local
 clusterDNS: [$dns_address]
