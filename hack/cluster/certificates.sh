@@ -85,7 +85,9 @@ write_kubeconfigs() {
 
 # hand_out_kubeconfig: each checkout has its own copy, with the rights of the checkout's owner.
 hand_out_kubeconfig() {
-  mkdir -p "${kubeconfig%/*}"
-  install -m 600 -o "$(stat -c %u "$checkout")" -g "$(stat -c %g "$checkout")" "$state/admin.kubeconfig" "$kubeconfig.partial"
+  local owner
+  owner=$(stat --format '%u:%g' "$checkout")
+  install -d -o "${owner%:*}" -g "${owner#*:}" "${kubeconfig%/*}"
+  install -m 600 -o "${owner%:*}" -g "${owner#*:}" "$state/admin.kubeconfig" "$kubeconfig.partial"
   mv "$kubeconfig.partial" "$kubeconfig"
 }
