@@ -1,1 +1,52 @@
-//! placeholder
+//! A task queue on Redis: at-least-once tasks under leases, strict priorities, delays, retries with
+//! backoff, dead letters, and a policy that lives beside the tasks and changes without a restart.
+//!
+//! Start with [`Client::connect`], take a [`Queue`] from it, and either [`Queue::enqueue`] tasks or
+//! run them with a [`worker::Worker`]. Nothing here knows of Kubernetes.
+//!
+//! What lives where: pure files (`name`, `id`, `policy`, `retry`, `record`, `batch`) take time and chance as
+//! arguments; `keys` makes every Redis key; `scripts` owns every Lua script; `link` owns the connection.
+
+mod announce;
+mod batch;
+mod client;
+mod clock;
+mod config;
+mod endpoint;
+mod error;
+mod fault;
+mod id;
+mod keys;
+mod lease;
+mod letters;
+mod link;
+mod maintain;
+mod name;
+mod payload;
+mod policy;
+mod produce;
+mod queue;
+mod record;
+mod reply;
+pub mod retry;
+mod script;
+mod snapshot;
+mod task;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod worker;
+
+pub use announce::{Announcement, Announcements};
+pub use client::Client;
+pub use config::Configured;
+pub use endpoint::Endpoint;
+pub use error::Error;
+pub use id::{TaskId, WorkerId};
+pub use letters::{Page, Selection};
+pub use maintain::Reclaimed;
+pub use name::QueueName;
+pub use payload::{MAX_PAYLOAD_BYTES, Payload};
+pub use policy::{Backoff, BackoffKind, Policy, RetryPolicy, Versioned};
+pub use queue::Queue;
+pub use snapshot::{Counters, Snapshot};
+pub use task::{Cause, Failure, NewTask, State, Task};

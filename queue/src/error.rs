@@ -1,0 +1,169 @@
+//! Every way in which a call of this crate fails. Wording lives here; which Redis reply means which
+//! variant is decided in `fault`.
+
+use std::time::Duration;
+
+/// Why a call failed. No message ever holds a password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A name, id, level or policy field is outside its range.
+    #[error("{field} {value:?} is not allowed: {rule}")]
+    Invalid {
+        /// The field at fault, for example `namespace` or `retry.backoff.jitter`.
+        field: &'static str,
+        /// What was given, cut to 128 characters.
+        value: String,
+        /// What is allowed.
+        rule: String,
+    },
+    /// A payload or result that is no JSON text.
+    #[error("{field} is not JSON: {reason}")]
+    NotJson {
+        /// `payload` or `result`.
+        field: &'static str,
+        /// What the parser met, with line and column.
+        reason: String,
+    },
+    /// A value above its size limit.
+    #[error("{field} has {size} bytes, the limit is {limit}")]
+    TooLarge {
+        /// The field at fault.
+        field: &'static str,
+        /// Its size in bytes.
+        size: usize,
+        /// The largest size allowed, in bytes.
+        limit: usize,
+    },
+    /// A task names a priority level that the queue's policy does not have.
+    #[error("priority {level:?} is not a level of queue {queue}; it has: {}", known.join(", "))]
+    UnknownLevel {
+        /// The queue.
+        queue: String,
+        /// The level asked for.
+        level: String,
+        /// The levels of the policy, highest first.
+        known: Vec<String>,
+    },
+    /// No connection to Redis could be made, or it broke.
+    #[error("Redis at {endpoint} is unreachable: {reason}")]
+    Unreachable {
+        /// The address, without credentials.
+        endpoint: String,
+        /// What the system reported.
+        reason: String,
+    },
+    /// Redis refused the credentials (`WRONGPASS`), wants some (`NOAUTH`), or the user lacks a right (`NOPERM`).
+    #[error("Redis at {endpoint} refused access: {reason}")]
+    AuthFailed {
+        /// The address, without credentials.
+        endpoint: String,
+        /// Which of the three, and what to change.
+        reason: String,
+    },
+    /// TLS could not be established, or one side speaks TLS and the other plain text.
+    #[error("TLS to Redis at {endpoint} failed: {reason}")]
+    TlsFailed {
+        /// The address, without credentials.
+        endpoint: String,
+        /// The cause, with the scheme to try when the sides disagree.
+        reason: String,
+    },
+    /// The server is a replica; writes need the primary.
+    #[error("Redis at {endpoint} is a read-only replica: {reason}")]
+    ReadOnly {
+        /// The address, without credentials.
+        endpoint: String,
+        /// What the server said.
+        reason: String,
+    },
+    /// The server has reached `maxmemory`.
+    #[error("Redis at {endpoint} is out of memory: {reason}")]
+    OutOfMemory {
+        /// The address, without credentials.
+        endpoint: String,
+        /// What the server said.
+        reason: String,
+    },
+    /// The server is reading its data set from disk.
+    #[error("Redis at {endpoint} is still loading its data")]
+    Loading {
+        /// The address, without credentials.
+        endpoint: String,
+    },
+    /// The server cannot persist (`MISCONF`) and refuses writes.
+    #[error("Redis at {endpoint} refuses writes because it cannot persist: {reason}")]
+    Misconfigured {
+        /// The address, without credentials.
+        endpoint: String,
+        /// What the server said.
+        reason: String,
+    },
+    /// A script or command of someone occupies the server (`BUSY`).
+    #[error("Redis at {endpoint} is busy: {reason}")]
+    Busy {
+        /// The address, without credentials.
+        endpoint: String,
+        /// What the server said.
+        reason: String,
+    },
+    /// No answer in time.
+    #[error("Redis at {endpoint} did not answer within {} ms", after.as_millis())]
+    Timeout {
+        /// The address, without credentials.
+        endpoint: String,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The server answered with an error that has no variant of its own, or with something that no
+    /// script of this crate returns.
+    #[error("script {script} failed on Redis at {endpoint}: {reason}")]
+    Script {
+        /// The address, without credentials.
+        endpoint: String,
+        /// The script or command.
+        script: &'static str,
+        /// What the server said.
+        reason: String,
+    },
+    /// A value in Redis that this version cannot read.
+    #[error("{what} in Redis cannot be read: {reason}")]
+    Corrupt {
+        /// Which value.
+        what: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// Whether the same call may succeed later without anyone changing the call, the credentials or the data.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { .. }
+            | Self::ReadOnly { .. }
+            | Self::OutOfMemory { .. }
+            | Self::Loading { .. }
+            | Self::Misconfigured { .. }
+            | Self::Busy { .. }
+            | Self::Timeout { .. } => true,
+            Self::Invalid { .. }
+            | Self::NotJson { .. }
+            | Self::TooLarge { .. }
+            | Self::UnknownLevel { .. }
+            | Self::AuthFailed { .. }
+            | Self::TlsFailed { .. }
+            | Self::Script { .. }
+            | Self::Corrupt { .. } => false,
+        }
+    }
+
+    /// An [`Error::Invalid`], with the value cut to a length that is safe to print.
+    pub(crate) fn invalid(field: &'static str, value: &str, rule: impl Into<String>) -> Self {
+        Self::Invalid {
+            field,
+            value: value.chars().take(128).collect(),
+            rule: rule.into(),
+        }
+    }
+}

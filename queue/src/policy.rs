@@ -1,0 +1,281 @@
+//! A queue's policy: what producers and workers obey, kept beside the tasks as JSON so that an edit is
+//! live. Pure: types, defaults and checks; reading and writing it in Redis is in `config`.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::payload::MAX_PAYLOAD_BYTES;
+
+/// Longest level name.
+const MAX_LEVEL_NAME: usize = 32;
+/// Most levels a policy may have; each is a key that every fetch looks at.
+const MAX_LEVELS: usize = 16;
+/// Longest duration of any field: ten years, far from every overflow.
+const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// What holds for every task of a queue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Policy {
+    /// Priority levels, highest first: 1 to 16 names of 1 to 32 characters of `a-z`, `0-9` and `-`.
+    pub levels: Vec<String>,
+    /// Levels of an earlier policy that may still hold tasks; they are drained last. Set by
+    /// [`Queue::configure`](crate::Queue::configure) alone, which ignores what is given here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub retired: Vec<String>,
+    /// When a failed attempt is tried again.
+    pub retry: RetryPolicy,
+    /// Longest run of one attempt. At least 1 ms.
+    #[serde(rename = "timeoutMs", with = "millis")]
+    pub timeout: Duration,
+    /// While true, workers fetch nothing; what runs goes on, and enqueueing stays possible.
+    pub paused: bool,
+    /// Largest payload of a task, in bytes, up to [`MAX_PAYLOAD_BYTES`].
+    pub max_payload_bytes: u32,
+    /// How long a completed task can be read, 0 for not at all. Redis then keeps its id a few seconds all
+    /// the same, to recognise an ack that was sent twice.
+    #[serde(rename = "completedMaxAgeMs", with = "millis")]
+    pub completed_max_age: Duration,
+    /// Most dead letters kept; the oldest go first.
+    pub dead_max_count: u32,
+    /// How long a dead letter is kept.
+    #[serde(rename = "deadMaxAgeMs", with = "millis")]
+    pub dead_max_age: Duration,
+    /// How often a task may lose its worker. One loss more and it is quarantined among the dead letters.
+    pub max_losses: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            levels: ["high", "normal", "low"].map(String::from).to_vec(),
+            retired: Vec::new(),
+            retry: RetryPolicy::default(),
+            timeout: Duration::from_secs(30),
+            paused: false,
+            max_payload_bytes: 256 * 1024,
+            completed_max_age: Duration::from_secs(3_600),
+            dead_max_count: 10_000,
+            dead_max_age: Duration::from_secs(14 * 86_400),
+            max_losses: 3,
+        }
+    }
+}
+
+impl Policy {
+    /// The level of a task that names none, as its place in `levels`: the middle one, of two the lower.
+    pub fn default_level(&self) -> usize {
+        self.levels.len() / 2
+    }
+
+    /// Checks every field against its range. The error names the field.
+    pub fn check(&self) -> Result<(), Error> {
+        let levels = self.levels.len();
+        if !(1..=MAX_LEVELS).contains(&levels) {
+            return Err(Error::invalid("levels", &levels.to_string(), "1 to 16 levels"));
+        }
+        for (place, level) in self.levels.iter().enumerate() {
+            check_level(level)?;
+            if self.levels[..place].contains(level) {
+                return Err(Error::invalid("levels", level, "each level once"));
+            }
+        }
+        self.retry.check()?;
+        at_least("timeout", self.timeout, Duration::from_millis(1))?;
+        at_least("completedMaxAge", self.completed_max_age, Duration::ZERO)?;
+        at_least("deadMaxAge", self.dead_max_age, Duration::ZERO)?;
+        if self.max_payload_bytes as usize > MAX_PAYLOAD_BYTES {
+            return Err(Error::TooLarge {
+                field: "maxPayloadBytes",
+                size: self.max_payload_bytes as usize,
+                limit: MAX_PAYLOAD_BYTES,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// When and how often a failed attempt is tried again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RetryPolicy {
+    /// Attempts in all, the first one included. At least 1.
+    pub max_attempts: u32,
+    /// The wait before the next attempt.
+    pub backoff: Backoff,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            max_attempts: 5,
+            backoff: Backoff::default(),
+        }
+    }
+}
+
+impl RetryPolicy {
+    fn check(&self) -> Result<(), Error> {
+        if self.max_attempts == 0 {
+            return Err(Error::invalid("retry.maxAttempts", "0", "at least 1"));
+        }
+        at_least("retry.backoff.initial", self.backoff.initial, Duration::ZERO)?;
+        at_least("retry.backoff.max", self.backoff.max, self.backoff.initial)?;
+        let jitter = self.backoff.jitter;
+        if (0.0..=1.0).contains(&jitter) {
+            Ok(())
+        } else {
+            Err(Error::invalid("retry.backoff.jitter", &jitter.to_string(), "0 to 1"))
+        }
+    }
+}
+
+/// How long to wait after a failed attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Backoff {
+    /// How the wait grows.
+    pub kind: BackoffKind,
+    /// The wait after the first failure.
+    #[serde(rename = "initialMs", with = "millis")]
+    pub initial: Duration,
+    /// The longest wait, before jitter.
+    #[serde(rename = "maxMs", with = "millis")]
+    pub max: Duration,
+    /// How far chance may move the wait up or down: 0.2 for a fifth each way. 0 to 1.
+    pub jitter: f64,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            kind: BackoffKind::Exponential,
+            initial: Duration::from_secs(1),
+            max: Duration::from_secs(600),
+            jitter: 0.2,
+        }
+    }
+}
+
+/// How the wait grows from one failure to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BackoffKind {
+    /// It doubles.
+    Exponential,
+    /// It grows by `initial`.
+    Linear,
+    /// It stays at `initial`.
+    Fixed,
+}
+
+/// A value together with the version under which Redis holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Versioned<T> {
+    /// Counts the changes, from 1. 0 says that nothing is stored and the value is the default.
+    pub version: u64,
+    /// The value.
+    pub value: T,
+}
+
+/// Checks the name of a priority level.
+pub(crate) fn check_level(level: &str) -> Result<(), Error> {
+    let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    if (1..=MAX_LEVEL_NAME).contains(&level.len()) && level.bytes().all(allowed) {
+        Ok(())
+    } else {
+        Err(Error::invalid(
+            "priority",
+            level,
+            "1 to 32 characters of a-z, 0-9 and '-'",
+        ))
+    }
+}
+
+fn at_least(field: &'static str, value: Duration, least: Duration) -> Result<(), Error> {
+    if (least..=MAX_DURATION).contains(&value) {
+        Ok(())
+    } else {
+        let rule = format!("{} ms to 10 years", least.as_millis());
+        Err(Error::invalid(field, &format!("{} ms", value.as_millis()), rule))
+    }
+}
+
+/// Durations as whole milliseconds, the unit in the field's name.
+mod millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(u64::try_from(value.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_millis)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_default_policy_is_allowed_and_its_default_level_is_the_middle() {
+        let policy = Policy::default();
+        assert_eq!(policy.check(), Ok(()));
+        assert_eq!(policy.levels[policy.default_level()], "normal");
+        let two = Policy {
+            levels: vec!["high".into(), "low".into()],
+            ..policy
+        };
+        assert_eq!(two.levels[two.default_level()], "low");
+    }
+
+    #[test]
+    fn the_stored_form_has_units_in_its_names_and_fills_what_is_missing() {
+        let stored = serde_json::to_value(Policy::default()).unwrap();
+        assert_eq!(stored["timeoutMs"], 30_000);
+        assert_eq!(stored["retry"]["backoff"]["initialMs"], 1_000);
+        assert_eq!(stored["retry"]["backoff"]["kind"], "Exponential");
+        let sparse: Policy = serde_json::from_str(r#"{"levels":["only"]}"#).unwrap();
+        assert_eq!(sparse.levels, ["only"]);
+        assert_eq!(sparse.timeout, Policy::default().timeout);
+    }
+
+    #[test]
+    fn each_field_out_of_range_is_named() {
+        type Edit = fn(&mut Policy);
+        let edits: [(Edit, &str); 9] = [
+            (|p| p.levels.clear(), "levels"),
+            (|p| p.levels = vec!["a".into(); 2], "levels"),
+            (|p| p.levels = (0..17).map(|n| format!("l{n}")).collect(), "levels"),
+            (|p| p.levels[0] = "High".into(), "priority"),
+            (|p| p.retry.max_attempts = 0, "retry.maxAttempts"),
+            (|p| p.retry.backoff.jitter = 1.01, "retry.backoff.jitter"),
+            (|p| p.retry.backoff.jitter = f64::NAN, "retry.backoff.jitter"),
+            (|p| p.retry.backoff.max = Duration::ZERO, "retry.backoff.max"),
+            (|p| p.timeout = Duration::ZERO, "timeout"),
+        ];
+        for (edit, at) in edits {
+            let mut policy = Policy::default();
+            edit(&mut policy);
+            match policy.check() {
+                Err(Error::Invalid { field, .. }) => assert_eq!(field, at),
+                other => panic!("{at}: {other:?}"),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_level_name_that_is_allowed_cannot_break_out_of_a_key(text in ".{0,40}") {
+            if check_level(&text).is_ok() {
+                prop_assert!(text.len() <= MAX_LEVEL_NAME && !text.contains([':', '{', '}', '\0']));
+            }
+        }
+    }
+}
