@@ -1,0 +1,172 @@
+//! What a worker is told when it starts: one type, rendered into environment variables by the operator and parsed from
+//! them by the worker. The names of the variables live here and nowhere else; parsing is in [`env`].
+//!
+//! What must not live here: reading the real environment (the caller passes a lookup), and anything that runs tasks.
+
+mod env;
+mod handler;
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use taskqueue_queue::QueueName;
+
+pub use env::ConfigError;
+pub use handler::HandlerConfig;
+
+/// The queue to consume, as `namespace/name`.
+pub const QUEUE_VARIABLE: &str = "TASKQUEUE_QUEUE";
+/// Where Redis is. Not rendered by [`WorkerConfig::to_env`], because its value may come from a Secret.
+pub const REDIS_URL_VARIABLE: &str = "TASKQUEUE_REDIS_URL";
+/// How many tasks the worker runs at once.
+pub const CONCURRENCY_VARIABLE: &str = "TASKQUEUE_CONCURRENCY";
+/// What runs a task, as JSON in the shape of the manifest's `spec.worker.handler`.
+pub const HANDLER_VARIABLE: &str = "TASKQUEUE_HANDLER";
+/// How long running tasks may go on after SIGTERM.
+pub const DRAIN_TIMEOUT_VARIABLE: &str = "TASKQUEUE_DRAIN_TIMEOUT";
+/// Where the probes and metrics are served.
+pub const HTTP_ADDRESS_VARIABLE: &str = "TASKQUEUE_HTTP_ADDRESS";
+/// The pod's name; in the cluster it comes from the downward API, so a template names the field, not a value.
+pub const POD_NAME_VARIABLE: &str = "TASKQUEUE_POD_NAME";
+/// The node's name, from the downward API as well.
+pub const NODE_NAME_VARIABLE: &str = "TASKQUEUE_NODE_NAME";
+/// `json` or `text`.
+pub const LOG_FORMAT_VARIABLE: &str = "TASKQUEUE_LOG_FORMAT";
+
+/// Where the probes and metrics are served when nothing else is said.
+pub const DEFAULT_HTTP_ADDRESS: SocketAddr =
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8081);
+/// How long running tasks may go on after SIGTERM when nothing else is said.
+pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_mins(1);
+/// The longest drain that can be asked for.
+pub const MAX_DRAIN_TIMEOUT: Duration = Duration::from_hours(24);
+
+/// Everything a worker is told. The operator makes it from a `TaskQueue`, the worker from its environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerConfig {
+    /// The queue to consume.
+    pub queue: QueueName,
+    /// Where Redis is, password included.
+    pub redis_url: RedisUrl,
+    /// How many tasks run at once.
+    pub concurrency: Concurrency,
+    /// What runs a task.
+    pub handler: HandlerConfig,
+    /// How long running tasks may go on after SIGTERM; whole milliseconds, at most [`MAX_DRAIN_TIMEOUT`].
+    pub drain_timeout: Duration,
+    /// Where the probes and metrics are served.
+    pub http_address: SocketAddr,
+    /// The pod this worker is, if it is one.
+    pub pod_name: Option<String>,
+    /// The node this worker runs on, if it is known.
+    pub node_name: Option<String>,
+    /// The form of the log.
+    pub log_format: LogFormat,
+}
+
+impl WorkerConfig {
+    /// The environment that makes a worker parse this very configuration, the Redis URL apart: add
+    /// [`REDIS_URL_VARIABLE`] as a value or as a reference to a Secret. In a pod template leave the pod's and the
+    /// node's name empty here and add their variables as references to the downward API.
+    pub fn to_env(&self) -> Vec<(&'static str, String)> {
+        let mut variables = vec![
+            (QUEUE_VARIABLE, self.queue.to_string()),
+            (CONCURRENCY_VARIABLE, self.concurrency.to_string()),
+            (HANDLER_VARIABLE, self.handler.to_string()),
+            (
+                DRAIN_TIMEOUT_VARIABLE,
+                env::render_duration(self.drain_timeout),
+            ),
+            (HTTP_ADDRESS_VARIABLE, self.http_address.to_string()),
+            (LOG_FORMAT_VARIABLE, self.log_format.to_string()),
+        ];
+        variables.extend(self.pod_name.clone().map(|name| (POD_NAME_VARIABLE, name)));
+        variables.extend(
+            self.node_name
+                .clone()
+                .map(|name| (NODE_NAME_VARIABLE, name)),
+        );
+        variables
+    }
+
+    /// Parses the configuration out of variables; `lookup` is the environment. An empty variable counts as missing.
+    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        env::parse(&lookup)
+    }
+}
+
+/// How many tasks a worker runs at once: 1 to 1000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Concurrency(u16);
+
+impl Concurrency {
+    /// The most tasks that one worker runs at once.
+    pub const MAX: u16 = 1000;
+
+    /// `None` when the number is out of 1 to 1000.
+    pub fn new(tasks: u32) -> Option<Self> {
+        u16::try_from(tasks)
+            .ok()
+            .filter(|tasks| (1..=Self::MAX).contains(tasks))
+            .map(Self)
+    }
+
+    /// The number of tasks.
+    pub fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl Default for Concurrency {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+impl fmt::Display for Concurrency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A Redis URL. It may hold a password, so `Debug` does not show it and there is no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RedisUrl(String);
+
+impl RedisUrl {
+    /// Takes the URL as it stands; whether it can be used is found out by whoever connects.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self(url.into())
+    }
+
+    /// The URL with its password: for connecting, never for a log.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RedisUrl(***)")
+    }
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line, for machines.
+    #[default]
+    Json,
+    /// Plain lines, for people.
+    Text,
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Json => "json",
+            Self::Text => "text",
+        })
+    }
+}

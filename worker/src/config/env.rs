@@ -1,0 +1,349 @@
+//! Parsing of a [`WorkerConfig`] out of environment variables, and the errors that name the variable, the value and the
+//! fix. Defaults are applied here, once.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use taskqueue_queue::{Endpoint, QueueName};
+use thiserror::Error;
+
+use super::{
+    CONCURRENCY_VARIABLE, Concurrency, DEFAULT_DRAIN_TIMEOUT, DEFAULT_HTTP_ADDRESS,
+    DRAIN_TIMEOUT_VARIABLE, HANDLER_VARIABLE, HTTP_ADDRESS_VARIABLE, HandlerConfig,
+    LOG_FORMAT_VARIABLE, LogFormat, MAX_DRAIN_TIMEOUT, NODE_NAME_VARIABLE, POD_NAME_VARIABLE,
+    QUEUE_VARIABLE, REDIS_URL_VARIABLE, RedisUrl, WorkerConfig,
+};
+
+/// Why a configuration cannot be used. The message names the variable, the value and the fix.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum ConfigError {
+    /// A variable without a default is missing or empty.
+    #[error("{variable} is not set: set it to {fix}")]
+    Missing {
+        /// The variable's name.
+        variable: &'static str,
+        /// What to set it to, with an example.
+        fix: &'static str,
+    },
+    /// A variable's value cannot be used.
+    #[error("{variable} is {value:?}: {reason}; set it to {fix}")]
+    Invalid {
+        /// The variable's name.
+        variable: &'static str,
+        /// The value that was found; for a secret, a placeholder.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+        /// What to set it to, with an example.
+        fix: &'static str,
+    },
+}
+
+/// One variable: its name, and what it should be set to (for the error message).
+struct Variable {
+    name: &'static str,
+    fix: &'static str,
+}
+
+const QUEUE: Variable = Variable {
+    name: QUEUE_VARIABLE,
+    fix: "the queue to consume as namespace/name, for example shop/thumbnails",
+};
+const REDIS_URL: Variable = Variable {
+    name: REDIS_URL_VARIABLE,
+    fix: "the Redis to use, for example redis://redis:6379 or rediss://user:password@redis:6380/0",
+};
+const CONCURRENCY: Variable = Variable {
+    name: CONCURRENCY_VARIABLE,
+    fix: "the number of tasks to run at once, from 1 to 1000",
+};
+const HANDLER: Variable = Variable {
+    name: HANDLER_VARIABLE,
+    fix: r#"{"exec":{"command":["program","argument"]}} or {"native":{}}"#,
+};
+const DRAIN_TIMEOUT: Variable = Variable {
+    name: DRAIN_TIMEOUT_VARIABLE,
+    fix: "a duration from 0s to 24h, for example 60s",
+};
+const HTTP_ADDRESS: Variable = Variable {
+    name: HTTP_ADDRESS_VARIABLE,
+    fix: "address:port, for example 0.0.0.0:8081",
+};
+const LOG_FORMAT: Variable = Variable {
+    name: LOG_FORMAT_VARIABLE,
+    fix: "json or text",
+};
+
+impl Variable {
+    fn invalid(&self, value: impl Into<String>, reason: &dyn Display) -> ConfigError {
+        ConfigError::Invalid {
+            variable: self.name,
+            value: value.into(),
+            reason: reason.to_string(),
+            fix: self.fix,
+        }
+    }
+
+    fn missing(&self) -> ConfigError {
+        ConfigError::Missing {
+            variable: self.name,
+            fix: self.fix,
+        }
+    }
+}
+
+pub(super) fn parse(lookup: &impl Fn(&str) -> Option<String>) -> Result<WorkerConfig, ConfigError> {
+    let find = |name: &str| lookup(name).filter(|value| !value.is_empty());
+    let optional = |variable: &Variable| find(variable.name);
+    let required = |variable: &Variable| find(variable.name).ok_or_else(|| variable.missing());
+    Ok(WorkerConfig {
+        queue: parse_queue(required(&QUEUE)?)?,
+        redis_url: parse_redis_url(required(&REDIS_URL)?)?,
+        concurrency: optional(&CONCURRENCY)
+            .map(parse_concurrency)
+            .transpose()?
+            .unwrap_or_default(),
+        handler: parse_handler(required(&HANDLER)?)?,
+        drain_timeout: optional(&DRAIN_TIMEOUT)
+            .map(parse_drain_timeout)
+            .transpose()?
+            .unwrap_or(DEFAULT_DRAIN_TIMEOUT),
+        http_address: optional(&HTTP_ADDRESS)
+            .map(parse_address)
+            .transpose()?
+            .unwrap_or(DEFAULT_HTTP_ADDRESS),
+        pod_name: find(POD_NAME_VARIABLE),
+        node_name: find(NODE_NAME_VARIABLE),
+        log_format: optional(&LOG_FORMAT)
+            .map(parse_log_format)
+            .transpose()?
+            .unwrap_or_default(),
+    })
+}
+
+fn parse_queue(value: String) -> Result<QueueName, ConfigError> {
+    value.parse().map_err(|error| QUEUE.invalid(value, &error))
+}
+
+/// The URL's form is checked here, so that a typo ends the start and not the first connection.
+fn parse_redis_url(value: String) -> Result<RedisUrl, ConfigError> {
+    match Endpoint::parse(&value) {
+        Ok(_) => Ok(RedisUrl::new(value)),
+        Err(error) => Err(REDIS_URL.invalid("(hidden)", &error)),
+    }
+}
+
+fn parse_concurrency(value: String) -> Result<Concurrency, ConfigError> {
+    match value.parse().map(Concurrency::new) {
+        Ok(Some(concurrency)) => Ok(concurrency),
+        Ok(None) => Err(CONCURRENCY.invalid(value, &"out of range")),
+        Err(error) => Err(CONCURRENCY.invalid(value, &error)),
+    }
+}
+
+fn parse_handler(value: String) -> Result<HandlerConfig, ConfigError> {
+    HandlerConfig::parse(&value).map_err(|reason| HANDLER.invalid(value, &reason))
+}
+
+fn parse_drain_timeout(value: String) -> Result<Duration, ConfigError> {
+    let parsed = value
+        .parse::<SignedDuration>()
+        .map_err(|error| error.to_string());
+    match parsed.and_then(|signed| Duration::try_from(signed).map_err(|_| "negative".to_owned())) {
+        Ok(duration) if duration <= MAX_DRAIN_TIMEOUT => {
+            Ok(Duration::from_millis(millis(duration)))
+        }
+        Ok(_) => Err(DRAIN_TIMEOUT.invalid(value, &"too long")),
+        Err(reason) => Err(DRAIN_TIMEOUT.invalid(value, &reason)),
+    }
+}
+
+fn parse_address(value: String) -> Result<SocketAddr, ConfigError> {
+    value
+        .parse()
+        .map_err(|error| HTTP_ADDRESS.invalid(value, &error))
+}
+
+fn parse_log_format(value: String) -> Result<LogFormat, ConfigError> {
+    match value.as_str() {
+        "json" => Ok(LogFormat::Json),
+        "text" => Ok(LogFormat::Text),
+        _ => Err(LOG_FORMAT.invalid(value, &"no such format")),
+    }
+}
+
+/// `60s` and `1500ms`: whole milliseconds, because that is what the queue counts in.
+pub(super) fn render_duration(duration: Duration) -> String {
+    let millis = millis(duration);
+    if millis.is_multiple_of(1000) {
+        format!("{}s", millis / 1000)
+    } else {
+        format!("{millis}ms")
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const COMPLETE: [(&str, &str); 3] = [
+        (QUEUE_VARIABLE, "shop/orders"),
+        (REDIS_URL_VARIABLE, "redis://:hunter2@redis:6379/0"),
+        (
+            HANDLER_VARIABLE,
+            r#"{"exec":{"command":["sh","-c","cat"]}}"#,
+        ),
+    ];
+
+    fn parse_with(changes: &[(&str, &str)]) -> Result<WorkerConfig, ConfigError> {
+        let mut variables = HashMap::from(COMPLETE);
+        variables.extend(changes.iter().copied());
+        WorkerConfig::from_env(|name| variables.get(name).map(|&value| value.to_owned()))
+    }
+
+    fn complaint(variable: &str, value: &str) -> String {
+        parse_with(&[(variable, value)])
+            .expect_err("it is refused")
+            .to_string()
+    }
+
+    #[test]
+    fn three_variables_are_enough() {
+        let config = parse_with(&[]).expect("it is complete");
+        assert_eq!(config.queue.to_string(), "shop/orders");
+        assert_eq!(config.concurrency.get(), 1);
+        assert_eq!(config.drain_timeout, DEFAULT_DRAIN_TIMEOUT);
+        assert_eq!(config.http_address.to_string(), "0.0.0.0:8081");
+        assert_eq!((config.pod_name, config.node_name), (None, None));
+        assert_eq!(config.log_format, LogFormat::Json);
+        let command = ["sh", "-c", "cat"].map(str::to_owned).to_vec();
+        assert_eq!(config.handler, HandlerConfig::Exec { command });
+    }
+
+    #[test]
+    fn a_missing_variable_is_named_with_an_example() {
+        for (variable, example) in [
+            (QUEUE_VARIABLE, "shop/thumbnails"),
+            (REDIS_URL_VARIABLE, "redis://"),
+            (HANDLER_VARIABLE, "native"),
+        ] {
+            let error = complaint(variable, "");
+            assert!(
+                error.starts_with(&format!("{variable} is not set: set it to ")),
+                "{error}"
+            );
+            assert!(error.contains(example), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_bad_value_is_named_with_its_variable_and_a_fix() {
+        for (variable, value, fix) in [
+            (QUEUE_VARIABLE, "orders", "namespace/name"),
+            (QUEUE_VARIABLE, "Shop/orders", "namespace/name"),
+            (CONCURRENCY_VARIABLE, "0", "from 1 to 1000"),
+            (CONCURRENCY_VARIABLE, "1001", "from 1 to 1000"),
+            (CONCURRENCY_VARIABLE, "-1", "from 1 to 1000"),
+            (CONCURRENCY_VARIABLE, "many", "from 1 to 1000"),
+            (HANDLER_VARIABLE, "cat", "exec"),
+            (HANDLER_VARIABLE, r#"{"exec":{"command":[]}}"#, "exec"),
+            (HANDLER_VARIABLE, r#"{"exec":{"command":[""]}}"#, "exec"),
+            (
+                HANDLER_VARIABLE,
+                r#"{"exec":{"command":["a\u0000"]}}"#,
+                "exec",
+            ),
+            (HANDLER_VARIABLE, r#"{"exec":{"commands":["a"]}}"#, "exec"),
+            (HANDLER_VARIABLE, r#"{"http":{}}"#, "exec"),
+            (DRAIN_TIMEOUT_VARIABLE, "60", "60s"),
+            (DRAIN_TIMEOUT_VARIABLE, "-1s", "60s"),
+            (DRAIN_TIMEOUT_VARIABLE, "25h", "0s to 24h"),
+            (HTTP_ADDRESS_VARIABLE, "8081", "0.0.0.0:8081"),
+            (LOG_FORMAT_VARIABLE, "xml", "json or text"),
+        ] {
+            let error = complaint(variable, value);
+            assert!(
+                error.starts_with(&format!("{variable} is {value:?}: ")),
+                "{error}"
+            );
+            assert!(error.contains(fix), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_bad_redis_url_is_refused_without_showing_it() {
+        let error = complaint(REDIS_URL_VARIABLE, "http://:hunter2@redis");
+        assert!(error.starts_with("TASKQUEUE_REDIS_URL is "), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn the_password_is_not_in_the_debug_text_nor_in_the_rendered_variables() {
+        let config = parse_with(&[]).expect("it is complete");
+        assert!(!format!("{config:?}").contains("hunter2"));
+        assert!(
+            !config
+                .to_env()
+                .iter()
+                .any(|(_, value)| value.contains("hunter2"))
+        );
+    }
+
+    fn any_handler() -> impl Strategy<Value = HandlerConfig> {
+        prop_oneof![
+            Just(HandlerConfig::Native {}),
+            prop::collection::vec("[^\0]{1,20}", 1..4)
+                .prop_map(|command| HandlerConfig::Exec { command }),
+        ]
+    }
+
+    fn any_name() -> impl Strategy<Value = Option<String>> {
+        prop::option::of("[a-z][a-z0-9-]{0,20}")
+    }
+
+    prop_compose! {
+        fn any_config()(
+            namespace in "[a-z][a-z0-9-]{0,20}",
+            name in "[a-z][a-z0-9-]{0,20}",
+            tasks in 1..=1000u32,
+            handler in any_handler(),
+            drain_millis in 0..=86_400_000u64,
+            (octets, port) in any::<([u8; 4], u16)>(),
+            pod_name in any_name(),
+            node_name in any_name(),
+            json in any::<bool>(),
+        ) -> WorkerConfig {
+            WorkerConfig {
+                queue: QueueName::new(&namespace, &name).expect("the name is good"),
+                redis_url: RedisUrl::new("rediss://user:secret@redis:6380/1"),
+                concurrency: Concurrency::new(tasks).expect("it is in range"),
+                handler,
+                drain_timeout: Duration::from_millis(drain_millis),
+                http_address: SocketAddr::new(IpAddr::V4(Ipv4Addr::from(octets)), port),
+                pod_name,
+                node_name,
+                log_format: if json { LogFormat::Json } else { LogFormat::Text },
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_operator_renders_is_what_the_worker_parses(config in any_config()) {
+            let mut variables: HashMap<&str, String> = config.to_env().into_iter().collect();
+            variables.insert(REDIS_URL_VARIABLE, config.redis_url.expose().to_owned());
+            prop_assert_eq!(WorkerConfig::from_env(|name| variables.get(name).cloned()), Ok(config));
+        }
+    }
+}

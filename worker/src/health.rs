@@ -1,0 +1,189 @@
+//! What the worker says of itself over HTTP: `/livez`, `/readyz` and `/metrics`.
+//!
+//! Alive means that the fetch loop turns; it says nothing of Redis, because restarting a worker heals no Redis. Ready
+//! means that the worker can consume, and a worker that cannot says what it waits for.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use taskqueue_queue::worker::Probe;
+use tokio::net::TcpListener;
+
+use crate::exec::Exec;
+use crate::metrics::Metrics;
+
+/// The fetch loop turns at least every two seconds, also while Redis is away. One that has not turned for this long
+/// never will.
+const TURN_BOUND: Duration = Duration::from_secs(15);
+
+/// `OpenMetrics` text, as Prometheus asks for it.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What there is to tell. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Health {
+    metrics: Metrics,
+    exec: Option<Exec>,
+    /// Empty until the worker has reached Redis for the first time.
+    probe: Arc<OnceLock<Probe>>,
+}
+
+/// The figures that decide about liveness and readiness.
+struct Vitals {
+    /// Since when the loop has not turned; none before the first connection.
+    last_turn: Option<Duration>,
+    redis_up: bool,
+    /// Why the handler cannot start, if it cannot.
+    fault: Option<String>,
+}
+
+impl Health {
+    /// Nothing is known of Redis yet. `exec` is the handler, if it is one that can be at fault.
+    pub fn new(metrics: Metrics, exec: Option<Exec>) -> Self {
+        Self {
+            metrics,
+            exec,
+            probe: Arc::default(),
+        }
+    }
+
+    /// The worker runs: from now on it is asked.
+    pub fn started(&self, probe: Probe) {
+        // Only one worker runs in a process; of a second one nothing would be told.
+        let _ = self.probe.set(probe);
+    }
+
+    /// Answers requests for as long as this future is polled.
+    pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
+        let router = Router::new()
+            .route(
+                "/livez",
+                get(async |State(health): State<Self>| health.vitals().liveness()),
+            )
+            .route(
+                "/readyz",
+                get(async |State(health): State<Self>| health.vitals().readiness()),
+            )
+            .route(
+                "/metrics",
+                get(async |State(health): State<Self>| health.metrics()),
+            )
+            .with_state(self);
+        axum::serve(listener, router).await
+    }
+
+    fn vitals(&self) -> Vitals {
+        let probe = self.probe.get();
+        Vitals {
+            last_turn: probe.map(Probe::last_turn),
+            redis_up: probe.is_some_and(Probe::redis_up),
+            fault: self.exec.as_ref().and_then(Exec::fault),
+        }
+    }
+
+    fn metrics(&self) -> Response {
+        match self
+            .metrics
+            .encode(self.probe.get().map_or(0, Probe::running))
+        {
+            Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        }
+    }
+}
+
+impl Vitals {
+    fn liveness(&self) -> (StatusCode, String) {
+        match self.last_turn {
+            Some(age) if age > TURN_BOUND => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!(
+                    "the fetch loop has not turned for {} s; the bound is {} s",
+                    age.as_secs(),
+                    TURN_BOUND.as_secs()
+                ),
+            ),
+            Some(_) | None => (StatusCode::OK, "alive".to_owned()),
+        }
+    }
+
+    fn readiness(&self) -> (StatusCode, String) {
+        let redis = (!self.redis_up).then_some("waiting for Redis to answer");
+        let faults: Vec<&str> = redis.into_iter().chain(self.fault.as_deref()).collect();
+        if faults.is_empty() {
+            (StatusCode::OK, "ready".to_owned())
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, faults.join("\n"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WELL: Vitals = Vitals {
+        last_turn: Some(Duration::from_secs(1)),
+        redis_up: true,
+        fault: None,
+    };
+
+    #[test]
+    fn a_loop_that_turns_is_alive_and_one_that_hangs_is_not() {
+        assert_eq!(WELL.liveness().0, StatusCode::OK);
+        assert_eq!(
+            Vitals {
+                last_turn: Some(TURN_BOUND),
+                ..WELL
+            }
+            .liveness()
+            .0,
+            StatusCode::OK
+        );
+        let hung = Vitals {
+            last_turn: Some(TURN_BOUND + Duration::from_secs(1)),
+            ..WELL
+        };
+        assert_eq!(
+            hung.liveness(),
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the fetch loop has not turned for 16 s; the bound is 15 s".to_owned()
+            )
+        );
+    }
+
+    #[test]
+    fn a_worker_that_never_reached_redis_is_alive_and_not_ready() {
+        let waiting = Vitals {
+            last_turn: None,
+            redis_up: false,
+            ..WELL
+        };
+        assert_eq!(waiting.liveness().0, StatusCode::OK);
+        assert_eq!(waiting.readiness().0, StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[test]
+    fn readiness_names_everything_it_waits_for() {
+        assert_eq!(WELL.readiness(), (StatusCode::OK, "ready".to_owned()));
+        let both = Vitals {
+            redis_up: false,
+            fault: Some("the command is gone".to_owned()),
+            ..WELL
+        };
+        assert_eq!(
+            both.readiness(),
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "waiting for Redis to answer\nthe command is gone".to_owned()
+            )
+        );
+    }
+}

@@ -1,0 +1,88 @@
+//! The program `taskqueue-worker`: its command line and exit codes. Everything else is in the library.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use taskqueue_worker::WorkerConfig;
+use taskqueue_worker::run::RunError;
+use taskqueue_worker::{install, logs, run};
+
+/// Runs the tasks of one queue. Configured by variables that start with `TASKQUEUE_`; started without them, it says
+/// which are missing.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "\
+Exit codes:
+  0  told to stop, and drained: no task is left running
+  1  cannot go on, for example because Redis refuses the password
+  2  the configuration, or the handler's command, cannot be used
+
+SIGTERM and SIGINT: no further task is taken, and what runs may finish within the drain timeout. A second signal hands
+what runs back at once, which costs no attempt."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Copy this program, to bring it into another image.
+    Install {
+        /// Where to: a file, or a folder that exists.
+        destination: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Some(Command::Install { destination }) => match install::install(&destination) {
+            Ok(_) => ExitCode::SUCCESS,
+            Err(error) => complain(
+                1,
+                &format!("cannot install to {}: {error}", destination.display()),
+            ),
+        },
+        None => match WorkerConfig::from_env(|name| std::env::var(name).ok()) {
+            Ok(config) => consume(config),
+            Err(error) => complain(2, &error.to_string()),
+        },
+    }
+}
+
+fn consume(config: WorkerConfig) -> ExitCode {
+    logs::start(config.log_format);
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(1, &format!("cannot start: {error}")),
+    };
+    match runtime.block_on(run::run(config)) {
+        Ok(report) => {
+            tracing::info!(
+                completed = report.completed,
+                retried = report.retried,
+                dead = report.dead,
+                released = report.released,
+                lost = report.lost,
+                undelivered = report.undelivered,
+                "drained"
+            );
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            tracing::error!("{error}");
+            match error {
+                RunError::Program(_) => 2.into(),
+                RunError::Listen { .. } | RunError::Queue(_) | RunError::System(_) => 1.into(),
+            }
+        }
+    }
+}
+
+/// For what goes wrong before there is a log.
+fn complain(code: u8, message: &str) -> ExitCode {
+    eprintln!("taskqueue-worker: {message}");
+    code.into()
+}
