@@ -1,1 +1,21 @@
-//! placeholder
+//! The operator: keeps a Deployment of workers for each TaskQueue and scales it on what the
+//! queue in Redis needs.
+//!
+//! Data flows one way: the [`reconcile`] turns resources into orders, the [`autoscaler`] carries
+//! them out and reports what it saw, the [`status`] writer tells both. They share nothing but the
+//! [`index`].
+
+pub mod autoscaler;
+pub mod config;
+pub mod crd;
+pub mod endpoint;
+pub mod events;
+pub mod http;
+pub mod index;
+pub mod key;
+pub mod leader;
+pub mod metrics;
+pub mod rates;
+pub mod reconcile;
+pub mod run;
+pub mod status;

@@ -1,0 +1,315 @@
+//! The task that serves all queues of one Redis.
+//!
+//! A look at the queues is one pipelined round trip. Looks are taken once a second, at once when
+//! Redis announces that a queue has become non-empty, and a few times more right after that, so
+//! that a burst that is still being written counts whole.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{StreamExt, future};
+use jiff::Timestamp;
+use taskqueue_queue::{
+    Announcement, Announcements, Client, Configured, Endpoint, Error, QueueName, Snapshot,
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Assignment, Shared, watched::Watched};
+use crate::{endpoint::EndpointUrl, key::Key, reconcile::apply};
+
+/// Time between two looks at all queues.
+const TICK: Duration = Duration::from_secs(1);
+/// Time between two looks at a queue that was just announced.
+const HOT_TICK: Duration = Duration::from_millis(100);
+/// How long a queue is looked at that often.
+const HOT: Duration = Duration::from_secs(1);
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Requests to Redis or to the API server under way at once, beside the look itself.
+const CONCURRENCY: usize = 16;
+
+/// Serves one Redis until `stop`.
+pub(super) async fn run(
+    url: EndpointUrl,
+    shared: Arc<Shared>,
+    mut assignment: watch::Receiver<Assignment>,
+    stop: CancellationToken,
+) {
+    let mut server = Server {
+        url,
+        shared,
+        redis: None,
+        queues: HashMap::new(),
+        names: HashMap::new(),
+        hot: HashMap::new(),
+        origin: Instant::now(),
+    };
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut hot_tick = interval(HOT_TICK);
+    hot_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    assignment.mark_changed();
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            changed = assignment.changed() => {
+                if changed.is_err() {
+                    break;
+                }
+                let assigned = assignment.borrow_and_update().clone();
+                server.assign(assigned);
+                server.look_at_all().await;
+            }
+            announced = announced(&mut server.redis) => server.woken(announced).await,
+            _ = tick.tick() => server.look_at_all().await,
+            _ = hot_tick.tick(), if !server.hot.is_empty() => server.look_at_hot().await,
+        }
+    }
+}
+
+/// A Redis and the queues in it.
+struct Server {
+    url: EndpointUrl,
+    shared: Arc<Shared>,
+    redis: Option<Redis>,
+    queues: HashMap<Key, Watched>,
+    names: HashMap<QueueName, Key>,
+    /// Queues that were announced a moment ago, and until when they are looked at often.
+    hot: HashMap<Key, Instant>,
+    origin: Instant,
+}
+
+struct Redis {
+    client: Client,
+    announcements: Announcements,
+}
+
+/// The next announcements; several that are there already come together.
+async fn announced(redis: &mut Option<Redis>) -> Vec<Announcement> {
+    let Some(redis) = redis else {
+        return future::pending().await;
+    };
+    let mut all = vec![redis.announcements.next().await];
+    while let Some(next) = future::FutureExt::now_or_never(redis.announcements.next()) {
+        all.push(next);
+    }
+    all
+}
+
+impl Server {
+    /// Takes over the queues to serve; those that stay keep their past.
+    fn assign(&mut self, assignment: Assignment) {
+        let mut before = std::mem::take(&mut self.queues);
+        self.names.clear();
+        for (key, orders) in assignment {
+            self.names.insert(orders.queue.clone(), key.clone());
+            let watched = match before.remove(&key) {
+                Some(mut watched) if watched.orders.queue == orders.queue => {
+                    watched.orders = orders;
+                    watched
+                }
+                _ => Watched::new(orders),
+            };
+            self.queues.insert(key, watched);
+        }
+        let queues = &self.queues;
+        self.hot.retain(|key, _| queues.contains_key(key));
+    }
+
+    /// Redis announced queues that have become non-empty, or that it may have missed some.
+    async fn woken(&mut self, announced: Vec<Announcement>) {
+        let at = Instant::now();
+        if announced.iter().any(|news| matches!(news, Announcement::Resync)) {
+            return self.look_at_all().await;
+        }
+        let mut keys: Vec<Key> = announced
+            .into_iter()
+            .filter_map(|news| match news {
+                Announcement::Ready(name) => self.names.get(&name).cloned(),
+                Announcement::Resync => None,
+            })
+            .collect();
+        keys.sort();
+        keys.dedup();
+        for key in &keys {
+            self.hot.insert(key.clone(), at + HOT);
+        }
+        let woke = self.look_at(keys).await;
+        if woke {
+            self.shared.metrics.woke(at.elapsed());
+        }
+    }
+
+    async fn look_at_hot(&mut self) {
+        let now = Instant::now();
+        self.hot.retain(|_, until| *until > now);
+        let keys = self.hot.keys().cloned().collect();
+        self.look_at(keys).await;
+    }
+
+    async fn look_at_all(&mut self) {
+        let keys = self.queues.keys().cloned().collect();
+        self.look_at(keys).await;
+    }
+
+    /// Reads queues, decides, writes what was decided and then tends to the queues. Returns
+    /// whether any workers were woken from zero.
+    async fn look_at(&mut self, keys: Vec<Key>) -> bool {
+        if keys.is_empty() {
+            return false;
+        }
+        let readings = self.read(&keys).await;
+        let (now, at) = (self.origin.elapsed(), Timestamp::now());
+        let mut scales = Vec::new();
+        let mut tended = Vec::new();
+        for (key, reading) in keys.into_iter().zip(readings) {
+            let Some(watched) = self.queues.get_mut(&key) else {
+                continue;
+            };
+            let deployment = self.shared.deployments.get(&key.object_ref());
+            if let Ok(snapshot) = &reading {
+                tended.push((key.clone(), snapshot.clone()));
+            }
+            let look = watched.look(reading, deployment.as_deref(), now, at);
+            self.shared.metrics.looked(&key, &look.sight);
+            if let Some(turned) = look.turned {
+                self.shared.events.redis_turned(&key, turned.err());
+            }
+            if let Some((from, to)) = look.scale {
+                scales.push((key.clone(), from, to, look.sight.decision.equation.clone()));
+            }
+            self.shared.index.see(&key, look.sight);
+        }
+        let woke = scales.iter().any(|(_, from, to, _)| *from == 0 && *to > 0);
+        self.scale(scales).await;
+        self.tend(tended).await;
+        woke
+    }
+
+    /// One reading a queue, in the order of `keys`; the error is told to the user.
+    async fn read(&mut self, keys: &[Key]) -> Vec<Result<Snapshot, String>> {
+        if self.redis.is_none()
+            && let Err(cause) = self.connect().await
+        {
+            return keys.iter().map(|_| Err(cause.clone())).collect();
+        }
+        let Some(redis) = &self.redis else {
+            return Vec::new();
+        };
+        let mut handles = Vec::with_capacity(keys.len());
+        for key in keys {
+            if let Some(watched) = self.queues.get_mut(key) {
+                let name = &watched.orders.queue;
+                let handle = watched
+                    .queue
+                    .get_or_insert_with(|| redis.client.queue(name.clone()));
+                handles.push(handle.clone());
+            }
+        }
+        let snapshots = redis.client.snapshot(&handles).await;
+        snapshots
+            .into_iter()
+            .map(|snapshot| snapshot.map_err(|error| error.to_string()))
+            .collect()
+    }
+
+    async fn connect(&mut self) -> Result<(), String> {
+        let connecting = async {
+            let endpoint = Endpoint::parse(self.url.expose())?;
+            Client::connect(&endpoint).await
+        };
+        let client = match timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(connected) => connected.map_err(|error: Error| error.to_string())?,
+            Err(_) => return Err(format!("{} did not answer within {CONNECT_TIMEOUT:?}", self.url)),
+        };
+        tracing::info!(redis = %self.url, "connected");
+        self.redis = Some(Redis {
+            announcements: client.announcements(),
+            client,
+        });
+        Ok(())
+    }
+
+    /// Writes replicas.
+    async fn scale(&mut self, scales: Vec<(Key, u32, u32, String)>) {
+        let shared = &self.shared;
+        let outcomes: Vec<_> = futures::stream::iter(scales)
+            .map(async |(key, from, to, equation)| {
+                let outcome = apply::scale(&shared.client, &key, to).await;
+                (key, from, to, equation, outcome)
+            })
+            .buffer_unordered(CONCURRENCY)
+            .collect()
+            .await;
+        for (key, from, to, equation, outcome) in outcomes {
+            match outcome {
+                Ok(_) => {
+                    tracing::info!(queue = %key, from, to, equation, "scaled");
+                    if let Some(watched) = self.queues.get_mut(&key) {
+                        watched.asked(to);
+                    }
+                    self.shared.events.scaled(&key, from, to, &equation);
+                }
+                // The Deployment went between the look and the write: the reconcile sees to it.
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) => {
+                    tracing::warn!(queue = %key, from, to, %error, "cannot scale");
+                    self.shared.events.scale_failed(&key, from, to, &error);
+                }
+            }
+        }
+    }
+
+    /// Brings each queue's policy, due tasks and lost tasks in order.
+    async fn tend(&mut self, queues: Vec<(Key, Snapshot)>) {
+        let tasks = queues.into_iter().filter_map(|(key, snapshot)| {
+            let watched = self.queues.get(&key)?;
+            let queue = watched.queue.clone()?;
+            let project = watched.needs_projection(snapshot.version);
+            if !project && snapshot.due == 0 && snapshot.expired_workers == 0 {
+                return None;
+            }
+            let orders = Arc::clone(&watched.orders);
+            Some(async move {
+                let mut version = None;
+                if project {
+                    version = Some(match queue.configure(&orders.policy).await? {
+                        Configured::Unchanged => snapshot.version,
+                        Configured::Changed { version } => version,
+                    });
+                }
+                if snapshot.due > 0 {
+                    queue.promote().await?;
+                }
+                if snapshot.expired_workers > 0 {
+                    let reclaimed = queue.reclaim().await?;
+                    tracing::info!(queue = %key, ?reclaimed, "took back the tasks of lost workers");
+                }
+                Ok::<_, Error>((key, version))
+            })
+        });
+        let outcomes: Vec<_> = futures::stream::iter(tasks)
+            .buffer_unordered(CONCURRENCY)
+            .collect()
+            .await;
+        for outcome in outcomes {
+            match outcome {
+                Ok((key, Some(version))) => {
+                    if let Some(watched) = self.queues.get_mut(&key) {
+                        watched.projected(version);
+                    }
+                }
+                Ok((_, None)) => {}
+                Err(error) => tracing::warn!(redis = %self.url, %error, "cannot tend to a queue"),
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The autoscaler: one task per Redis, each with one connection and one round trip a second.
+//!
+//! It carries out the orders that the reconcile left in the index: projects the policy into
+//! Redis, moves due tasks, takes back the tasks of dead workers, decides how many workers there
+//! shall be, and writes that number. It is apart from the reconcile so that waking from zero
+//! waits for nothing but Redis and one write.
+
+mod endpoint;
+mod watched;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{Client, runtime::reflector::Store};
+use tokio::{sync::watch, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    endpoint::EndpointUrl,
+    events::Events,
+    index::{Index, Orders},
+    key::Key,
+    metrics::Metrics,
+};
+
+/// What the tasks of all endpoints share.
+pub struct Shared {
+    /// The API server.
+    pub client: Client,
+    /// Where orders come from and sights go.
+    pub index: Arc<Index>,
+    /// All Deployments that carry our label.
+    pub deployments: Store<Deployment>,
+    /// Where Events go.
+    pub events: Events,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The queues of one Redis.
+type Assignment = Vec<(Key, Arc<Orders>)>;
+
+/// Runs one task per Redis until `stop`.
+pub async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+    let mut endpoints: HashMap<EndpointUrl, Running> = HashMap::new();
+    let mut tasks = JoinSet::new();
+    loop {
+        let mut wanted: BTreeMap<EndpointUrl, Assignment> = BTreeMap::new();
+        for (key, orders) in shared.index.orders() {
+            wanted
+                .entry(orders.endpoint.clone())
+                .or_default()
+                .push((key, orders));
+        }
+        endpoints.retain(|url, _| wanted.contains_key(url));
+        for (url, assignment) in wanted {
+            if let Some(running) = endpoints.get(&url) {
+                running.assignment.send_replace(assignment);
+                continue;
+            }
+            let (sender, receiver) = watch::channel(assignment);
+            let token = stop.child_token();
+            tasks.spawn(endpoint::run(
+                url.clone(),
+                Arc::clone(&shared),
+                receiver,
+                token.clone(),
+            ));
+            endpoints.insert(
+                url,
+                Running {
+                    assignment: sender,
+                    _stop: token.drop_guard(),
+                },
+            );
+        }
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = shared.index.orders_changed.notified() => {}
+        }
+    }
+    while tasks.join_next().await.is_some() {}
+}
+
+/// A task that serves one Redis; it ends when this is dropped.
+struct Running {
+    assignment: watch::Sender<Assignment>,
+    _stop: tokio_util::sync::DropGuard,
+}

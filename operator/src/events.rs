@@ -1,0 +1,129 @@
+//! Kubernetes Events: what happened, with the numbers in it.
+//!
+//! Published by a task of its own, so that nobody waits for an Event and a flood drops the
+//! newest instead of holding up the autoscaler.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{
+    Client, Resource,
+    runtime::{
+        events::{Event, EventType, Recorder, Reporter},
+        reflector::Store,
+    },
+};
+use tokio::sync::mpsc;
+
+use crate::{
+    key::Key,
+    reconcile::{Guarded, error::Error},
+};
+
+/// Events that may wait to be published.
+const BUFFER: usize = 1024;
+/// The API server's bound on a note.
+const MAX_NOTE: usize = 1024;
+
+/// Takes Events.
+#[derive(Clone)]
+pub struct Events {
+    sender: mpsc::Sender<(Event, ObjectReference)>,
+    resources: Store<Guarded>,
+}
+
+/// Publishes the Events that were taken.
+pub struct Publisher {
+    recorder: Recorder,
+    receiver: mpsc::Receiver<(Event, ObjectReference)>,
+}
+
+/// A taker and its publisher. `identity` is the pod of this operator.
+pub fn channel(client: Client, identity: &str, resources: Store<Guarded>) -> (Events, Publisher) {
+    let (sender, receiver) = mpsc::channel(BUFFER);
+    let reporter = Reporter {
+        controller: "taskqueue-operator".to_owned(),
+        instance: Some(identity.to_owned()),
+    };
+    let recorder = Recorder::new(client, reporter);
+    (Events { sender, resources }, Publisher { recorder, receiver })
+}
+
+impl Events {
+    /// A reconcile failed.
+    pub fn reconcile_failed(&self, resource: &Guarded, error: &Error) {
+        self.take(
+            resource.object_ref(&()),
+            event(EventType::Warning, error.reason(), "Reconcile", error.chain()),
+        );
+    }
+
+    /// The replicas were written.
+    pub fn scaled(&self, key: &Key, from: u32, to: u32, equation: &str) {
+        let reason = if to > from { "ScaledUp" } else { "ScaledDown" };
+        // Events that share reason and action are counted as one that keeps its first note, so
+        // the numbers are part of the action.
+        let action = format!("ScaleFrom{from}To{to}");
+        let note = format!("{from} → {to}: {equation}");
+        self.about(key, event(EventType::Normal, reason, &action, note));
+    }
+
+    /// The replicas could not be written.
+    pub fn scale_failed(&self, key: &Key, from: u32, to: u32, error: &kube::Error) {
+        let note = format!("{from} → {to}: {error}");
+        self.about(key, event(EventType::Warning, "ScaleFailed", "Scale", note));
+    }
+
+    /// The queue's Redis has become unreachable, with the cause, or reachable again.
+    pub fn redis_turned(&self, key: &Key, cause: Option<String>) {
+        let event = match cause {
+            Some(cause) => {
+                let note = format!("the replicas are held: {cause}");
+                event(EventType::Warning, "RedisUnreachable", "ReadQueue", note)
+            }
+            None => {
+                let note = "the queue can be read again".to_owned();
+                event(EventType::Normal, "RedisReachable", "ReadQueue", note)
+            }
+        };
+        self.about(key, event);
+    }
+
+    fn about(&self, key: &Key, event: Event) {
+        if let Some(resource) = self.resources.get(&key.object_ref()) {
+            self.take(resource.object_ref(&()), event);
+        }
+    }
+
+    fn take(&self, about: ObjectReference, event: Event) {
+        if let Err(mpsc::error::TrySendError::Full((event, about))) =
+            self.sender.try_send((event, about))
+        {
+            tracing::warn!(reason = event.reason, about = ?about.name, "dropped an Event");
+        }
+    }
+}
+
+impl Publisher {
+    /// Publishes until every taker is gone.
+    pub async fn run(mut self) {
+        while let Some((event, about)) = self.receiver.recv().await {
+            if let Err(error) = self.recorder.publish(&event, &about).await {
+                tracing::warn!(reason = event.reason, about = ?about.name, %error, "cannot publish an Event");
+            }
+        }
+    }
+}
+
+fn event(type_: EventType, reason: &str, action: &str, mut note: String) -> Event {
+    if note.len() > MAX_NOTE {
+        let end = (0..=MAX_NOTE - 3).rev().find(|&end| note.is_char_boundary(end));
+        note.truncate(end.unwrap_or_default());
+        note.push('…');
+    }
+    Event {
+        type_,
+        reason: reason.to_owned(),
+        note: Some(note),
+        action: action.to_owned(),
+        secondary: None,
+    }
+}

@@ -1,0 +1,167 @@
+//! What the operator knows of each TaskQueue, in memory.
+//!
+//! The reconcile puts in its orders, the autoscaler what it saw and decided; the status writer
+//! takes both out. The index only holds and tells who has changed; it does no I/O.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::Timestamp;
+use taskqueue_queue::{Policy, QueueName, Snapshot};
+use taskqueue_scaling::Decision;
+use tokio::sync::Notify;
+
+use crate::{endpoint::EndpointUrl, key::Key, rates::Rates};
+
+/// What the autoscaler shall do with one queue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Orders {
+    /// Generation of the spec that they come from.
+    pub generation: i64,
+    /// The queue in Redis.
+    pub queue: QueueName,
+    /// Its Redis.
+    pub endpoint: EndpointUrl,
+    /// What producers and workers shall read there.
+    pub policy: Policy,
+    /// How its workers are scaled.
+    pub scaling: taskqueue_scaling::Policy,
+    /// The URL came from a Secret, which may change.
+    pub from_secret: bool,
+}
+
+/// Why a TaskQueue is not carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The reason in a word.
+    pub reason: &'static str,
+    /// What is wrong and how to mend it.
+    pub message: String,
+    /// Another TaskQueue holds the queue.
+    pub conflict: bool,
+}
+
+/// What the autoscaler saw and decided last.
+#[derive(Clone, Debug)]
+pub struct Sight {
+    /// The queue, or why it could not be read.
+    pub queue: Result<Reading, String>,
+    /// What was decided on it.
+    pub decision: Decision,
+    /// When the number or the reason last changed.
+    pub decided_at: Timestamp,
+}
+
+/// One reading of a queue.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// Its figures.
+    pub snapshot: Snapshot,
+    /// Its counters over time.
+    pub rates: Rates,
+}
+
+/// One TaskQueue.
+#[derive(Clone, Debug, Default)]
+pub struct Entry {
+    /// The outcome of the last reconcile; `None` before the first.
+    pub orders: Option<Result<Arc<Orders>, Problem>>,
+    /// What the autoscaler saw last. It outlives a failed reconcile.
+    pub sight: Option<Arc<Sight>>,
+}
+
+/// All TaskQueues.
+#[derive(Default)]
+pub struct Index {
+    state: Mutex<State>,
+    /// Wakes the status writer.
+    pub status_wanted: Notify,
+    /// Wakes the autoscaler.
+    pub orders_changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    entries: HashMap<Key, Entry>,
+    dirty: BTreeSet<Key>,
+}
+
+impl Index {
+    /// Publishes the outcome of a reconcile.
+    pub fn order(&self, key: &Key, outcome: Result<Orders, Problem>) {
+        let mut state = self.lock();
+        let entry = state.entries.entry(key.clone()).or_default();
+        let before = entry.orders.take();
+        let changed = match (&before, &outcome) {
+            (Some(Ok(before)), Ok(orders)) => **before != *orders,
+            (Some(Err(before)), Err(problem)) => before != problem,
+            _ => true,
+        };
+        entry.orders = Some(match (before, outcome) {
+            (Some(Ok(before)), Ok(_)) if !changed => Ok(before),
+            (_, outcome) => outcome.map(Arc::new),
+        });
+        // A reconcile that changed nothing may still follow a change of the Deployment's status.
+        state.dirty.insert(key.clone());
+        drop(state);
+        self.status_wanted.notify_one();
+        if changed {
+            self.orders_changed.notify_one();
+        }
+    }
+
+    /// Publishes what the autoscaler saw and decided.
+    pub fn see(&self, key: &Key, sight: Sight) {
+        let mut state = self.lock();
+        let Some(entry) = state.entries.get_mut(key) else {
+            return;
+        };
+        entry.sight = Some(Arc::new(sight));
+        state.dirty.insert(key.clone());
+        drop(state);
+        self.status_wanted.notify_one();
+    }
+
+    /// Drops a TaskQueue.
+    pub fn forget(&self, key: &Key) {
+        let mut state = self.lock();
+        state.dirty.remove(key);
+        let known = state.entries.remove(key).is_some();
+        drop(state);
+        if known {
+            self.orders_changed.notify_one();
+        }
+    }
+
+    /// All orders that can be carried out.
+    pub fn orders(&self) -> Vec<(Key, Arc<Orders>)> {
+        let state = self.lock();
+        let ordered = state.entries.iter().filter_map(|(key, entry)| {
+            let orders = entry.orders.as_ref()?.as_ref().ok()?;
+            Some((key.clone(), Arc::clone(orders)))
+        });
+        ordered.collect()
+    }
+
+    /// Every TaskQueue that is known.
+    pub fn keys(&self) -> Vec<Key> {
+        self.lock().entries.keys().cloned().collect()
+    }
+
+    /// One TaskQueue.
+    pub fn get(&self, key: &Key) -> Option<Entry> {
+        self.lock().entries.get(key).cloned()
+    }
+
+    /// Takes the TaskQueues whose status may have changed.
+    pub fn take_dirty(&self) -> BTreeSet<Key> {
+        std::mem::take(&mut self.lock().dirty)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The maps are consistent after every statement, so a panic elsewhere spoils nothing.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

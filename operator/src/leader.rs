@@ -1,0 +1,186 @@
+//! Leader election by a Lease, so that of several operators one works.
+//!
+//! Every write carries the resource version of the Lease that it was decided on, so of two that
+//! reach for it one is refused. A Lease is taken over only when it did not change for its whole
+//! duration by this operator's own clock; clocks of other machines are never compared. (The
+//! published crate for this takes over without a version, and so can elect two.)
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+};
+use kube::{
+    Api, Client, ResourceExt,
+    api::PostParams,
+    core::ObjectMeta,
+};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+/// Name of the Lease.
+const LEASE: &str = "taskqueue-operator";
+/// How long the Lease holds without being renewed.
+const DURATION: Duration = Duration::from_secs(10);
+/// How often the leader renews it.
+const RENEW: Duration = Duration::from_secs(3);
+/// How long the leader goes on without a renewal; less than the duration, so that it has
+/// stopped before another one starts.
+const DEADLINE: Duration = Duration::from_secs(7);
+/// How often the others look.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// A candidate.
+pub struct Candidate {
+    leases: Api<Lease>,
+    identity: String,
+}
+
+/// Why leadership ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Lost {
+    /// Another operator holds the Lease.
+    #[error("another operator took the Lease: {0}")]
+    Taken(String),
+    /// The Lease could not be renewed in time.
+    #[error("the Lease could not be renewed for {DEADLINE:?}")]
+    Expired(#[source] kube::Error),
+}
+
+impl Candidate {
+    /// A candidate of this identity, which no other operator may have at the same time.
+    pub fn new(client: Client, namespace: &str, identity: String) -> Self {
+        Self {
+            leases: Api::namespaced(client, namespace),
+            identity,
+        }
+    }
+
+    /// Waits until this candidate leads.
+    pub async fn elected(&self) -> Lease {
+        // The version last seen, and since when.
+        let mut seen: Option<(String, Instant)> = None;
+        loop {
+            match self.reach(&mut seen).await {
+                Ok(Some(lease)) => {
+                    tracing::info!(identity = self.identity, "leads");
+                    return lease;
+                }
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "cannot reach for the Lease"),
+            }
+            sleep(RETRY).await;
+        }
+    }
+
+    async fn reach(
+        &self,
+        seen: &mut Option<(String, Instant)>,
+    ) -> Result<Option<Lease>, kube::Error> {
+        let Some(lease) = self.leases.get_opt(LEASE).await? else {
+            let fresh = Lease {
+                metadata: ObjectMeta {
+                    name: Some(LEASE.to_owned()),
+                    ..ObjectMeta::default()
+                },
+                spec: Some(self.held(None)),
+            };
+            return lost_race(self.leases.create(&PostParams::default(), &fresh).await);
+        };
+        let version = lease.resource_version().unwrap_or_default();
+        let since = match seen {
+            Some((before, since)) if *before == version => *since,
+            _ => seen.insert((version, Instant::now())).1,
+        };
+        let spec = lease.spec.as_ref();
+        let holder = spec.and_then(|spec| spec.holder_identity.as_deref()).unwrap_or("");
+        let duration = spec
+            .and_then(|spec| u64::try_from(spec.lease_duration_seconds?).ok())
+            .map_or(DURATION, Duration::from_secs);
+        if holder.is_empty() || holder == self.identity || since.elapsed() > duration {
+            let mut taken = lease.clone();
+            taken.spec = Some(self.held(spec));
+            return lost_race(self.leases.replace(LEASE, &PostParams::default(), &taken).await);
+        }
+        Ok(None)
+    }
+
+    /// Renews the Lease until `stop` and then gives it up, so that another one leads at once.
+    pub async fn lead(&self, mut lease: Lease, stop: CancellationToken) -> Result<(), Lost> {
+        let mut renewed = Instant::now();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = sleep(RENEW) => {}
+            }
+            loop {
+                match self.renew(&lease).await {
+                    Ok(fresh) => {
+                        (lease, renewed) = (fresh, Instant::now());
+                        break;
+                    }
+                    Err(error) if renewed.elapsed() > DEADLINE => return Err(Lost::Expired(error)),
+                    Err(kube::Error::Api(status)) if status.code == 409 => {
+                        lease = self.reread(lease).await?;
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot renew the Lease");
+                        sleep(RETRY).await;
+                    }
+                }
+            }
+        }
+        lease.spec = Some(LeaseSpec {
+            holder_identity: Some(String::new()),
+            ..lease.spec.unwrap_or_default()
+        });
+        if let Err(error) = self.leases.replace(LEASE, &PostParams::default(), &lease).await {
+            tracing::warn!(%error, "cannot give up the Lease");
+        }
+        Ok(())
+    }
+
+    async fn renew(&self, lease: &Lease) -> Result<Lease, kube::Error> {
+        let mut renewed = lease.clone();
+        if let Some(spec) = &mut renewed.spec {
+            spec.renew_time = Some(MicroTime(Timestamp::now()));
+        }
+        self.leases.replace(LEASE, &PostParams::default(), &renewed).await
+    }
+
+    /// Somebody wrote the Lease: still ours, or lost?
+    async fn reread(&self, stale: Lease) -> Result<Lease, Lost> {
+        let Ok(current) = self.leases.get(LEASE).await else {
+            return Ok(stale);
+        };
+        let spec = current.spec.as_ref();
+        match spec.and_then(|spec| spec.holder_identity.clone()) {
+            Some(holder) if holder == self.identity => Ok(current),
+            holder => Err(Lost::Taken(holder.unwrap_or_default())),
+        }
+    }
+
+    fn held(&self, before: Option<&LeaseSpec>) -> LeaseSpec {
+        let now = MicroTime(Timestamp::now());
+        let transitions = before.and_then(|before| before.lease_transitions).unwrap_or(0);
+        LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+            acquire_time: Some(now.clone()),
+            renew_time: Some(now),
+            lease_transitions: Some(transitions.saturating_add(i32::from(before.is_some()))),
+            ..LeaseSpec::default()
+        }
+    }
+}
+
+/// A write that came second is no error: another candidate was faster.
+fn lost_race(outcome: Result<Lease, kube::Error>) -> Result<Option<Lease>, kube::Error> {
+    match outcome {
+        Ok(lease) => Ok(Some(lease)),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,220 @@
+//! Prometheus metrics of the operator.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+
+use crate::{index::Sight, key::Key};
+
+/// All metrics.
+pub struct Metrics {
+    registry: Registry,
+    reconciles: Family<Outcome, Counter>,
+    reconcile_seconds: Histogram,
+    api_requests: Family<Request, Counter>,
+    desired: Family<Resource, Gauge>,
+    waiting: Family<Resource, Gauge>,
+    active: Family<Resource, Gauge>,
+    reachable: Family<Resource, Gauge>,
+    wake_seconds: Histogram,
+    leader: Gauge,
+    /// When a loop of the autoscaler last turned, in seconds since the start; for liveness.
+    looked_at: AtomicU64,
+    started: std::time::Instant,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Request {
+    method: String,
+    resource: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Resource {
+    namespace: String,
+    name: String,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("taskqueue");
+        let reconciles = Family::<Outcome, Counter>::default();
+        registry.register("operator_reconciles", "Reconciles by outcome", reconciles.clone());
+        let reconcile_seconds = Histogram::new(exponential_buckets(0.001, 2.0, 14));
+        registry.register_with_unit(
+            "operator_reconcile_duration",
+            "Time that a reconcile took",
+            Unit::Seconds,
+            reconcile_seconds.clone(),
+        );
+        let api_requests = Family::<Request, Counter>::default();
+        registry.register(
+            "operator_api_requests",
+            "Requests to the API server by HTTP method and resource",
+            api_requests.clone(),
+        );
+        let mut gauge = |name: &str, help: &str| {
+            let family = Family::<Resource, Gauge>::default();
+            registry.register(name, help, family.clone());
+            family
+        };
+        let desired = gauge("scaling_desired_replicas", "Replicas wanted");
+        let waiting = gauge("scaling_waiting_tasks", "Tasks that could run and wait");
+        let active = gauge("scaling_active_tasks", "Tasks that a worker runs");
+        let reachable = gauge("redis_reachable", "1 when the queue's Redis answers");
+        let wake_seconds = Histogram::new(exponential_buckets(0.001, 2.0, 14));
+        registry.register_with_unit(
+            "scaling_wake_duration",
+            "Time from the announcement of a task at zero replicas to the write of the replicas",
+            Unit::Seconds,
+            wake_seconds.clone(),
+        );
+        let leader = Gauge::default();
+        registry.register("operator_leader", "1 when this operator leads", leader.clone());
+        Self {
+            registry,
+            reconciles,
+            reconcile_seconds,
+            api_requests,
+            desired,
+            waiting,
+            active,
+            reachable,
+            wake_seconds,
+            leader,
+            looked_at: AtomicU64::new(0),
+            started: std::time::Instant::now(),
+        }
+    }
+}
+
+impl Metrics {
+    /// A reconcile ended; `failure` is its reason.
+    pub fn reconciled(&self, failure: Option<&'static str>, took: Duration) {
+        let outcome = failure.unwrap_or("Ok");
+        self.reconciles.get_or_create(&Outcome { outcome }).inc();
+        self.reconcile_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A request to the API server is sent.
+    pub fn requested(&self, method: &http::Method, path: &str) {
+        let request = Request {
+            method: method.to_string(),
+            resource: resource(path),
+        };
+        self.api_requests.get_or_create(&request).inc();
+    }
+
+    /// A queue was looked at.
+    pub fn looked(&self, key: &Key, sight: &Sight) {
+        let labels = Resource {
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+        };
+        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        self.desired
+            .get_or_create(&labels)
+            .set(i64::from(sight.decision.replicas));
+        self.reachable
+            .get_or_create(&labels)
+            .set(i64::from(sight.queue.is_ok()));
+        if let Ok(reading) = &sight.queue {
+            let snapshot = &reading.snapshot;
+            self.waiting.get_or_create(&labels).set(gauge(snapshot.backlog()));
+            self.active.get_or_create(&labels).set(gauge(snapshot.active));
+        }
+        self.looked_at
+            .store(self.started.elapsed().as_secs(), Ordering::Relaxed);
+    }
+
+    /// A TaskQueue is gone, and its series with it.
+    pub fn forget(&self, key: &Key) {
+        let labels = Resource {
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+        };
+        for family in [&self.desired, &self.waiting, &self.active, &self.reachable] {
+            family.remove(&labels);
+        }
+    }
+
+    /// Workers were woken from zero.
+    pub fn woke(&self, took: Duration) {
+        self.wake_seconds.observe(took.as_secs_f64());
+    }
+
+    /// This operator leads, or not.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
+    }
+
+    /// Time since the autoscaler last looked at any queue.
+    pub fn since_last_look(&self) -> Duration {
+        let looked_at = Duration::from_secs(self.looked_at.load(Ordering::Relaxed));
+        self.started.elapsed().saturating_sub(looked_at)
+    }
+
+    /// Everything in the text format.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut buffer = String::new();
+        text::encode(&mut buffer, &self.registry)?;
+        Ok(buffer)
+    }
+}
+
+/// The resource in an API path, subresource included: `deployments/scale`. Names of objects and
+/// namespaces are left out, so that the number of series is bounded.
+fn resource(path: &str) -> String {
+    let mut segments = path.trim_matches('/').split('/');
+    // /api/v1/… or /apis/GROUP/VERSION/…
+    match segments.next() {
+        Some("api") => drop(segments.next()),
+        Some("apis") => drop((segments.next(), segments.next())),
+        _ => return "other".to_owned(),
+    }
+    let mut rest: Vec<_> = segments.collect();
+    if rest.first() == Some(&"namespaces") && rest.len() > 2 {
+        rest.drain(..2);
+    }
+    match rest.as_slice() {
+        [] => "other".to_owned(),
+        [kind] | [kind, _] => (*kind).to_owned(),
+        [kind, _, subresource, ..] => format!("{kind}/{subresource}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::resource;
+
+    #[test]
+    fn paths_are_counted_by_resource_and_subresource() {
+        for (path, expected) in [
+            ("/apis/taskqueue.dev/v1alpha1/taskqueues", "taskqueues"),
+            ("/apis/apps/v1/namespaces/a/deployments/b/scale", "deployments/scale"),
+            ("/apis/apps/v1/namespaces/a/deployments/b", "deployments"),
+            ("/api/v1/namespaces/a/secrets/b", "secrets"),
+            ("/api/v1/namespaces/a", "namespaces"),
+            ("/version", "other"),
+        ] {
+            assert_eq!(resource(path), expected, "{path}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Tasks per second and mean run time, from a queue's counters over time. Pure.
+
+use std::{collections::VecDeque, time::Duration};
+
+use taskqueue_queue::Counters;
+
+/// The time that a rate looks back.
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// A queue's counters over the last seconds.
+#[derive(Clone, Debug, Default)]
+pub struct Rates {
+    samples: VecDeque<(Duration, Counters)>,
+    mean_run: Option<Duration>,
+}
+
+impl Rates {
+    /// Takes note of the counters at `now`, a time since any fixed origin.
+    pub fn record(&mut self, now: Duration, counters: Counters) {
+        // Counters that fall were lost with their Redis: what was before says nothing any more.
+        if self
+            .samples
+            .back()
+            .is_some_and(|(_, last)| last.enqueued > counters.enqueued || last.completed > counters.completed)
+        {
+            self.samples.clear();
+        }
+        self.samples.push_back((now, counters));
+        while self.samples.len() > 2
+            && self
+                .samples
+                .get(1)
+                .is_some_and(|(at, _)| *at + WINDOW <= now)
+        {
+            self.samples.pop_front();
+        }
+        if let Some(mean) = self.mean_within_window() {
+            self.mean_run = Some(mean);
+        }
+    }
+
+    /// Growth per second of one counter.
+    pub fn per_second(&self, counter: impl Fn(&Counters) -> u64) -> f64 {
+        let (Some((first, _)), Some((last, _))) = (self.samples.front(), self.samples.back()) else {
+            return 0.0;
+        };
+        let seconds = last.saturating_sub(*first).as_secs_f64();
+        if seconds <= 0.0 {
+            return 0.0;
+        }
+        // A count of a few seconds is far from the 2^52 where an f64 gets coarse.
+        #[allow(clippy::cast_precision_loss)]
+        let gained = self.gained(counter) as f64;
+        gained / seconds
+    }
+
+    /// Mean run time of the tasks that completed last; `None` before the first did.
+    pub fn mean_run(&self) -> Option<Duration> {
+        self.mean_run
+    }
+
+    fn mean_within_window(&self) -> Option<Duration> {
+        let ((_, first), (_, last)) = (self.samples.front()?, self.samples.back()?);
+        let completed = last.completed.checked_sub(first.completed)?;
+        let run = last.run.checked_sub(first.run)?;
+        run.checked_div(u32::try_from(completed).unwrap_or(u32::MAX))
+    }
+
+    fn gained(&self, counter: impl Fn(&Counters) -> u64) -> u64 {
+        match (self.samples.front(), self.samples.back()) {
+            (Some((_, first)), Some((_, last))) => counter(last).saturating_sub(counter(first)),
+            _ => 0,
+        }
+    }
+}

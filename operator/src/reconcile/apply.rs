@@ -1,0 +1,153 @@
+//! Step 4: makes the cluster hold the children. Server-side apply, in order.
+
+use k8s_openapi::api::{apps::v1::Deployment, autoscaling::v1::Scale, core::v1::Secret};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+
+use super::{build::Children, observe::Observed, validate::ValidQueue};
+use crate::key::Key;
+
+/// Field manager of everything but the replicas.
+pub const MANAGER: &str = "taskqueue-operator";
+/// Field manager of the replicas. Another one, so that an apply that leaves the replicas out does
+/// not take them away.
+pub const SCALER: &str = "taskqueue-autoscaler";
+
+/// Why the children could not be applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// A Deployment of that name belongs to somebody else.
+    #[error("Deployment {0} exists and does not belong to this TaskQueue: rename one of the two")]
+    NotOurs(String),
+    /// The API server refused or did not answer.
+    #[error("cannot apply {what} {name}")]
+    Api {
+        /// Kind of the object.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// The cause.
+        #[source]
+        source: kube::Error,
+    },
+}
+
+/// The Deployment as the API server returned it. Status can only be told from this, not from an
+/// object that was merely built.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// Generation of the Deployment after the apply.
+    pub generation: Option<i64>,
+}
+
+/// Applies every child.
+pub async fn apply(
+    client: &Client,
+    valid: &ValidQueue,
+    observed: &Observed,
+    children: Children,
+) -> Result<Applied, ApplyError> {
+    let Children {
+        deployment,
+        redis_secret,
+    } = children;
+    if let Some(secret) = redis_secret {
+        apply_secret(client, &secret).await?;
+    }
+    apply_deployment(client, valid, observed.deployment.as_deref(), deployment).await
+}
+
+async fn apply_secret(client: &Client, secret: &Secret) -> Result<(), ApplyError> {
+    let namespace = secret.namespace().unwrap_or_default();
+    let api: Api<Secret> = Api::namespaced(client.clone(), &namespace);
+    let name = secret.name_any();
+    api.patch(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(secret))
+        .await
+        .map_err(|source| ApplyError::Api {
+            what: "Secret",
+            name,
+            source,
+        })?;
+    Ok(())
+}
+
+/// Applies the Deployment without touching its replicas.
+///
+/// A Deployment that nobody gave replicas gets one by default. So as long as the autoscaler does
+/// not own the field, it is part of the apply, and then handed over to the autoscaler, which
+/// keeps it from there on.
+async fn apply_deployment(
+    client: &Client,
+    valid: &ValidQueue,
+    existing: Option<&Deployment>,
+    mut deployment: Deployment,
+) -> Result<Applied, ApplyError> {
+    let name = deployment.name_any();
+    if existing.is_some_and(|existing| !belongs_to(existing, valid)) {
+        return Err(ApplyError::NotOurs(name));
+    }
+    let handed_over = existing.is_some_and(scaler_owns_replicas);
+    let replicas = existing
+        .and_then(|existing| existing.spec.as_ref()?.replicas)
+        .unwrap_or_else(|| i32::try_from(valid.scaling.min).unwrap_or(i32::MAX));
+    if !handed_over && let Some(spec) = &mut deployment.spec {
+        spec.replicas = Some(replicas);
+    }
+    let api: Api<Deployment> = Api::namespaced(client.clone(), &valid.key.namespace);
+    let applied = api
+        .patch(
+            &name,
+            &PatchParams::apply(MANAGER).force(),
+            &Patch::Apply(&deployment),
+        )
+        .await
+        .map_err(|source| ApplyError::Api {
+            what: "Deployment",
+            name: name.clone(),
+            source,
+        })?;
+    if !handed_over {
+        scale(client, &valid.key, u32::try_from(replicas).unwrap_or(0))
+            .await
+            .map_err(|source| ApplyError::Api {
+                what: "scale of Deployment",
+                name,
+                source,
+            })?;
+    }
+    Ok(Applied {
+        generation: applied.metadata.generation,
+    })
+}
+
+/// Writes the replicas of a TaskQueue's Deployment, as the autoscaler.
+pub async fn scale(client: &Client, key: &Key, replicas: u32) -> Result<Scale, kube::Error> {
+    let api: Api<Deployment> = Api::namespaced(client.clone(), &key.namespace);
+    let patch = json!({
+        "apiVersion": "autoscaling/v1",
+        "kind": "Scale",
+        "spec": { "replicas": replicas }
+    });
+    let params = PatchParams::apply(SCALER).force();
+    api.patch_scale(&key.name, &params, &Patch::Apply(&patch))
+        .await
+}
+
+fn belongs_to(existing: &Deployment, valid: &ValidQueue) -> bool {
+    existing
+        .owner_references()
+        .iter()
+        .any(|owner| owner.uid == valid.owner.uid)
+}
+
+fn scaler_owns_replicas(existing: &Deployment) -> bool {
+    existing
+        .meta()
+        .managed_fields
+        .iter()
+        .flatten()
+        .any(|entry| entry.manager.as_deref() == Some(SCALER))
+}

@@ -1,0 +1,30 @@
+//! Step 3, pure: the children that a valid TaskQueue shall have.
+
+pub mod deployment;
+pub mod pod;
+pub mod secret;
+
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Secret};
+
+use super::{observe::Observed, validate::ValidQueue};
+use crate::config::WorkerImage;
+
+/// Every child of one TaskQueue. Taken apart without `..` where it is applied, so that a new
+/// kind of child does not compile until someone applies it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Children {
+    /// The workers.
+    pub deployment: Deployment,
+    /// The URL of the operator's Redis, when it carries a password that the pods need.
+    pub redis_secret: Option<Secret>,
+}
+
+/// Builds the children.
+pub fn build(valid: &ValidQueue, observed: &Observed, image: &WorkerImage) -> Children {
+    let redis_secret = secret::build(valid, &observed.endpoint);
+    let redis = secret::source(valid, &observed.endpoint);
+    Children {
+        deployment: deployment::build(valid, pod::build(valid, image, redis)),
+        redis_secret,
+    }
+}

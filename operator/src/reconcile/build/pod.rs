@@ -1,0 +1,287 @@
+//! The worker pod: the user's template with the worker put in.
+//!
+//! Everything the template says stays as given. Added are the worker's configuration, its port
+//! and probes in the first container, and with `exec` an init container that copies the worker's
+//! static binary in, so that any image can run tasks.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::{
+        Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
+        HTTPGetAction, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+        ResourceRequirements, SeccompProfile, SecurityContext, Volume, VolumeMount,
+    },
+    apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
+};
+use kube::core::ObjectMeta;
+use taskqueue_worker::{
+    DEFAULT_HTTP_ADDRESS, HandlerConfig, LogFormat, NODE_NAME_VARIABLE, POD_NAME_VARIABLE,
+    REDIS_URL_VARIABLE, RedisUrl, WorkerConfig,
+};
+
+use super::super::validate::{Invalid, ValidQueue, ValidWorker};
+use super::deployment;
+use super::secret::PodRedis;
+use crate::config::WorkerImage;
+
+/// Name of the volume that carries the worker's binary into the user's container.
+const VOLUME: &str = "taskqueue";
+/// Where that volume is mounted.
+const MOUNT: &str = "/taskqueue";
+/// The worker's binary on that volume.
+const BINARY: &str = "/taskqueue/taskqueue-worker";
+/// Name of the init container that copies the binary.
+const INSTALLER: &str = "taskqueue-install";
+/// Name of the worker's port for probes and metrics.
+const PORT: &str = "taskqueue";
+/// What the kubelet grants beyond the drain, for the last acknowledgements.
+const GRACE_AFTER_DRAIN: i64 = 10;
+/// Prefix of the variables that configure the worker.
+const VARIABLES: &str = "TASKQUEUE_";
+
+/// Says what in a template would get in the worker's way.
+pub fn check(
+    template: &PodTemplateSpec,
+    worker: &ValidWorker,
+    handler: &'static str,
+) -> Result<(), Invalid> {
+    let conflict = |field: String, reason| {
+        Err(Invalid::TemplateConflict { field, handler, reason })
+    };
+    let path = "spec.worker.template.spec";
+    let Some(pod) = &template.spec else {
+        return Err(Invalid::Template("it has no spec".to_owned()));
+    };
+    let Some(container) = pod.containers.first() else {
+        return Err(Invalid::Template("spec.containers is empty".to_owned()));
+    };
+    let exec = matches!(worker.handler, HandlerConfig::Exec { .. });
+    if exec && (container.command.is_some() || container.args.is_some()) {
+        return conflict(
+            format!("{path}.containers[0].command and args"),
+            "the worker runs there and starts handler.exec.command for each task",
+        );
+    }
+    let variables = container.env.iter().flatten();
+    if let Some(variable) = variables.map(|env| &env.name).find(|name| name.starts_with(VARIABLES)) {
+        return conflict(
+            format!("{path}.containers[0].env {variable}"),
+            "the operator sets the variables that begin with TASKQUEUE_",
+        );
+    }
+    if exec && pod.volumes.iter().flatten().any(|volume| volume.name == VOLUME) {
+        return conflict(
+            format!("{path}.volumes {VOLUME}"),
+            "the operator adds a volume of that name for the worker's binary",
+        );
+    }
+    let given = pod.termination_grace_period_seconds;
+    match given {
+        Some(given) if given < grace_period(worker) => Err(Invalid::GracePeriod {
+            given,
+            needed: grace_period(worker),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Builds the pod template.
+pub fn build(valid: &ValidQueue, image: &WorkerImage, redis: PodRedis) -> PodTemplateSpec {
+    let worker = &valid.worker;
+    let mut template = worker.template.clone().unwrap_or_default();
+    label(&mut template.metadata, valid);
+    let pod = template.spec.get_or_insert_with(|| demo_pod(image));
+    pod.automount_service_account_token
+        .get_or_insert(false);
+    pod.termination_grace_period_seconds
+        .get_or_insert(grace_period(worker));
+    if matches!(worker.handler, HandlerConfig::Exec { .. }) {
+        install_binary(pod, image);
+    }
+    if let Some(container) = pod.containers.first_mut() {
+        configure(container, valid, redis);
+    }
+    template
+}
+
+fn grace_period(worker: &ValidWorker) -> i64 {
+    let drain = worker.drain_timeout.as_secs_f64().ceil();
+    // At most an hour by the rules of the resource, so nothing is cut off.
+    #[allow(clippy::cast_possible_truncation)]
+    let drain = drain as i64;
+    drain + GRACE_AFTER_DRAIN
+}
+
+fn label(metadata: &mut Option<ObjectMeta>, valid: &ValidQueue) {
+    metadata
+        .get_or_insert_with(ObjectMeta::default)
+        .labels
+        .get_or_insert_with(BTreeMap::new)
+        .extend(deployment::labels(valid));
+}
+
+/// The pod of a TaskQueue without a template: the worker's own image with its demo handlers.
+fn demo_pod(image: &WorkerImage) -> PodSpec {
+    PodSpec {
+        containers: vec![Container {
+            name: "worker".to_owned(),
+            image: Some(image.name.clone()),
+            image_pull_policy: image.pull_policy.clone(),
+            security_context: Some(restricted()),
+            ..Container::default()
+        }],
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            seccomp_profile: Some(runtime_default()),
+            ..PodSecurityContext::default()
+        }),
+        ..PodSpec::default()
+    }
+}
+
+/// Puts the worker's binary on a volume that the first container sees.
+fn install_binary(pod: &mut PodSpec, image: &WorkerImage) {
+    let mount = |read_only| VolumeMount {
+        name: VOLUME.to_owned(),
+        mount_path: MOUNT.to_owned(),
+        read_only: Some(read_only),
+        ..VolumeMount::default()
+    };
+    pod.volumes.get_or_insert_with(Vec::new).push(Volume {
+        name: VOLUME.to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource::default()),
+        ..Volume::default()
+    });
+    let small = |cpu: &str, memory: &str| {
+        BTreeMap::from([
+            ("cpu".to_owned(), Quantity(cpu.to_owned())),
+            ("memory".to_owned(), Quantity(memory.to_owned())),
+        ])
+    };
+    let installer = Container {
+        name: INSTALLER.to_owned(),
+        image: Some(image.name.clone()),
+        image_pull_policy: image.pull_policy.clone(),
+        args: Some(vec!["install".to_owned(), BINARY.to_owned()]),
+        volume_mounts: Some(vec![mount(false)]),
+        resources: Some(ResourceRequirements {
+            requests: Some(small("10m", "16Mi")),
+            limits: Some(BTreeMap::from([("memory".to_owned(), Quantity("64Mi".to_owned()))])),
+            ..ResourceRequirements::default()
+        }),
+        security_context: Some(SecurityContext {
+            // The image's own user, whatever the pod's: it only writes to the volume.
+            run_as_user: Some(65532),
+            ..restricted()
+        }),
+        ..Container::default()
+    };
+    pod.init_containers
+        .get_or_insert_with(Vec::new)
+        .insert(0, installer);
+    if let Some(container) = pod.containers.first_mut() {
+        container.command = Some(vec![BINARY.to_owned()]);
+        container
+            .volume_mounts
+            .get_or_insert_with(Vec::new)
+            .push(mount(true));
+    }
+}
+
+/// Configures the worker in its container.
+fn configure(container: &mut Container, valid: &ValidQueue, redis: PodRedis) {
+    let config = WorkerConfig {
+        queue: valid.queue.clone(),
+        // Rendered apart, since it may come from a Secret.
+        redis_url: RedisUrl::new(""),
+        concurrency: valid.worker.concurrency,
+        handler: valid.worker.handler.clone(),
+        drain_timeout: valid.worker.drain_timeout,
+        http_address: DEFAULT_HTTP_ADDRESS,
+        pod_name: None,
+        node_name: None,
+        log_format: LogFormat::Json,
+    };
+    let env = container.env.get_or_insert_with(Vec::new);
+    env.extend(config.to_env().into_iter().map(|(name, value)| EnvVar {
+        name: name.to_owned(),
+        value: Some(value),
+        value_from: None,
+    }));
+    let (value, value_from) = match redis {
+        PodRedis::Value(url) => (Some(url), None),
+        PodRedis::From(source) => (None, Some(*source)),
+    };
+    env.push(EnvVar {
+        name: REDIS_URL_VARIABLE.to_owned(),
+        value,
+        value_from,
+    });
+    env.push(from_field(POD_NAME_VARIABLE, "metadata.name"));
+    env.push(from_field(NODE_NAME_VARIABLE, "spec.nodeName"));
+
+    container
+        .ports
+        .get_or_insert_with(Vec::new)
+        .push(ContainerPort {
+            name: Some(PORT.to_owned()),
+            container_port: i32::from(DEFAULT_HTTP_ADDRESS.port()),
+            protocol: Some("TCP".to_owned()),
+            ..ContainerPort::default()
+        });
+    container
+        .readiness_probe
+        .get_or_insert_with(|| probe("/readyz", 1));
+    container
+        .liveness_probe
+        .get_or_insert_with(|| probe("/livez", 10));
+}
+
+fn from_field(name: &str, path: &str) -> EnvVar {
+    EnvVar {
+        name: name.to_owned(),
+        value: None,
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector {
+                api_version: Some("v1".to_owned()),
+                field_path: path.to_owned(),
+            }),
+            ..EnvVarSource::default()
+        }),
+    }
+}
+
+fn probe(path: &str, period_seconds: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::String(PORT.to_owned()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period_seconds),
+        failure_threshold: Some(3),
+        ..Probe::default()
+    }
+}
+
+fn restricted() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        capabilities: Some(Capabilities {
+            add: None,
+            drop: Some(vec!["ALL".to_owned()]),
+        }),
+        read_only_root_filesystem: Some(true),
+        run_as_non_root: Some(true),
+        seccomp_profile: Some(runtime_default()),
+        ..SecurityContext::default()
+    }
+}
+
+fn runtime_default() -> SeccompProfile {
+    SeccompProfile {
+        type_: "RuntimeDefault".to_owned(),
+        localhost_profile: None,
+    }
+}

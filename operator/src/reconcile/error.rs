@@ -1,0 +1,143 @@
+//! What can go wrong in a reconcile, and what follows from it.
+
+use std::time::Duration;
+
+use kube::runtime::controller::Action;
+
+use super::{apply::ApplyError, observe::ObserveError, validate::Invalid};
+use crate::index::Problem;
+
+/// Longest wait between two tries.
+const MAX_BACKOFF: Duration = Duration::from_secs(300);
+
+/// How long after a queue name conflict is looked at again. The holder may have gone.
+const CONFLICT_RECHECK: Duration = Duration::from_secs(10);
+
+/// Why a reconcile did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The object does not parse as a TaskQueue.
+    #[error("the resource does not parse: {0}")]
+    Malformed(String),
+    /// The spec cannot work.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// Another TaskQueue holds the queue.
+    #[error("queue {queue} is held by TaskQueue {holder}, which is older: give this one another spec.queueName")]
+    Conflict {
+        /// The queue's name in Redis.
+        queue: String,
+        /// Name of the TaskQueue that holds it.
+        holder: String,
+    },
+    /// Something that the spec names could not be read.
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
+    /// The children could not be applied.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+}
+
+/// What follows from an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follow {
+    /// Only an edit of the resource helps, and an edit triggers a reconcile by itself.
+    WaitForEdit,
+    /// Look again after a fixed time: the state is legitimate and may end by itself.
+    Recheck(Duration),
+    /// Try again, each time later.
+    BackOff,
+}
+
+impl Error {
+    /// The reason in a word, for conditions, Events and metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "Malformed",
+            Self::Invalid(_) => "InvalidSpec",
+            Self::Conflict { .. } => "QueueNameConflict",
+            Self::Observe(ObserveError::NoDefaultRedis) => "NoRedis",
+            Self::Observe(
+                ObserveError::SecretMissing { .. } | ObserveError::SecretKeyMissing { .. },
+            ) => "SecretMissing",
+            Self::Observe(ObserveError::RedisUrl(_)) => "InvalidRedisUrl",
+            Self::Observe(ObserveError::Api { .. }) => "ReadFailed",
+            Self::Apply(ApplyError::NotOurs(_)) => "DeploymentNotOurs",
+            Self::Apply(error @ ApplyError::Api { .. }) if is_refusal(error) => "Refused",
+            Self::Apply(ApplyError::Api { .. }) => "ApplyFailed",
+        }
+    }
+
+    /// What follows.
+    pub fn follow(&self) -> Follow {
+        match self {
+            Self::Malformed(_) | Self::Invalid(_) | Self::Observe(ObserveError::NoDefaultRedis) => {
+                Follow::WaitForEdit
+            }
+            Self::Conflict { .. } => Follow::Recheck(CONFLICT_RECHECK),
+            Self::Apply(error @ ApplyError::Api { .. }) if is_refusal(error) => Follow::WaitForEdit,
+            Self::Observe(
+                ObserveError::SecretMissing { .. }
+                | ObserveError::SecretKeyMissing { .. }
+                | ObserveError::RedisUrl(_)
+                | ObserveError::Api { .. },
+            )
+            | Self::Apply(ApplyError::NotOurs(_) | ApplyError::Api { .. }) => Follow::BackOff,
+        }
+    }
+
+    /// The error with its causes in one line, as long as a status condition bears.
+    pub fn chain(&self) -> String {
+        const MAX: usize = 1000;
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            if !text.contains(&cause_text) {
+                text.push_str(": ");
+                text.push_str(&cause_text);
+            }
+            source = cause.source();
+        }
+        if text.len() > MAX {
+            let end = (0..=MAX).rev().find(|&end| text.is_char_boundary(end));
+            text.truncate(end.unwrap_or_default());
+            text.push('…');
+        }
+        text
+    }
+}
+
+/// What the controller does after an error that came `failures` times in a row.
+pub fn action(error: &Error, failures: u32) -> Action {
+    match error.follow() {
+        Follow::WaitForEdit => Action::await_change(),
+        Follow::Recheck(after) => Action::requeue(after),
+        Follow::BackOff => {
+            let doublings = failures.saturating_sub(1).min(16);
+            Action::requeue(Duration::from_secs(1 << doublings).min(MAX_BACKOFF))
+        }
+    }
+}
+
+/// The API server looked at the object and said no: the same object will not pass later.
+fn is_refusal(error: &ApplyError) -> bool {
+    match error {
+        ApplyError::Api {
+            source: kube::Error::Api(status),
+            ..
+        } => matches!(status.code, 400 | 422),
+        ApplyError::Api { .. } | ApplyError::NotOurs(_) => false,
+    }
+}
+
+impl Error {
+    /// The error as the status tells it.
+    pub fn problem(&self) -> Problem {
+        Problem {
+            reason: self.reason(),
+            message: self.chain(),
+            conflict: matches!(self, Self::Conflict { .. }),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! One pass over one TaskQueue: validate → observe → build → apply → publish.
+//!
+//! Each line of [`steps`] is one step, each step one file, each with an error of its own. What
+//! comes out, good or bad, goes to the [`Index`], from which the autoscaler takes its orders and
+//! the status is written. Nothing here talks to Redis.
+
+pub mod apply;
+pub mod build;
+pub mod claim;
+pub mod error;
+pub mod memory;
+pub mod observe;
+pub mod validate;
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{
+    Client, Resource,
+    core::DeserializeGuard,
+    runtime::{controller::Action, reflector::Store},
+};
+use taskqueue_api::TaskQueue;
+use tokio::time::Instant;
+
+use crate::{
+    config::Config,
+    events::Events,
+    index::{Index, Orders},
+    key::Key,
+    metrics::Metrics,
+};
+use error::Error;
+use memory::Memory;
+use validate::{RedisSource, ValidQueue};
+
+/// The resource as it is watched: one that does not parse stops nothing.
+pub type Guarded = DeserializeGuard<TaskQueue>;
+
+/// How often a URL that lives in a Secret is read again.
+const SECRET_REFRESH: Duration = Duration::from_secs(60);
+
+/// What every pass shares.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// How the operator was installed.
+    pub config: Config,
+    /// All TaskQueues.
+    pub resources: Store<Guarded>,
+    /// All Deployments that carry our label.
+    pub deployments: Store<Deployment>,
+    /// Where the outcome goes.
+    pub index: Arc<Index>,
+    /// Where Events go.
+    pub events: Events,
+    /// What was applied before.
+    pub memory: Memory,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Reconciles one TaskQueue and publishes the outcome.
+pub async fn reconcile(resource: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
+    let key = Key::of(resource.as_ref());
+    if resource.meta().deletion_timestamp.is_some() {
+        context.forget(&key);
+        return Ok(Action::await_change());
+    }
+    let started = Instant::now();
+    let outcome = steps(&resource, &context).await;
+    context
+        .metrics
+        .reconciled(outcome.as_ref().err().map(Error::reason), started.elapsed());
+    match outcome {
+        Ok(orders) => {
+            let refresh = orders.from_secret;
+            context.memory.succeeded(&key);
+            context.index.order(&key, Ok(orders));
+            Ok(if refresh {
+                Action::requeue(SECRET_REFRESH)
+            } else {
+                Action::await_change()
+            })
+        }
+        Err(error) => {
+            context.index.order(&key, Err(error.problem()));
+            Err(error)
+        }
+    }
+}
+
+/// What the controller does after a failed pass.
+pub fn error_policy(resource: Arc<Guarded>, error: &Error, context: Arc<Context>) -> Action {
+    let key = Key::of(resource.as_ref());
+    let failures = context.memory.failed(&key);
+    tracing::warn!(queue = %key, reason = error.reason(), failures, error = error.chain(), "reconcile failed");
+    context.events.reconcile_failed(resource.as_ref(), error);
+    error::action(error, failures)
+}
+
+async fn steps(resource: &Guarded, context: &Context) -> Result<Orders, Error> {
+    let resource = parsed(resource)?;
+    let valid = validate::validate(resource, context.config.default_redis.is_some())?;
+    unclaimed(resource, &valid, &context.resources)?;
+    let observed = observe::observe(context, &valid).await?;
+    let children = build::build(&valid, &observed, &context.config.worker_image);
+    if context.memory.differs(&valid.key, &children, observed.deployment.as_deref()) {
+        let applied = apply::apply(&context.client, &valid, &observed, children.clone()).await?;
+        context.memory.applied(&valid.key, children, applied);
+    }
+    Ok(Orders {
+        generation: valid.generation,
+        queue: valid.queue,
+        endpoint: observed.endpoint,
+        policy: valid.policy,
+        scaling: valid.scaling,
+        from_secret: matches!(valid.redis, RedisSource::Secret { .. }),
+    })
+}
+
+fn parsed(resource: &Guarded) -> Result<&TaskQueue, Error> {
+    resource
+        .0
+        .as_ref()
+        .map_err(|invalid| Error::Malformed(invalid.error.clone()))
+}
+
+fn unclaimed(
+    resource: &TaskQueue,
+    valid: &ValidQueue,
+    all: &Store<Guarded>,
+) -> Result<(), Error> {
+    let all = all.state();
+    let parsed = all.iter().filter_map(|other| other.0.as_ref().ok());
+    match claim::held_by_another(resource, parsed) {
+        None => Ok(()),
+        Some(holder) => Err(Error::Conflict {
+            queue: valid.queue.to_string(),
+            holder: holder.meta().name.clone().unwrap_or_default(),
+        }),
+    }
+}
+
+impl Context {
+    /// Drops what is kept of a TaskQueue that is gone or going.
+    pub fn forget(&self, key: &Key) {
+        self.index.forget(key);
+        self.memory.forget(key);
+        self.metrics.forget(key);
+    }
+}

@@ -1,0 +1,273 @@
+//! Step 1, pure: from the resource as written to what it means.
+//!
+//! The one place where a spec becomes domain types and where defaults of the operator are filled
+//! in. What CEL can check is checked again here only where a wrong value would do harm, since a
+//! resource may be older than a rule.
+
+use std::time::Duration;
+
+use k8s_openapi::{api::core::v1::PodTemplateSpec, apimachinery::pkg::apis::meta::v1::OwnerReference};
+use kube::Resource;
+use taskqueue_api::{
+    TaskQueue,
+    spec::{BackoffType, Handler, RedisEndpoint, Retry, Scaling, ScalingMode},
+};
+use taskqueue_queue::{Backoff, BackoffKind, Policy, QueueName, RetryPolicy};
+use taskqueue_worker::{Concurrency, HandlerConfig};
+
+use crate::key::Key;
+
+/// How long a pod takes to start: a task due within this time counts as demand already.
+const POD_START_TIME: Duration = Duration::from_secs(2);
+
+/// A TaskQueue whose every part has a meaning.
+#[derive(Clone, Debug)]
+pub struct ValidQueue {
+    /// Which resource it is.
+    pub key: Key,
+    /// Generation of the spec.
+    pub generation: i64,
+    /// Makes the resource the owner of its children.
+    pub owner: OwnerReference,
+    /// The queue in Redis.
+    pub queue: QueueName,
+    /// Where its Redis is.
+    pub redis: RedisSource,
+    /// What producers and workers read in Redis.
+    pub policy: Policy,
+    /// How it is scaled.
+    pub scaling: taskqueue_scaling::Policy,
+    /// The pods.
+    pub worker: ValidWorker,
+}
+
+/// Where the URL of the Redis comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedisSource {
+    /// The Redis that the operator was installed with.
+    Default,
+    /// The spec itself; carries no password.
+    Url(String),
+    /// A key of a Secret in the TaskQueue's namespace.
+    Secret {
+        /// Name of the Secret.
+        name: String,
+        /// Key within it.
+        key: String,
+    },
+}
+
+/// The worker pods.
+#[derive(Clone, Debug)]
+pub struct ValidWorker {
+    /// Tasks at once.
+    pub concurrency: Concurrency,
+    /// What runs a task.
+    pub handler: HandlerConfig,
+    /// How long a stopped worker may go on.
+    pub drain_timeout: Duration,
+    /// The pod template as given; `None` runs the worker's own image.
+    pub template: Option<PodTemplateSpec>,
+}
+
+/// Why a spec cannot work. Each waits for an edit.
+#[derive(Debug, thiserror::Error)]
+pub enum Invalid {
+    /// The queue's name does not fit Redis.
+    #[error("spec.queueName: {0}")]
+    QueueName(#[source] taskqueue_queue::Error),
+    /// Neither the spec nor the operator names a Redis.
+    #[error("spec.redis is missing and the operator has no default Redis: set spec.redis.url, or install the operator with redis.url")]
+    NoRedis,
+    /// The endpoint names no source, or two.
+    #[error("spec.redis needs exactly one of url and urlFrom")]
+    RedisSource,
+    /// Neither or several handlers.
+    #[error("spec.worker.handler needs exactly one of exec and native")]
+    Handler,
+    /// The template is no pod template.
+    #[error("spec.worker.template is not a pod template: {0}")]
+    Template(String),
+    /// The template holds something that the operator has to set.
+    #[error("{field} must be left out with handler.{handler}: {reason}")]
+    TemplateConflict {
+        /// Path of the field.
+        field: String,
+        /// Handler in use.
+        handler: &'static str,
+        /// What the operator does there.
+        reason: &'static str,
+    },
+    /// The grace period would cut the drain short.
+    #[error("spec.worker.template.spec.terminationGracePeriodSeconds is {given}, less than drainTimeout needs ({needed}): raise it, lower worker.drainTimeout, or leave it out")]
+    GracePeriod {
+        /// Seconds given.
+        given: i64,
+        /// Seconds needed.
+        needed: i64,
+    },
+    /// A number is out of its range.
+    #[error("{field} is {value}, out of the range {range}")]
+    Range {
+        /// Path of the field.
+        field: &'static str,
+        /// Value given.
+        value: i64,
+        /// Range allowed.
+        range: &'static str,
+    },
+    /// The exec handler has nothing to run in.
+    #[error("spec.worker.template is missing: handler.exec needs a pod template whose first container has the image that holds the command")]
+    NoTemplate,
+    /// The resource came without what the API server always sets.
+    #[error("the resource has no {0}")]
+    Metadata(&'static str),
+}
+
+/// Turns a TaskQueue into its meaning. `has_default_redis` tells whether the operator was
+/// installed with a Redis.
+pub fn validate(resource: &TaskQueue, has_default_redis: bool) -> Result<ValidQueue, Invalid> {
+    let spec = &resource.spec;
+    let key = Key::of(resource);
+    let queue = QueueName::new(&key.namespace, resource.queue_name()).map_err(Invalid::QueueName)?;
+    Ok(ValidQueue {
+        generation: resource.meta().generation.unwrap_or_default(),
+        owner: resource
+            .controller_owner_ref(&())
+            .ok_or(Invalid::Metadata("uid"))?,
+        redis: redis_source(spec.redis.as_ref(), has_default_redis)?,
+        policy: Policy {
+            levels: spec.priorities.levels.iter().map(|level| level.name.clone()).collect(),
+            retry: retry_policy(&spec.retry)?,
+            timeout: spec.timeout.get(),
+            paused: spec.paused,
+            ..Policy::default()
+        },
+        scaling: scaling_policy(&spec.scaling)?,
+        worker: worker(resource)?,
+        key,
+        queue,
+    })
+}
+
+fn redis_source(redis: Option<&RedisEndpoint>, has_default: bool) -> Result<RedisSource, Invalid> {
+    match redis {
+        None if has_default => Ok(RedisSource::Default),
+        None => Err(Invalid::NoRedis),
+        Some(RedisEndpoint { url: Some(url), url_from: None }) => Ok(RedisSource::Url(url.clone())),
+        Some(RedisEndpoint { url: None, url_from: Some(source) }) => Ok(RedisSource::Secret {
+            name: source.secret_key_ref.name.clone(),
+            key: source.secret_key_ref.key.clone(),
+        }),
+        Some(_) => Err(Invalid::RedisSource),
+    }
+}
+
+fn retry_policy(retry: &Retry) -> Result<RetryPolicy, Invalid> {
+    let backoff = &retry.backoff;
+    Ok(RetryPolicy {
+        max_attempts: within("spec.retry.maxAttempts", retry.max_attempts, "1 to 100", 1, 100)?,
+        backoff: Backoff {
+            kind: match backoff.kind {
+                BackoffType::Exponential => BackoffKind::Exponential,
+                BackoffType::Linear => BackoffKind::Linear,
+                BackoffType::Fixed => BackoffKind::Fixed,
+            },
+            initial: backoff.initial.get(),
+            max: backoff.max.get(),
+            jitter: backoff.jitter.clamp(0.0, 1.0),
+        },
+    })
+}
+
+fn scaling_policy(scaling: &Scaling) -> Result<taskqueue_scaling::Policy, Invalid> {
+    let replicas = |field, value, from| within(field, value, "0 to 1000", from, 1000);
+    let min = replicas("spec.scaling.minReplicas", scaling.min_replicas, 0)?;
+    let max = replicas("spec.scaling.maxReplicas", scaling.max_replicas, 1)?;
+    if min > max {
+        return Err(Invalid::Range {
+            field: "spec.scaling.minReplicas",
+            value: i64::from(min),
+            range: "0 to spec.scaling.maxReplicas",
+        });
+    }
+    let by_hand = scaling
+        .replicas
+        .map(|value| replicas("spec.scaling.replicas", value, 0))
+        .transpose()?;
+    Ok(taskqueue_scaling::Policy {
+        mode: match scaling.mode {
+            ScalingMode::Auto => taskqueue_scaling::Mode::Auto,
+            ScalingMode::Paused => taskqueue_scaling::Mode::Paused(by_hand),
+        },
+        min,
+        max,
+        backlog_per_replica: within(
+            "spec.scaling.target.backlogPerReplica",
+            scaling.target.backlog_per_replica,
+            "1 to 1000000",
+            1,
+            1_000_000,
+        )?,
+        idle: scaling.idle.get(),
+        stabilization: scaling.scale_down.stabilization.get(),
+        start_time: POD_START_TIME,
+    })
+}
+
+fn worker(resource: &TaskQueue) -> Result<ValidWorker, Invalid> {
+    let worker = &resource.spec.worker;
+    let (handler, name) = match &worker.handler {
+        Handler { exec: Some(exec), native: None } => {
+            (HandlerConfig::Exec { command: exec.command.clone() }, "exec")
+        }
+        Handler { exec: None, native: Some(_) } => (HandlerConfig::Native, "native"),
+        Handler { .. } => return Err(Invalid::Handler),
+    };
+    let template = match &worker.template {
+        None => None,
+        Some(template) => {
+            let value = serde_json::Value::Object(template.0.clone());
+            let template: PodTemplateSpec =
+                serde_json::from_value(value).map_err(|error| Invalid::Template(error.to_string()))?;
+            Some(template)
+        }
+    };
+    if name == "exec" && template.is_none() {
+        return Err(Invalid::NoTemplate);
+    }
+    let valid = ValidWorker {
+        concurrency: u32::try_from(worker.concurrency)
+            .ok()
+            .and_then(Concurrency::new)
+            .ok_or(Invalid::Range {
+                field: "spec.worker.concurrency",
+                value: i64::from(worker.concurrency),
+                range: "1 to 1000",
+            })?,
+        handler,
+        drain_timeout: worker.drain_timeout.get(),
+        template,
+    };
+    if let Some(template) = &valid.template {
+        super::build::pod::check(template, &valid, name)?;
+    }
+    Ok(valid)
+}
+
+fn within(
+    field: &'static str,
+    value: i32,
+    range: &'static str,
+    from: u32,
+    to: u32,
+) -> Result<u32, Invalid> {
+    u32::try_from(value)
+        .ok()
+        .filter(|value| (from..=to).contains(value))
+        .ok_or(Invalid::Range {
+            field,
+            value: i64::from(value),
+            range,
+        })
+}

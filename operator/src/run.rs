@@ -1,0 +1,247 @@
+//! Puts the operator together and runs it until it is told to stop.
+
+use std::{sync::Arc, sync::atomic::Ordering};
+
+use futures::{StreamExt, TryStreamExt, future};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{
+    Api, Client, Resource,
+    client::ClientBuilder,
+    runtime::{
+        Controller, WatchStreamExt, controller,
+        reflector::{self, Store},
+        watcher::{self, watcher},
+    },
+};
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    autoscaler, config::Config,
+    events, http::{self, Health},
+    index::Index,
+    key::Key,
+    leader::{Candidate, Lost},
+    metrics::Metrics,
+    reconcile::{self, Context, Guarded, build::deployment::MANAGED_BY, memory::Memory},
+    status,
+};
+
+/// Reconciles under way at once.
+const RECONCILES: u16 = 16;
+
+/// Why the operator ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// There is no way to the API server.
+    #[error("cannot find the API server: run in a cluster or set KUBECONFIG")]
+    Client(#[source] kube::Error),
+    /// The configuration of the client is of no use.
+    #[error("cannot read the kubeconfig or the service account")]
+    Config(#[source] kube::config::InferConfigError),
+    /// The address of the probes is taken.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another operator leads now.
+    #[error(transparent)]
+    Leadership(#[from] Lost),
+}
+
+/// Runs the operator until `stop`.
+pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError> {
+    let metrics = Arc::new(Metrics::default());
+    let health = Arc::new(Health::default());
+    let client = client(Arc::clone(&metrics)).await?;
+    let address = config.http_address;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| RunError::Listen { address, source })?;
+    let serving = tokio::spawn(http::serve(
+        listener,
+        Arc::clone(&health),
+        Arc::clone(&metrics),
+        stop.clone(),
+    ));
+
+    let candidate = Candidate::new(
+        client.clone(),
+        &config.lease_namespace,
+        config.identity.clone(),
+    );
+    health.standby.store(true, Ordering::Relaxed);
+    let lease = tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        lease = candidate.elected() => lease,
+    };
+    health.standby.store(false, Ordering::Relaxed);
+    metrics.leads(true);
+
+    // The work stops first and leadership is given up last.
+    let work_stop = stop.child_token();
+    let lead_stop = CancellationToken::new();
+    let lead = candidate.lead(lease, lead_stop.clone());
+    let work = work(client, config, metrics, health, work_stop.clone());
+    tokio::pin!(lead, work);
+    let outcome = tokio::select! {
+        () = &mut work => {
+            lead_stop.cancel();
+            lead.await
+        }
+        lost = &mut lead => {
+            // No more writes from here on: another operator may be at work already.
+            lost
+        }
+    };
+    serving.abort();
+    outcome.map_err(RunError::from)
+}
+
+/// A client that counts its requests.
+async fn client(metrics: Arc<Metrics>) -> Result<Client, RunError> {
+    let config = kube::Config::infer().await.map_err(RunError::Config)?;
+    let counting = tower::util::MapRequestLayer::new(move |request: ::http::Request<_>| {
+        metrics.requested(request.method(), request.uri().path());
+        request
+    });
+    Ok(ClientBuilder::try_from(config)
+        .map_err(RunError::Client)?
+        .with_layer(&counting)
+        .build())
+}
+
+/// The work of the leader.
+async fn work(
+    client: Client,
+    config: Config,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    stop: CancellationToken,
+) {
+    let (resources, resource_writer) = reflector::store::<Guarded>();
+    let (deployments, deployment_writer) = reflector::store::<Deployment>();
+    let index = Arc::new(Index::default());
+    let (events, publisher) = events::channel(client.clone(), &config.identity, resources.clone());
+    let context = Arc::new(Context {
+        client: client.clone(),
+        resources: resources.clone(),
+        deployments: deployments.clone(),
+        index: Arc::clone(&index),
+        events: events.clone(),
+        memory: Memory::default(),
+        metrics: Arc::clone(&metrics),
+        config,
+    });
+
+    let namespace = context.config.namespace.as_deref();
+    let dropping = Arc::clone(&context);
+    let resource_stream = watcher(api::<Guarded>(&client, namespace), watcher::Config::default())
+        .default_backoff()
+        .reflect(resource_writer)
+        .inspect_ok(move |event| drop_gone(&dropping, event))
+        .touched_objects();
+    let labels = format!("{}={}", MANAGED_BY.0, MANAGED_BY.1);
+    let deployment_stream = watcher(
+        api::<Deployment>(&client, namespace),
+        watcher::Config::default().labels(&labels),
+    )
+    .default_backoff()
+    .reflect(deployment_writer)
+    .touched_objects();
+
+    let tasks = TaskTracker::new();
+    tasks.spawn(publisher.run());
+    let shared = Arc::new(autoscaler::Shared {
+        client: client.clone(),
+        index: Arc::clone(&index),
+        deployments: deployments.clone(),
+        events,
+        metrics,
+    });
+    let scaling = tasks.spawn(autoscaler::run(shared, stop.clone()));
+    let writer = status::Writer::new(client, index, resources.clone(), deployments.clone());
+    let writing = tasks.spawn(writer.run(stop.clone()));
+    let watching = tasks.spawn(report(health, resources.clone(), deployments, stop.clone()));
+
+    Controller::for_stream(resource_stream, resources)
+        .owns_stream(deployment_stream)
+        .with_config(controller::Config::default().concurrency(RECONCILES))
+        .graceful_shutdown_on(stop.clone().cancelled_owned())
+        .run(reconcile::reconcile, reconcile::error_policy, context)
+        .for_each(|outcome| {
+            log(outcome);
+            future::ready(())
+        })
+        .await;
+    // The publisher ends when the last of the others has dropped its side.
+    let _ = future::join3(scaling, writing, watching).await;
+    tasks.close();
+    tasks.wait().await;
+}
+
+fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+/// Drops what is kept of TaskQueues that are gone.
+fn drop_gone(context: &Context, event: &watcher::Event<Guarded>) {
+    match event {
+        watcher::Event::Delete(resource) => context.forget(&Key::of(resource)),
+        watcher::Event::InitDone => {
+            for key in context.index.keys() {
+                if context.resources.get(&key.object_ref()).is_none() {
+                    context.forget(&key);
+                }
+            }
+        }
+        watcher::Event::Apply(_) | watcher::Event::Init | watcher::Event::InitApply(_) => {}
+    }
+}
+
+/// Keeps the probes true.
+async fn report(
+    health: Arc<Health>,
+    resources: Store<Guarded>,
+    deployments: Store<Deployment>,
+    stop: CancellationToken,
+) {
+    let filled = async {
+        let _ = future::join(resources.wait_until_ready(), deployments.wait_until_ready()).await;
+    };
+    tokio::select! {
+        () = stop.cancelled() => return,
+        () = filled => {}
+    }
+    health.working.store(true, Ordering::Relaxed);
+    let mut tick = tokio::time::interval(std::time::Duration::from_secs(5));
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            _ = tick.tick() => {
+                health.has_queues.store(!resources.is_empty(), Ordering::Relaxed);
+            }
+        }
+    }
+    health.working.store(false, Ordering::Relaxed);
+}
+
+fn log<T>(outcome: Result<T, controller::Error<reconcile::error::Error, watcher::Error>>) {
+    match outcome {
+        // A failed reconcile was told by the error policy, and an object that went meanwhile
+        // is no failure.
+        Ok(_)
+        | Err(controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_)) => {}
+        Err(error) => tracing::warn!(%error, "the watch failed, trying again"),
+    }
+}

@@ -1,0 +1,241 @@
+//! The status as a pure function of what is known.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::Time,
+};
+use taskqueue_api::{
+    NAME_LABEL,
+    status::{Depth, Rates as RatesStatus, ScalingDecision, TaskQueueStatus, condition},
+};
+use taskqueue_queue::Snapshot;
+use taskqueue_scaling::{Decision, Limit, Mode, Reason};
+
+use super::condition::{Conditions, Truth};
+use crate::{
+    index::{Entry, Orders, Problem, Reading, Sight},
+    key::Key,
+    rates::Rates,
+};
+
+/// Builds the status of one TaskQueue. `previous` is the status as it stands in the resource:
+/// transition times come from there, and figures that nothing newer replaces stay.
+pub fn build(
+    key: &Key,
+    generation: Option<i64>,
+    entry: &Entry,
+    deployment: Option<&Deployment>,
+    previous: &TaskQueueStatus,
+    now: Timestamp,
+) -> TaskQueueStatus {
+    let Some(outcome) = &entry.orders else {
+        return previous.clone();
+    };
+    let sight = entry.sight.as_deref();
+    let mut status = TaskQueueStatus {
+        observed_generation: generation,
+        conditions: conditions(generation, outcome, sight, deployment, previous, now),
+        ..previous.clone()
+    };
+    if let Ok(orders) = outcome {
+        status.queue = Some(orders.queue.to_string());
+        status.selector = Some(format!("{NAME_LABEL}={}", key.name));
+    }
+    fleet(&mut status, deployment);
+    if let Some(sight) = sight {
+        decided(&mut status, sight);
+        if let Ok(reading) = &sight.queue {
+            figures(&mut status, reading);
+        }
+    }
+    status
+}
+
+fn fleet(status: &mut TaskQueueStatus, deployment: Option<&Deployment>) {
+    let fleet = deployment.and_then(|deployment| deployment.status.as_ref());
+    status.replicas = Some(fleet.and_then(|fleet| fleet.replicas).unwrap_or(0));
+    status.ready_replicas = Some(fleet.and_then(|fleet| fleet.ready_replicas).unwrap_or(0));
+}
+
+fn decided(status: &mut TaskQueueStatus, sight: &Sight) {
+    let Decision {
+        replicas,
+        reason,
+        limit: _,
+        equation,
+    } = &sight.decision;
+    let replicas = i32::try_from(*replicas).unwrap_or(i32::MAX);
+    let reason = reason.to_string();
+    let unchanged = status
+        .last_decision
+        .as_ref()
+        .filter(|before| before.replicas == replicas && before.reason == reason);
+    status.last_decision = Some(ScalingDecision {
+        time: unchanged.map_or(Time(sight.decided_at), |before| before.time.clone()),
+        replicas,
+        reason,
+        equation: equation.clone(),
+    });
+    status.desired_replicas = Some(replicas);
+}
+
+fn figures(status: &mut TaskQueueStatus, reading: &Reading) {
+    let Reading { snapshot, rates } = reading;
+    status.depth = Some(depth(snapshot));
+    status.oldest_waiting_seconds = Some(seconds(coarse(
+        snapshot.oldest_waiting.unwrap_or(Duration::ZERO),
+    )));
+    status.rates = Some(RatesStatus {
+        enqueued: per_second(rates, |counters| counters.enqueued),
+        completed: per_second(rates, |counters| counters.completed),
+        failed: per_second(rates, |counters| counters.failed),
+    });
+    status.mean_run_millis = rates
+        .mean_run()
+        .map(|mean| i64::try_from(mean.as_millis()).unwrap_or(i64::MAX))
+        .or(status.mean_run_millis);
+}
+
+fn depth(snapshot: &Snapshot) -> Depth {
+    let waiting = snapshot.waiting.iter().map(|(_, count)| count).sum::<u64>();
+    Depth {
+        waiting: count(waiting + snapshot.due),
+        scheduled: count(snapshot.scheduled.saturating_sub(snapshot.due)),
+        active: count(snapshot.active),
+        dead: count(snapshot.dead),
+        by_priority: snapshot
+            .waiting
+            .iter()
+            .map(|(level, waiting)| (level.clone(), count(*waiting)))
+            .collect(),
+    }
+}
+
+fn conditions(
+    generation: Option<i64>,
+    outcome: &Result<std::sync::Arc<Orders>, Problem>,
+    sight: Option<&Sight>,
+    deployment: Option<&Deployment>,
+    previous: &TaskQueueStatus,
+    now: Timestamp,
+) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+    let mut conditions = Conditions::new(&previous.conditions, generation, now);
+    match outcome {
+        Err(problem) => {
+            conditions.set(condition::READY, false, problem.reason, &problem.message);
+            conditions.set(condition::SCALING_ACTIVE, false, problem.reason, &problem.message);
+            let conflict = if problem.conflict { problem.message.as_str() } else { "" };
+            conditions.set(
+                condition::QUEUE_NAME_CONFLICT,
+                problem.conflict,
+                if problem.conflict { "HeldByAnother" } else { "NoConflict" },
+                conflict,
+            );
+        }
+        Ok(orders) => {
+            ready(&mut conditions, sight, deployment);
+            reachable(&mut conditions, sight);
+            scaling(&mut conditions, orders, sight);
+            let (reason, message) = if orders.policy.paused {
+                ("SpecPaused", "spec.paused is true: workers take no further tasks")
+            } else {
+                ("NotPaused", "")
+            };
+            conditions.set(condition::PAUSED, orders.policy.paused, reason, message);
+            conditions.set(condition::QUEUE_NAME_CONFLICT, false, "NoConflict", "");
+        }
+    }
+    conditions.finish()
+}
+
+fn ready(conditions: &mut Conditions<'_>, sight: Option<&Sight>, deployment: Option<&Deployment>) {
+    let (truth, reason, message) = match sight.map(|sight| &sight.queue) {
+        None => (Truth::Unknown, "Starting", "the queue has not been read yet".to_owned()),
+        Some(Err(cause)) => (Truth::False, "RedisUnreachable", cause.clone()),
+        Some(Ok(_)) => match stuck(deployment) {
+            Some(message) => (Truth::False, "WorkersFailing", message),
+            None => (Truth::True, "InPlace", "the policy and the workers are in place".to_owned()),
+        },
+    };
+    conditions.set(condition::READY, truth, reason, message);
+}
+
+/// Why the Deployment makes no progress, in its own words.
+fn stuck(deployment: Option<&Deployment>) -> Option<String> {
+    let conditions = deployment?.status.as_ref()?.conditions.as_ref()?;
+    let failed = |condition: &&k8s_openapi::api::apps::v1::DeploymentCondition| {
+        (condition.type_ == "Progressing" && condition.status == "False")
+            || (condition.type_ == "ReplicaFailure" && condition.status == "True")
+    };
+    let condition = conditions.iter().find(failed)?;
+    Some(format!(
+        "the Deployment of the workers: {}",
+        condition.message.as_deref().unwrap_or("no progress")
+    ))
+}
+
+fn reachable(conditions: &mut Conditions<'_>, sight: Option<&Sight>) {
+    let (truth, reason, message) = match sight.map(|sight| &sight.queue) {
+        None => (Truth::Unknown, "Starting", String::new()),
+        Some(Err(cause)) => (Truth::False, "Unreachable", cause.clone()),
+        Some(Ok(_)) => (Truth::True, "Answering", String::new()),
+    };
+    conditions.set(condition::REDIS_REACHABLE, truth, reason, message);
+}
+
+fn scaling(conditions: &mut Conditions<'_>, orders: &Orders, sight: Option<&Sight>) {
+    let decision = sight.map(|sight| &sight.decision);
+    let (active, reason, message) = match (orders.scaling.mode, decision) {
+        (Mode::Paused(_), _) => (Truth::False, "ScalingPaused", "spec.scaling.mode is Paused"),
+        (Mode::Auto, None) => (Truth::Unknown, "Starting", ""),
+        (Mode::Auto, Some(decision)) if decision.reason == Reason::RedisUnreachable => (
+            Truth::False,
+            "RedisUnreachable",
+            "the queue cannot be read, so the replicas are held",
+        ),
+        (Mode::Auto, Some(_)) => (Truth::True, "Following", "the replicas follow the queue"),
+    };
+    conditions.set(condition::SCALING_ACTIVE, active, reason, message);
+
+    let (limited, reason, message) = match decision.and_then(|decision| decision.limit) {
+        None => (false, "WithinBounds", String::new()),
+        Some(Limit::Maximum) => (
+            true,
+            "AtMaximum",
+            format!("the tasks need more than maxReplicas = {}", orders.scaling.max),
+        ),
+        Some(Limit::Minimum) => (
+            true,
+            "AtMinimum",
+            format!("the tasks need fewer than minReplicas = {}", orders.scaling.min),
+        ),
+    };
+    conditions.set(condition::SCALING_LIMITED, limited, reason, message);
+}
+
+/// An age made coarser as it grows, so that a queue that merely waits does not rewrite its status
+/// every second: to the second in the first minute, then to 10 s, 1 min and 5 min.
+fn coarse(age: Duration) -> Duration {
+    let seconds = age.as_secs();
+    let step = match seconds {
+        0..60 => 1,
+        60..600 => 10,
+        600..3600 => 60,
+        _ => 300,
+    };
+    Duration::from_secs(seconds / step * step)
+}
+
+fn per_second(rates: &Rates, counter: impl Fn(&taskqueue_queue::Counters) -> u64) -> String {
+    format!("{:.1}", rates.per_second(counter))
+}
+
+fn count(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn seconds(duration: Duration) -> i64 {
+    count(duration.as_secs())
+}

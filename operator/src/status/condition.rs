@@ -1,0 +1,74 @@
+//! Conditions, with a transition time that moves only when the status does. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// Status of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Truth {
+    /// It holds.
+    True,
+    /// It does not.
+    False,
+    /// It cannot be told.
+    Unknown,
+}
+
+impl From<bool> for Truth {
+    fn from(holds: bool) -> Self {
+        if holds { Self::True } else { Self::False }
+    }
+}
+
+/// The conditions of one status in the making.
+pub struct Conditions<'a> {
+    previous: &'a [Condition],
+    generation: Option<i64>,
+    now: Timestamp,
+    conditions: Vec<Condition>,
+}
+
+impl<'a> Conditions<'a> {
+    /// Starts from the conditions as they stand in the resource.
+    pub fn new(previous: &'a [Condition], generation: Option<i64>, now: Timestamp) -> Self {
+        Self {
+            previous,
+            generation,
+            now,
+            conditions: Vec::new(),
+        }
+    }
+
+    /// Adds a condition.
+    pub fn set(
+        &mut self,
+        kind: &str,
+        truth: impl Into<Truth>,
+        reason: &str,
+        message: impl Into<String>,
+    ) {
+        let status = match truth.into() {
+            Truth::True => "True",
+            Truth::False => "False",
+            Truth::Unknown => "Unknown",
+        };
+        let since = self
+            .previous
+            .iter()
+            .find(|before| before.type_ == kind && before.status == status)
+            .map_or(Time(self.now), |before| before.last_transition_time.clone());
+        self.conditions.push(Condition {
+            type_: kind.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message: message.into(),
+            last_transition_time: since,
+            observed_generation: self.generation,
+        });
+    }
+
+    /// All of them, in the order in which they were set.
+    pub fn finish(self) -> Vec<Condition> {
+        self.conditions
+    }
+}

@@ -1,0 +1,7 @@
+//! Step 5: what the user is told. Built by a pure function, written by one writer.
+
+pub mod build;
+mod condition;
+mod write;
+
+pub use write::Writer;
