@@ -1,0 +1,174 @@
+//! `tq enqueue`: one task, or one for every line of a file of any length.
+
+mod lines;
+mod progress;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::Instant;
+
+use serde::Serialize;
+use taskqueue_queue::{NewTask, Payload, Queue, QueueName, TaskId};
+use tokio::sync::mpsc;
+
+use crate::args::{Enqueue, Printed};
+use crate::exit::Failure;
+use crate::output::Output;
+use crate::place::Cluster;
+use lines::{Batch, End, Form, Lines};
+use progress::Progress;
+
+/// How many batches the reader may be ahead.
+const BATCHES_AHEAD: usize = 2;
+
+pub(crate) async fn run(
+    typed: &Enqueue,
+    cluster: &Cluster,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let queue = cluster.queue(&typed.queue)?;
+    let start = Instant::now();
+    let count = match &typed.lines {
+        None => one(typed, &queue, output).await?,
+        Some(file) => many(typed, file, &queue, output).await?,
+    };
+    output.flush()?;
+    progress::summarize(count, queue.name(), start.elapsed());
+    Ok(())
+}
+
+async fn one(typed: &Enqueue, queue: &Queue, output: &mut Output) -> Result<u64, Failure> {
+    let id = queue
+        .enqueue(task(typed, Payload::json(typed.payload.as_bytes())?))
+        .await?;
+    print(&[id], typed, queue.name(), output)?;
+    Ok(1)
+}
+
+async fn many(
+    typed: &Enqueue,
+    file: &Path,
+    queue: &Queue,
+    output: &mut Output,
+) -> Result<u64, Failure> {
+    let unreadable = |source| Failure::Unreadable {
+        path: file.to_owned(),
+        source,
+    };
+    let (source, length) = open(file).map_err(unreadable)?;
+    let limit = queue.policy().await?.value.max_payload_bytes;
+    let form = if typed.json { Form::Json } else { Form::Text };
+    let mut batches = read_ahead(Lines::new(source, form, limit as usize));
+
+    let mut progress = Progress::new(length, Instant::now());
+    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut count = 0;
+    loop {
+        let batch = tokio::select! {
+            batch = batches.recv() => batch,
+            _ = &mut interrupt => return Err(Failure::Partial { reason: "interrupted".to_owned(), count }),
+        };
+        let Some(batch) = batch else { return Ok(count) };
+        let tasks: Vec<NewTask> = batch
+            .payloads
+            .into_iter()
+            .map(|payload| task(typed, payload))
+            .collect();
+        let uncertain = tasks.len();
+        let ids = queue
+            .enqueue_many(tasks)
+            .await
+            .map_err(|error| broken_off(error, count, uncertain))?;
+        count += ids.len() as u64;
+        progress.advance(ids.len(), batch.bytes, Instant::now());
+        progress
+            .aside(|| print(&ids, typed, queue.name(), output).and_then(|()| output.flush()))?;
+        match batch.end {
+            Some(End::Refused { number, reason }) => {
+                return Err(Failure::Partial {
+                    reason: format!("line {number} {reason}"),
+                    count,
+                });
+            }
+            Some(End::Unreadable(error)) => {
+                let reason = format!("cannot read {}: {error}", file.display());
+                return Err(Failure::Partial { reason, count });
+            }
+            None => (),
+        }
+    }
+}
+
+/// Redis failed in the middle: what came before is enqueued, the batch at hand perhaps.
+fn broken_off(error: taskqueue_queue::Error, count: u64, uncertain: usize) -> Failure {
+    if count == 0 && !error.is_transient() {
+        return Failure::Queue(error);
+    }
+    let reason = if error.is_transient() {
+        format!("{error}; the next {uncertain} lines may be enqueued or not")
+    } else {
+        error.to_string()
+    };
+    Failure::Partial { reason, count }
+}
+
+fn task(typed: &Enqueue, payload: Payload) -> NewTask {
+    let task = NewTask::new(&typed.kind, payload).delay(typed.delay.unwrap_or_default());
+    match &typed.priority {
+        Some(level) => task.priority(level),
+        None => task,
+    }
+}
+
+/// The source of the lines, and its length where it has one.
+fn open(file: &Path) -> io::Result<(Box<dyn Read + Send>, Option<u64>)> {
+    if file == Path::new("-") {
+        return Ok((Box::new(io::stdin()), None));
+    }
+    let file = File::open(file)?;
+    let metadata = file.metadata()?;
+    Ok((Box::new(file), metadata.is_file().then_some(metadata.len())))
+}
+
+/// Reads on a thread of its own, because a file or a pipe may make its reader wait.
+fn read_ahead(mut lines: Lines<Box<dyn Read + Send>>) -> mpsc::Receiver<Batch> {
+    let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
+    std::thread::spawn(move || {
+        while let Some(batch) = lines.next_batch() {
+            let last = batch.end.is_some();
+            if sender.blocking_send(batch).is_err() || last {
+                return;
+            }
+        }
+    });
+    batches
+}
+
+/// What `-o json` prints of a task.
+#[derive(Serialize)]
+struct Enqueued<'a> {
+    id: &'a TaskId,
+    queue: &'a QueueName,
+    r#type: &'a str,
+}
+
+fn print(
+    ids: &[TaskId],
+    typed: &Enqueue,
+    queue: &QueueName,
+    output: &mut Output,
+) -> io::Result<()> {
+    for id in ids {
+        match typed.output {
+            Printed::Ids => output.line(id)?,
+            Printed::Json => output.line(serde_json::to_string(&Enqueued {
+                id,
+                queue,
+                r#type: &typed.kind,
+            })?)?,
+            Printed::None => return Ok(()),
+        }
+    }
+    Ok(())
+}

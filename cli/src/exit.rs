@@ -1,0 +1,64 @@
+//! How the program ends: every error, and the exit code of each.
+
+use std::fmt::Write;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use taskqueue_queue::Error;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The arguments do not fit together.
+    #[error("{0}")]
+    Usage(String),
+    /// What was asked for is not there.
+    #[error("{0}")]
+    NotFound(String),
+    /// Redis, or the queue's rules.
+    #[error(transparent)]
+    Queue(#[from] Error),
+    /// A file of lines cannot be read.
+    #[error("cannot read {path}: {source}", path = path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    /// Lines were being enqueued, and not all of them are.
+    #[error("{reason}; {count} {} enqueued, and nothing after", if *count == 1 { "task was" } else { "tasks were" })]
+    Partial { reason: String, count: u64 },
+    /// Standard output cannot be written, other than by its reader going away.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+    /// A value cannot be shown in the form asked for.
+    #[error("cannot show it: {0}")]
+    Form(String),
+}
+
+impl Failure {
+    /// The documented exit code.
+    pub(crate) fn code(&self) -> ExitCode {
+        match self {
+            Self::Queue(Error::Invalid { .. } | Error::UnknownLevel { .. }) => 2.into(),
+            Self::Queue(_)
+            | Self::Unreadable { .. }
+            | Self::Partial { .. }
+            | Self::Output(_)
+            | Self::Form(_) => 1.into(),
+            Self::Usage(_) => 2.into(),
+            Self::NotFound(_) => 3.into(),
+        }
+    }
+
+    /// The message with its causes, each once.
+    pub(crate) fn message(&self) -> String {
+        let mut message = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if !message.contains(&text) {
+                let _ = write!(message, ": {text}");
+            }
+            cause = error.source();
+        }
+        message
+    }
+}

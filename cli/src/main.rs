@@ -1,0 +1,72 @@
+//! The program `tq`, also found by kubectl as `kubectl-tq`: parses what was typed and hands it to the command.
+
+mod args;
+mod dead;
+mod enqueue;
+mod exit;
+mod get;
+mod output;
+mod place;
+mod stats;
+mod table;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use args::{Cli, Command};
+use clap::{CommandFactory, FromArgMatches};
+use clap_complete::Shell;
+use exit::Failure;
+use output::Output;
+use place::Cluster;
+
+fn main() -> ExitCode {
+    let cli = parse();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let done = match runtime {
+        Ok(runtime) => runtime.block_on(run(&cli)),
+        Err(error) => Err(Failure::Output(error)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("tq: {}", failure.message());
+            failure.code()
+        }
+    }
+}
+
+async fn run(cli: &Cli) -> Result<(), Failure> {
+    let mut output = Output::new();
+    let cluster = async || Cluster::connect(&cli.place).await;
+    match &cli.command {
+        Command::Enqueue(enqueue) => enqueue::run(enqueue, &cluster().await?, &mut output).await,
+        Command::Get(get) => get::run(get, &cluster().await?, &mut output).await,
+        Command::Stats(stats) => stats::run(stats, &cluster().await?, &mut output).await,
+        Command::Dead(dead) => dead::run(dead, &cluster().await?, &mut output).await,
+        Command::Completion { shell } => completion(*shell, &mut output),
+        Command::Version => Ok(output.line(format_args!("tq {}", env!("CARGO_PKG_VERSION")))?),
+    }?;
+    Ok(output.flush()?)
+}
+
+fn completion(shell: Shell, output: &mut Output) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "tq", &mut script);
+    Ok(output.bytes(&script)?)
+}
+
+/// Parses the command line; help and errors show the name that the program was called by.
+fn parse() -> Cli {
+    let called = std::env::args_os().next().unwrap_or_default();
+    let plugin = Path::new(&called)
+        .file_name()
+        .is_some_and(|name| name == "kubectl-tq");
+    let command = Cli::command().bin_name(if plugin { "kubectl tq" } else { "tq" });
+    match Cli::from_arg_matches(&command.get_matches()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    }
+}

@@ -1,0 +1,60 @@
+//! The one place that writes to standard output. A reader that goes away (`tq … | head`) is no error: what is written
+//! after that is dropped.
+
+use std::io::{self, ErrorKind, IsTerminal, StdoutLock, Write};
+
+/// Standard output.
+pub(crate) struct Output {
+    stdout: io::BufWriter<StdoutLock<'static>>,
+    closed: bool,
+}
+
+impl Output {
+    pub(crate) fn new() -> Self {
+        Self {
+            stdout: io::BufWriter::new(io::stdout().lock()),
+            closed: false,
+        }
+    }
+
+    /// Whether a person is looking.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.stdout.get_ref().is_terminal()
+    }
+
+    /// Whether the reader has gone away.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Writes one line, or several.
+    pub(crate) fn line(&mut self, line: impl std::fmt::Display) -> io::Result<()> {
+        self.write(|stdout| writeln!(stdout, "{line}"))
+    }
+
+    /// Writes bytes as they are.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write(|stdout| stdout.write_all(bytes))
+    }
+
+    /// Passes on what was written so far.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.write(Write::flush)
+    }
+
+    fn write(
+        &mut self,
+        write: impl FnOnce(&mut io::BufWriter<StdoutLock<'static>>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        if self.closed {
+            return Ok(());
+        }
+        match write(&mut self.stdout) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                self.closed = true;
+                Ok(())
+            }
+            written => written,
+        }
+    }
+}
