@@ -1,35 +1,83 @@
 //! A connection to one Redis server, and the queues it holds.
 
-use crate::{Announcements, Endpoint, Error, Queue, QueueName, Snapshot};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-/// A connection to Redis. Cheap to clone; clones share it. It reconnects by itself.
-#[derive(Debug, Clone)]
-pub struct Client {}
+use crate::announce::Announcements;
+use crate::clock::Clock;
+use crate::id::Sequence;
+use crate::link::Link;
+use crate::{Endpoint, Error, Queue, QueueName, TaskId, WorkerId};
+
+/// Longest wait for the answer of one call.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection to Redis. Cheap to clone; clones share it. It reconnects by itself: a call that finds the
+/// connection broken says so, the next one makes it anew.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    link: Link,
+    ids: Mutex<Sequence>,
+}
 
 impl Client {
-    /// Connects, or says why not. Afterwards a lost connection is made anew by the call that needs it.
+    /// Connects, or says why not.
     pub async fn connect(endpoint: &Endpoint) -> Result<Self, Error> {
-        todo!()
+        let client = Self::lazy(endpoint);
+        client.link().connect().await?;
+        Ok(client)
+    }
+
+    /// Connects on the first call instead of now, for whoever starts before Redis does.
+    pub fn lazy(endpoint: &Endpoint) -> Self {
+        Self(Arc::new(Inner {
+            link: Link::new(endpoint, CALL_TIMEOUT, Arc::new(Clock::new())),
+            ids: Mutex::new(Sequence::new(rand::random())),
+        }))
     }
 
     /// The queue of that name; it need not exist yet. Asks nothing of Redis.
     pub fn queue(&self, name: QueueName) -> Queue {
-        todo!()
+        Queue::new(self.clone(), name)
     }
 
     /// Whether Redis answers.
     pub async fn ping(&self) -> Result<(), Error> {
-        todo!()
+        self.link().send(&redis::cmd("PING"), "PING").await?;
+        Ok(())
     }
 
-    /// The figures of many queues in one round trip, in the order given; a second one is needed only for
-    /// queues whose policy changed since it was last read.
-    pub async fn snapshot(&self, queues: &[Queue]) -> Vec<Result<Snapshot, Error>> {
-        todo!()
-    }
-
-    /// Announcements of queues that went from empty to not empty.
+    /// Announcements of queues that went from empty to not empty, over a connection of their own. Must be called
+    /// inside a Tokio runtime.
     pub fn announcements(&self) -> Announcements {
-        todo!()
+        Announcements::start(self.link().clone())
+    }
+
+    /// Where it is connected to.
+    pub fn endpoint(&self) -> &Endpoint {
+        self.link().endpoint()
+    }
+
+    pub(crate) fn link(&self) -> &Link {
+        &self.0.link
+    }
+
+    pub(crate) fn next_task_id(&self) -> TaskId {
+        let now = self.link().clock().now_ms() / 1_000;
+        self.0.ids.lock().unwrap_or_else(PoisonError::into_inner).task(now)
+    }
+
+    pub(crate) fn next_worker_id(&self) -> WorkerId {
+        let now = self.link().clock().now_ms() / 1_000;
+        self.0.ids.lock().unwrap_or_else(PoisonError::into_inner).worker(now)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({})", self.endpoint())
     }
 }

@@ -1,6 +1,12 @@
 //! Reading and writing a queue's policy in Redis.
 
-/// What [`Queue::configure`](crate::Queue::configure) did.
+use std::sync::Arc;
+
+use crate::fault::Fault;
+use crate::queue::{Known, Queue};
+use crate::{Error, Policy, Versioned, script};
+
+/// What [`Queue::configure`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Configured {
     /// That policy was in force already; nothing was written.
@@ -10,4 +16,98 @@ pub enum Configured {
         /// Its version.
         version: u64,
     },
+}
+
+impl Queue {
+    /// The policy in force, read from Redis; the default one with version 0 when none was ever set.
+    pub async fn policy(&self) -> Result<Versioned<Policy>, Error> {
+        let known = self.refresh().await?;
+        Ok(Versioned {
+            version: known.version_number(),
+            value: known.policy.clone(),
+        })
+    }
+
+    /// Puts a policy in force for producers and workers alike, without a restart of either; no write when it is
+    /// in force already. A level that the new policy lacks is kept as retired for as long as it holds tasks.
+    pub async fn configure(&self, policy: &Policy) -> Result<Configured, Error> {
+        policy.check()?;
+        loop {
+            let before = self.refresh().await?;
+            let mut wanted = policy.clone();
+            wanted.retired = self.not_drained(&before, policy).await?;
+            if before.version_number() > 0 && wanted == before.policy {
+                return Ok(Configured::Unchanged);
+            }
+            if let Some(version) = self.replace(&before, &wanted).await? {
+                self.remember(Versioned {
+                    version,
+                    value: wanted,
+                });
+                return Ok(Configured::Changed { version });
+            }
+        }
+    }
+
+    /// Reads the policy and remembers it.
+    pub(crate) async fn refresh(&self) -> Result<Arc<Known>, Fault> {
+        let mut command = redis::cmd("HMGET");
+        command.arg(self.keys().config()).arg("version").arg("policy");
+        let value = self.link().send(&command, "HMGET").await?;
+        let (version, policy): (Option<u64>, Option<String>) =
+            redis::from_redis_value(value).map_err(|fault| self.unreadable(&fault))?;
+        let value = match policy {
+            Some(text) => serde_json::from_str(&text).map_err(|fault| self.unreadable(&fault))?,
+            None => Policy::default(),
+        };
+        Ok(self.remember(Versioned {
+            version: version.unwrap_or(0),
+            value,
+        }))
+    }
+
+    /// The levels in force that the new policy lacks and that hold tasks.
+    async fn not_drained(&self, before: &Known, policy: &Policy) -> Result<Vec<String>, Error> {
+        let mut held = Vec::new();
+        for level in before.policy.levels.iter().chain(&before.policy.retired) {
+            if policy.levels.contains(level) {
+                continue;
+            }
+            let mut command = redis::cmd("EXISTS");
+            command.arg(self.keys().list(level));
+            if self.link().send(&command, "EXISTS").await? == redis::Value::Int(1) {
+                held.push(level.clone());
+            }
+        }
+        Ok(held)
+    }
+
+    /// Writes the policy if `before` is still in force and the levels that it drops are still empty.
+    async fn replace(&self, before: &Known, wanted: &Policy) -> Result<Option<u64>, Error> {
+        let stays = |level: &&String| wanted.levels.contains(level) || wanted.retired.contains(level);
+        let levels = before.policy.levels.iter().chain(&before.policy.retired);
+        let dropped: Vec<String> = levels
+            .filter(|level| !stays(level))
+            .map(|level| self.keys().list(level))
+            .collect();
+        let text = serde_json::to_string(wanted)
+            .map_err(|fault| Error::invalid("policy", "", fault.to_string()))?;
+        let call = script::CONFIGURE
+            .call(self.keys(), &dropped, &[], &before.version)
+            .arg(text);
+        let value = self.link().call(&call).await?;
+        let mut reply = self.reply(&script::CONFIGURE, value)?;
+        if reply.next::<String>()? != "ok" {
+            return Ok(None);
+        }
+        let _now: u64 = reply.next()?;
+        reply.next().map(Some)
+    }
+
+    fn unreadable(&self, reason: &dyn std::fmt::Display) -> Fault {
+        Fault::not_done(Error::Corrupt {
+            what: format!("the policy of queue {}", self.name()),
+            reason: reason.to_string(),
+        })
+    }
 }

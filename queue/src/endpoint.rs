@@ -4,6 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use redis::io::tcp::TcpSettings;
 use redis::{ConnectionAddr, IntoConnectionInfo, TlsCertificates};
 
 use crate::Error;
@@ -27,6 +28,8 @@ impl Endpoint {
         let info = url
             .into_connection_info()
             .map_err(|fault| refused(&fault.to_string()))?;
+        // A call is one small write that waits for its answer; Nagle's algorithm would hold it back.
+        let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
         let tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
         let address = info.addr().to_string();
         let client = redis::Client::open(info).map_err(|fault| refused(&fault.to_string()))?;

@@ -1,1 +1,260 @@
-//! stub
+//! The worker's side of Redis: each call that a worker makes, from its registration to its leaving. What to
+//! call when is decided in `worker`.
+
+use std::time::Duration;
+
+use crate::batch::{MOST_TASKS, buckets};
+use crate::fault::Fault;
+use crate::queue::{Known, Queue};
+use crate::reply::Reply;
+use crate::{Error, TaskId, WorkerId, script};
+
+/// A done record is kept at least this long: it is what an ack that is sent twice is recognised by.
+const LEAST_RETENTION: Duration = Duration::from_secs(10);
+
+/// A completed attempt, to be told to Redis.
+#[derive(Debug, Clone)]
+pub(crate) struct Ack {
+    pub(crate) id: TaskId,
+    pub(crate) done: Vec<u8>,
+    pub(crate) run_ms: u64,
+}
+
+/// Another end of an attempt, to be told to Redis.
+#[derive(Debug, Clone)]
+pub(crate) struct Settlement {
+    pub(crate) id: TaskId,
+    pub(crate) end: End,
+}
+
+/// How an attempt ended, if it did not complete. Records are packed.
+#[derive(Debug, Clone)]
+pub(crate) enum End {
+    Retry { record: Vec<u8>, after: Duration },
+    Dead { record: Vec<u8> },
+    Release,
+}
+
+/// A task that this worker holds from now on.
+#[derive(Debug)]
+pub(crate) struct Leased {
+    pub(crate) id: TaskId,
+    pub(crate) record: Vec<u8>,
+    pub(crate) losses: u32,
+}
+
+/// What a worker wants of an exchange.
+pub(crate) struct Exchange<'a> {
+    pub(crate) worker: WorkerId,
+    pub(crate) lease: Duration,
+    /// How many tasks to lease.
+    pub(crate) slots: usize,
+    /// Whether it will block for a token when it gets fewer.
+    pub(crate) listen: bool,
+    /// Whether Redis may count it among those that block.
+    pub(crate) listed: bool,
+    /// The token that woke it.
+    pub(crate) token: Option<String>,
+    /// Sorted by id, at most 1000.
+    pub(crate) acks: &'a [Ack],
+}
+
+/// What came of an exchange.
+#[derive(Debug, Default)]
+pub(crate) struct Exchanged {
+    /// Acks of tasks that the worker no longer held.
+    pub(crate) refused: Vec<TaskId>,
+    pub(crate) leased: Vec<Leased>,
+    /// How long until the next scheduled task is due.
+    pub(crate) next_due: Option<Duration>,
+    /// The lease had lapsed: nothing was leased, and never will be under this worker id.
+    pub(crate) lapsed: bool,
+    /// How many slots were asked for in the end: none while the queue is paused.
+    pub(crate) asked: usize,
+}
+
+impl Queue {
+    pub(crate) async fn exchange(&self, exchange: &Exchange<'_>) -> Result<Exchanged, Fault> {
+        let mut refused = Vec::new();
+        let mut acks = exchange.acks;
+        let mut known = self.known().await?;
+        loop {
+            let asked = if known.policy.paused { 0 } else { exchange.slots };
+            let call = self.exchange_call(&known, exchange, asked, acks);
+            let sent = std::time::Instant::now();
+            let value = self.link().call(&call).await?;
+            let mut reply = self.reply(&script::EXCHANGE, value)?;
+            let (status, now_ms) = status(&mut reply)?;
+            self.link().clock().hear(sent, now_ms);
+            let exchanged = take(&mut reply, &status, now_ms, asked)?;
+            refused.extend_from_slice(&exchanged.refused);
+            if status == "stale" {
+                // The acks are done; what is left is to fetch under the policy in force.
+                acks = &[];
+                known = self.refresh().await?;
+                continue;
+            }
+            return Ok(Exchanged { refused, ..exchanged });
+        }
+    }
+
+    fn exchange_call(&self, known: &Known, exchange: &Exchange<'_>, asked: usize, acks: &[Ack]) -> script::Call {
+        let runs = buckets(acks.iter().map(|ack| ack.id));
+        let done: Vec<String> = runs.iter().map(|(id, _)| self.keys().done(id.bucket())).collect();
+        let retention = known.policy.completed_max_age.max(LEAST_RETENTION);
+        let flag = |set: bool| if set { "1" } else { "0" };
+        let mut call = self
+            .call(&script::EXCHANGE, known, &done)
+            .arg(exchange.worker.as_str())
+            .arg(millis(exchange.lease))
+            .arg(asked)
+            .arg(flag(exchange.listen))
+            .arg(flag(exchange.listed))
+            .arg(exchange.token.as_deref().unwrap_or_default())
+            .arg(millis(retention))
+            .arg(acks.iter().map(|ack| ack.run_ms).sum::<u64>())
+            .arg(runs.len());
+        for (_, count) in runs {
+            call.push(count);
+        }
+        for ack in acks {
+            call.push(ack.id.as_str());
+            call.push(ack.done.as_slice());
+        }
+        call
+    }
+
+    /// Settles up to 1000 attempts and returns those that the worker no longer held.
+    pub(crate) async fn settle(&self, worker: WorkerId, settlements: &[Settlement]) -> Result<Vec<TaskId>, Fault> {
+        // Each hand-back goes to the head of its list, so the last one written is the first one fetched.
+        let mut ordered: Vec<&Settlement> = settlements.iter().collect();
+        ordered.sort_by(|a, b| b.id.cmp(&a.id));
+        let mut rounds = self.rounds();
+        loop {
+            let known = rounds.next().await?;
+            let mut call = self.call(&script::SETTLE, &known, &[]).arg(worker.as_str());
+            for Settlement { id, end } in &ordered {
+                let (kind, record, delay_ms) = match end {
+                    End::Retry { record, after } => ("retry", record.as_slice(), millis(*after)),
+                    End::Dead { record } => ("dead", record.as_slice(), 0),
+                    End::Release => ("release", &[][..], 0),
+                };
+                call.push(kind);
+                call.push(id.as_str());
+                call.push(record);
+                call.push(delay_ms);
+            }
+            if let Some(mut reply) = self.ask(&script::SETTLE, &call).await? {
+                return Ok(ids(&reply.next::<Vec<String>>()?)?);
+            }
+        }
+    }
+
+    /// Registers a worker under an id that was never used, with what it says of itself.
+    pub(crate) async fn register(&self, worker: WorkerId, lease: Duration, info: &str) -> Result<(), Fault> {
+        self.beat_with(worker, lease, info).await.map(drop)
+    }
+
+    /// Extends a lease; `false` if it has lapsed for good.
+    pub(crate) async fn beat(&self, worker: WorkerId, lease: Duration) -> Result<bool, Fault> {
+        self.beat_with(worker, lease, "").await
+    }
+
+    async fn beat_with(&self, worker: WorkerId, lease: Duration, info: &str) -> Result<bool, Fault> {
+        let known = self.known().await?;
+        let call = self
+            .call(&script::BEAT, &known, &[])
+            .arg(worker.as_str())
+            .arg(millis(lease))
+            .arg(info);
+        let value = self.link().call(&call).await?;
+        let mut reply = self.reply(&script::BEAT, value)?;
+        let (status, _) = status(&mut reply)?;
+        Ok(status == "ok")
+    }
+
+    /// What the worker holds without knowing it, up to 1000 tasks; `None` if its lease has lapsed.
+    pub(crate) async fn resume(
+        &self,
+        worker: WorkerId,
+        held: impl IntoIterator<Item = TaskId>,
+    ) -> Result<Option<Vec<Leased>>, Fault> {
+        let known = self.known().await?;
+        let mut call = self
+            .call(&script::RESUME, &known, &[])
+            .arg(worker.as_str())
+            .arg(MOST_TASKS);
+        for id in held {
+            call.push(id.as_str());
+        }
+        let value = self.link().call(&call).await?;
+        let mut reply = self.reply(&script::RESUME, value)?;
+        let (status, _) = status(&mut reply)?;
+        if status == "lapsed" {
+            return Ok(None);
+        }
+        Ok(Some(leased(&mut reply)?))
+    }
+
+    /// Takes the worker out of the queue; `false`, with nothing done, if it still holds tasks.
+    pub(crate) async fn leave(&self, worker: WorkerId) -> Result<bool, Fault> {
+        let known = self.known().await?;
+        let call = self.call(&script::LEAVE, &known, &[]).arg(worker.as_str());
+        let value = self.link().call(&call).await?;
+        let mut reply = self.reply(&script::LEAVE, value)?;
+        let (status, _) = status(&mut reply)?;
+        Ok(status == "ok")
+    }
+}
+
+fn status(reply: &mut Reply<'_>) -> Result<(String, u64), Error> {
+    Ok((reply.next()?, reply.next()?))
+}
+
+fn take(reply: &mut Reply<'_>, status: &str, now_ms: u64, asked: usize) -> Result<Exchanged, Error> {
+    let refused = ids(&reply.next::<Vec<String>>()?)?;
+    if status != "ok" {
+        return Ok(Exchanged {
+            refused,
+            lapsed: status == "lapsed",
+            asked,
+            ..Exchanged::default()
+        });
+    }
+    // Negative for none.
+    let next_due: i64 = reply.next()?;
+    let next_due = u64::try_from(next_due).ok().map(Duration::from_millis);
+    Ok(Exchanged {
+        refused,
+        leased: leased(reply)?,
+        next_due: next_due.map(|due| due.saturating_sub(Duration::from_millis(now_ms))),
+        lapsed: false,
+        asked,
+    })
+}
+
+/// Ids, records and losses, side by side; the losses are missing when no task of the queue has any.
+fn leased(reply: &mut Reply<'_>) -> Result<Vec<Leased>, Error> {
+    let ids: Vec<String> = reply.next()?;
+    let records: Vec<Option<Vec<u8>>> = reply.next()?;
+    let losses: Vec<Option<u32>> = reply.next()?;
+    let mut tasks = Vec::with_capacity(ids.len());
+    for (place, (id, record)) in ids.iter().zip(records).enumerate() {
+        // Without its record there is no task; the script has not leased it.
+        let Some(record) = record else { continue };
+        tasks.push(Leased {
+            id: id.parse()?,
+            record,
+            losses: losses.get(place).copied().flatten().unwrap_or(0),
+        });
+    }
+    Ok(tasks)
+}
+
+fn ids(texts: &[String]) -> Result<Vec<TaskId>, Error> {
+    texts.iter().map(|text| text.parse()).collect()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

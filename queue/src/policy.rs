@@ -34,8 +34,8 @@ pub struct Policy {
     pub paused: bool,
     /// Largest payload of a task, in bytes, up to [`MAX_PAYLOAD_BYTES`].
     pub max_payload_bytes: u32,
-    /// How long a completed task can be read, 0 for not at all. Redis then keeps its id a few seconds all
-    /// the same, to recognise an ack that was sent twice.
+    /// How long a completed task can be read; at least 10 s whatever is said here, because its record is what
+    /// an ack that is sent twice is recognised by.
     #[serde(rename = "completedMaxAgeMs", with = "millis")]
     pub completed_max_age: Duration,
     /// Most dead letters kept; the oldest go first.

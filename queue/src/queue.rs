@@ -1,32 +1,204 @@
-//! stub
+//! A queue: its name, its keys, and the policy as last read. What can be done with it is in the files named
+//! after what is done: `produce`, `config`, `letters`, `maintain`, `lease`; reading one task is here.
 
-use crate::*;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+
+use redis::Value;
+
+use crate::client::Client;
+use crate::clock::timestamp;
+use crate::fault::Fault;
+use crate::keys::{Keys, channel};
+use crate::link::Link;
+use crate::record::{Record, unpack_done};
+use crate::reply::Reply;
+use crate::script::{self, Call, Script};
+use crate::{Error, Policy, QueueName, State, Task, TaskId, Versioned};
+
+/// How often a call is tried again because the policy changed under it.
+const MOST_ROUNDS: usize = 8;
 
 /// One queue. Cheap to clone; clones share the cached policy.
-#[derive(Debug, Clone)]
-pub struct Queue {}
+#[derive(Clone)]
+pub struct Queue(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    name: QueueName,
+    keys: Keys,
+    known: RwLock<Option<Arc<Known>>>,
+}
+
+/// The policy as last read, with what follows from it for every call.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) policy: Policy,
+    /// As the scripts compare it: empty for none.
+    pub(crate) version: String,
+    /// The keys of the levels' lists: the policy's, then the retired ones.
+    pub(crate) lists: Vec<String>,
+}
+
+impl Known {
+    pub(crate) fn new(keys: &Keys, current: Versioned<Policy>) -> Self {
+        let Versioned { version, value: policy } = current;
+        let levels = policy.levels.iter().chain(&policy.retired);
+        Self {
+            version: if version == 0 { String::new() } else { version.to_string() },
+            lists: levels.map(|level| keys.list(level)).collect(),
+            policy,
+        }
+    }
+
+    pub(crate) fn version_number(&self) -> u64 {
+        self.version.parse().unwrap_or(0)
+    }
+
+    /// The argument that says whether to wake workers: a paused queue lets them sleep.
+    pub(crate) fn wakes(&self) -> &'static str {
+        if self.policy.paused { "0" } else { "1" }
+    }
+}
+
+/// Hands out the policy for one call after the other, until one was not out of date.
+pub(crate) struct Rounds<'a> {
+    queue: &'a Queue,
+    made: usize,
+}
+
+impl Rounds<'_> {
+    /// The policy as last read; from the second time on the one in force.
+    pub(crate) async fn next(&mut self) -> Result<Arc<Known>, Fault> {
+        self.made += 1;
+        match self.made {
+            1 => self.queue.known().await,
+            2..=MOST_ROUNDS => self.queue.refresh().await,
+            _ => {
+                let why = format!("the policy changed {MOST_ROUNDS} times during the call");
+                Err(Fault::not_done(self.queue.link().faults().script("policy", why)))
+            }
+        }
+    }
+}
 
 impl Queue {
+    pub(crate) fn new(client: Client, name: QueueName) -> Self {
+        Self(Arc::new(Inner {
+            client,
+            keys: Keys::new(&name),
+            name,
+            known: RwLock::new(None),
+        }))
+    }
+
     /// Its name.
-    pub fn name(&self) -> &QueueName { todo!() }
-    /// The policy in force, read from Redis.
-    pub async fn policy(&self) -> Result<Versioned<Policy>, Error> { todo!() }
-    /// Puts a policy in force for producers and workers alike; no write when it is in force already.
-    pub async fn configure(&self, policy: &Policy) -> Result<Configured, Error> { todo!() }
-    /// Enqueues one task and returns its id.
-    pub async fn enqueue(&self, task: NewTask) -> Result<TaskId, Error> { todo!() }
-    /// Enqueues many; ids in the order given.
-    pub async fn enqueue_many(&self, tasks: Vec<NewTask>) -> Result<Vec<TaskId>, Error> { todo!() }
-    /// A task by its id, in any state.
-    pub async fn get(&self, id: &TaskId) -> Result<Option<Task>, Error> { todo!() }
-    /// Dead letters, the newest first.
-    pub async fn dead(&self, page: Page) -> Result<Vec<Task>, Error> { todo!() }
-    /// Dead letters back to waiting.
-    pub async fn redrive(&self, selection: Selection) -> Result<u64, Error> { todo!() }
-    /// Dead letters gone.
-    pub async fn purge(&self, selection: Selection) -> Result<u64, Error> { todo!() }
-    /// Makes due tasks runnable, and trims the dead letters to the policy's bounds.
-    pub async fn promote(&self) -> Result<u64, Error> { todo!() }
-    /// Takes back the tasks of workers whose lease has lapsed.
-    pub async fn reclaim(&self) -> Result<Reclaimed, Error> { todo!() }
+    pub fn name(&self) -> &QueueName {
+        &self.0.name
+    }
+
+    /// A task by its id, in any state; `None` if there is no such task, or none any more.
+    pub async fn get(&self, id: &TaskId) -> Result<Option<Task>, Error> {
+        let known = self.known().await?;
+        let done = [self.0.keys.done(id.bucket())];
+        let call = self.call(&script::INSPECT, &known, &done).arg(id.as_str());
+        let value = self.link().call(&call).await?;
+        let mut reply = self.reply(&script::INSPECT, value)?;
+        let state: String = reply.next()?;
+        let name = self.0.name.clone();
+        let state = match state.as_str() {
+            "none" => return Ok(None),
+            "completed" => return unpack_done(*id, name, &reply.next::<Vec<u8>>()?).map(Some),
+            "active" => State::Active,
+            "scheduled" => State::Scheduled,
+            "dead" => State::Dead,
+            _ => State::Waiting,
+        };
+        let record = Record::unpack(&reply.next::<Vec<u8>>()?)?;
+        let extra: String = reply.next()?;
+        let losses: Option<u32> = reply.next()?;
+        let mut task = record.into_task(*id, name, state, losses.unwrap_or(0));
+        let time = || extra.parse().map(timestamp).ok();
+        match state {
+            State::Active => task.worker = extra.parse().ok(),
+            State::Scheduled => task.due = time(),
+            State::Dead => task.finished = time(),
+            State::Waiting | State::Completed => {}
+        }
+        Ok(Some(task))
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.0.client
+    }
+
+    pub(crate) fn link(&self) -> &Link {
+        self.0.client.link()
+    }
+
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.0.keys
+    }
+
+    /// The policy as last read, if it ever was.
+    pub(crate) fn remembered(&self) -> Option<Arc<Known>> {
+        self.0.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The policy as last read; read now if it never was.
+    pub(crate) async fn known(&self) -> Result<Arc<Known>, Fault> {
+        match self.remembered() {
+            Some(known) => Ok(known),
+            None => self.refresh().await,
+        }
+    }
+
+    /// Remembers what was just read.
+    pub(crate) fn remember(&self, current: Versioned<Policy>) -> Arc<Known> {
+        let known = Arc::new(Known::new(&self.0.keys, current));
+        let mut slot = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
+        *slot = Some(Arc::clone(&known));
+        known
+    }
+
+    /// The beginning of a script's call.
+    pub(crate) fn call(&self, script: &'static Script, known: &Known, more: &[String]) -> Call {
+        script.call(&self.0.keys, &known.lists, more, &known.version)
+    }
+
+    /// The arguments of a script that wakes workers and announces the queue.
+    pub(crate) fn announcing(&self, call: Call, known: &Known) -> Call {
+        call.arg(known.wakes())
+            .arg(channel())
+            .arg(self.0.name.to_string())
+    }
+
+    pub(crate) fn reply(&self, script: &'static Script, value: Value) -> Result<Reply<'_>, Error> {
+        Reply::new(value, script.name, self.link().faults())
+    }
+
+    pub(crate) fn rounds(&self) -> Rounds<'_> {
+        Rounds { queue: self, made: 0 }
+    }
+
+    /// Calls a script and returns its answer from behind the time on; `None` if the policy is out of date.
+    pub(crate) async fn ask(&self, script: &'static Script, call: &Call) -> Result<Option<Reply<'_>>, Fault> {
+        let sent = Instant::now();
+        let value = self.link().call(call).await?;
+        let mut reply = self.reply(script, value)?;
+        let status: String = reply.next()?;
+        if status == "stale" {
+            return Ok(None);
+        }
+        let now_ms: u64 = reply.next()?;
+        self.link().clock().hear(sent, now_ms);
+        Ok(Some(reply))
+    }
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Queue({})", self.0.name)
+    }
 }

@@ -1,8 +1,16 @@
-//! The figures of a queue at one instant.
+//! The figures of queues, many in one round trip.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use redis::Value;
+
+use crate::client::Client;
+use crate::clock::timestamp;
+use crate::queue::{Known, Queue};
+use crate::record::runnable_since_ms;
+use crate::{Error, script};
 
 /// The figures of a queue at one instant of the clock of Redis.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,4 +71,128 @@ pub struct Counters {
     pub purged: u64,
     /// Time that completed attempts ran, together.
     pub run: Duration,
+}
+
+impl Client {
+    /// The figures of many queues in one round trip, in the order given. A second one is needed only for
+    /// queues whose policy was never read or has changed since. One queue's error is no other's.
+    pub async fn snapshot(&self, queues: &[Queue]) -> Vec<Result<Snapshot, Error>> {
+        let mut known = Vec::with_capacity(queues.len());
+        for queue in queues {
+            known.push(queue.known().await.map_err(Error::from));
+        }
+        let asked: Vec<usize> = (0..queues.len()).filter(|&place| known[place].is_ok()).collect();
+        let mut results: Vec<Result<Snapshot, Error>> = Vec::with_capacity(queues.len());
+        let mut answers = match self.ask_all(queues, &known, &asked).await {
+            Ok(answers) => answers,
+            Err(error) => asked.iter().map(|_| Err(error.clone())).collect(),
+        }
+        .into_iter();
+        for (queue, known) in queues.iter().zip(&known) {
+            let result = match known {
+                Err(error) => Err(error.clone()),
+                Ok(known) => match answers.next() {
+                    Some(Ok(value)) => read(queue, known, value),
+                    Some(Err(error)) => Err(error),
+                    None => Err(self.link().faults().script("snapshot", "no answer".into())),
+                },
+            };
+            results.push(match result {
+                Ok(Some(snapshot)) => Ok(snapshot),
+                Ok(None) => queue.snapshot_anew().await,
+                Err(error) => Err(error),
+            });
+        }
+        results
+    }
+
+    async fn ask_all(
+        &self,
+        queues: &[Queue],
+        known: &[Result<std::sync::Arc<Known>, Error>],
+        asked: &[usize],
+    ) -> Result<Vec<Result<Value, Error>>, Error> {
+        let calls: Vec<_> = asked
+            .iter()
+            .filter_map(|&place| Some(queues[place].call(&script::SNAPSHOT, known[place].as_ref().ok()?, &[])))
+            .collect();
+        if calls.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(self.link().call_all(&calls).await?)
+    }
+}
+
+impl Queue {
+    /// The figures of a queue whose policy has changed since it was read.
+    async fn snapshot_anew(&self) -> Result<Snapshot, Error> {
+        loop {
+            let known = self.refresh().await?;
+            let value = self.link().call(&self.call(&script::SNAPSHOT, &known, &[])).await?;
+            if let Some(snapshot) = read(self, &known, value)? {
+                return Ok(snapshot);
+            }
+        }
+    }
+}
+
+/// Takes the script's answer apart; `None` if the policy has changed.
+fn read(queue: &Queue, known: &Known, value: Value) -> Result<Option<Snapshot>, Error> {
+    let mut reply = queue.reply(&script::SNAPSHOT, value)?;
+    if reply.next::<String>()? == "stale" {
+        return Ok(None);
+    }
+    let now_ms: u64 = reply.next()?;
+    queue.link().clock().hear(Instant::now(), now_ms);
+    let lengths: Vec<u64> = reply.next()?;
+    let heads: Vec<Vec<u8>> = reply.next()?;
+    let (scheduled, due): (u64, u64) = (reply.next()?, reply.next()?);
+    let next_due_ms = millis(reply.next()?);
+    let (active, dead) = (reply.next()?, reply.next()?);
+    let (workers, expired_workers) = (reply.next()?, reply.next()?);
+    let counters: HashMap<String, u64> = reply.next()?;
+
+    let levels = known.policy.levels.iter().chain(&known.policy.retired);
+    let overdue = next_due_ms.filter(|&due| due <= now_ms);
+    let since = heads.iter().filter_map(|head| runnable_since_ms(head));
+    let oldest = since.chain(overdue).min();
+    Ok(Some(Snapshot {
+        now: timestamp(now_ms),
+        waiting: levels.cloned().zip(lengths).collect(),
+        scheduled,
+        due,
+        active,
+        dead,
+        oldest_waiting: oldest.map(|since| Duration::from_millis(now_ms.saturating_sub(since))),
+        next_due: next_due_ms.map(timestamp),
+        workers,
+        expired_workers,
+        counters: Counters::from_map(&counters),
+        version: known.version_number(),
+    }))
+}
+
+/// A sorted set's score, which Redis prints as a number that need not be whole; below 0 for none.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked, and milliseconds are whole")]
+fn millis(score: f64) -> Option<u64> {
+    (score >= 0.0).then_some(score as u64)
+}
+
+impl Counters {
+    /// A counter that never counted is missing in Redis.
+    fn from_map(map: &HashMap<String, u64>) -> Self {
+        let of = |name: &str| map.get(name).copied().unwrap_or(0);
+        Self {
+            enqueued: of("enqueued"),
+            completed: of("completed"),
+            failed: of("failed"),
+            retried: of("retried"),
+            dead: of("dead"),
+            lost: of("lost"),
+            released: of("released"),
+            redriven: of("redriven"),
+            purged: of("purged"),
+            run: Duration::from_millis(of("run_ms")),
+        }
+    }
 }

@@ -1,1 +1,25 @@
-//! A redis-server of its own for each test. Only with the feature `testing`.
+//! For tests, here and in the crates that build on this one: a redis-server of its own for each, and waiting for
+//! a condition instead of for a time. Only with the feature `testing`; panics are its way to fail a test.
+#![allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc)]
+
+mod server;
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+pub use self::server::RedisServer;
+
+/// Waits until `probe` returns something, and returns it. Fails the test, naming `what`, after `timeout`.
+pub async fn eventually<T, F>(timeout: Duration, what: &str, mut probe: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let deadline = Instant::now() + timeout;
+    loop {
+        if let Some(found) = probe().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not within {timeout:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

@@ -1,8 +1,15 @@
 //! The consumer's runtime: leases tasks, runs them through a [`Handler`], acks them, and drains when told to.
 //! This file is its public face; the loop is in `turn`.
 
+mod attempt;
+mod deliver;
+mod drain;
 mod handler;
 mod observer;
+mod outbox;
+mod session;
+mod sleep;
+mod turn;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +18,10 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 pub use self::handler::{Handler, LeasedTask, Outcome};
-pub(crate) use self::observer::Unobserved;
+use self::observer::Unobserved;
 pub use self::observer::{Ended, Finished, Observer, Probe};
+use self::session::Vitals;
+use self::turn::Turner;
 use crate::{Error, Queue};
 
 /// Most attempts that one worker runs at once; a fetch takes them all in one script.
@@ -21,7 +30,7 @@ pub const MAX_CONCURRENCY: usize = 1_000;
 /// A worker of one queue.
 pub struct Worker<H> {
     queue: Queue,
-    handler: Arc<H>,
+    handler: H,
     observer: Arc<dyn Observer>,
     probe: Probe,
     settings: Settings,
@@ -34,6 +43,28 @@ struct Settings {
     lease: Duration,
     drain_timeout: Duration,
     info: WorkerInfo,
+}
+
+impl Settings {
+    /// What is written beside the registration.
+    fn describe(&self) -> String {
+        let description = Description {
+            pod: &self.info.pod,
+            node: &self.info.node,
+            concurrency: self.concurrency,
+            started: jiff::Timestamp::now(),
+        };
+        serde_json::to_string(&description).unwrap_or_else(|_| "{}".to_owned())
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Description<'a> {
+    pod: &'a str,
+    node: &'a str,
+    concurrency: usize,
+    started: jiff::Timestamp,
 }
 
 /// What a worker says of itself in Redis, for whoever looks for it.
@@ -68,7 +99,7 @@ impl<H: Handler> Worker<H> {
     pub fn new(queue: Queue, handler: H) -> Self {
         Self {
             queue,
-            handler: Arc::new(handler),
+            handler,
             observer: Arc::new(Unobserved),
             probe: Probe::new(),
             settings: Settings {
@@ -128,7 +159,29 @@ impl<H: Handler> Worker<H> {
     /// Redis being away is waited for; only a fault that waiting cannot heal is an error (credentials, TLS, a
     /// queue whose config cannot be read), and only before the first task was fetched.
     pub async fn run(self, stop: CancellationToken, abort: CancellationToken) -> Result<Report, Error> {
-        let _ = (stop, abort);
-        todo!()
+        let vitals = Vitals {
+            probe: self.probe,
+            observer: self.observer,
+        };
+        // To abort is also to stop.
+        let stop = stop.child_token();
+        let aborting = {
+            let (stop, abort) = (stop.clone(), abort.clone());
+            tokio::spawn(async move {
+                abort.cancelled().await;
+                stop.cancel();
+            })
+        };
+        let started = Turner::start(self.queue, self.handler, self.settings, vitals, stop).await;
+        let report = match started {
+            Ok(Some(mut turner)) => {
+                turner.work().await;
+                Ok(turner.drain(&abort).await)
+            }
+            Ok(None) => Ok(Report::default()),
+            Err(error) => Err(error),
+        };
+        aborting.abort();
+        report
     }
 }

@@ -69,6 +69,7 @@ pub struct Probe(Arc<Vitals>);
 struct Vitals {
     born: Instant,
     redis_up: AtomicBool,
+    ever_up: AtomicBool,
     last_turn_ms: AtomicU64,
     running: AtomicUsize,
 }
@@ -78,6 +79,7 @@ impl Probe {
         Self(Arc::new(Vitals {
             born: Instant::now(),
             redis_up: AtomicBool::new(false),
+            ever_up: AtomicBool::new(false),
             last_turn_ms: AtomicU64::new(0),
             running: AtomicUsize::new(0),
         }))
@@ -106,8 +108,15 @@ impl Probe {
         self.0.running.store(running, Ordering::Relaxed);
     }
 
-    /// Notes whether Redis answered, and returns what was noted before.
-    pub(crate) fn answered(&self, up: bool) -> bool {
-        self.0.redis_up.swap(up, Ordering::Relaxed)
+    /// Notes an answer of Redis; whether it comes after a failure that followed an earlier answer.
+    pub(crate) fn answered(&self) -> bool {
+        let again = !self.0.redis_up.swap(true, Ordering::Relaxed);
+        let before = self.0.ever_up.swap(true, Ordering::Relaxed);
+        again && before
+    }
+
+    /// Notes that Redis did not answer; whether it did before.
+    pub(crate) fn failed(&self) -> bool {
+        self.0.redis_up.swap(false, Ordering::Relaxed)
     }
 }

@@ -1,0 +1,112 @@
+-- The hot one: delivers the acks of completed tasks and leases new ones, in one call.
+-- KEYS  shared; then the done buckets of the acks
+-- ARGV  3 worker; 4 lease in ms; 5 how many tasks to lease; 6 '1' if it blocks for a token when it gets fewer
+--       7 '1' if it may be in IDLE; 8 the token that woke it, or ''; 9 how long done records are kept, in ms
+--       10 time the acked attempts ran together, in ms; 11 number of buckets
+--       then for each bucket its number of acks, then for each ack the id and the done record, bucket by bucket
+-- returns {'ok', now ms, ids of refused acks, next due ms or -1, ids, records, losses}
+--         {'stale', now ms, refused}: acks done, nothing leased; {'lapsed', now ms, refused}: the same, for good
+-- An ack is refused if the worker does not hold the task, unless that very record is already there: then the
+-- call repeats one whose reply was lost. One refused ack leaves the others alone.
+local now = now_ms()
+local me, lease, slots = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local buckets = tonumber(ARGV[11])
+local refused = {}
+
+local total = 0
+for b = 1, buckets do total = total + ARGV[11 + b] end
+if total > 0 then
+  local at, ids = 12 + buckets, {}
+  for i = 1, total do ids[i] = ARGV[at + 2 * i - 2] end
+  local owners = redis.call('HMGET', ACTIVE, unpack(ids))
+  local all_mine = true
+  for i = 1, total do
+    if owners[i] ~= me then all_mine = false break end
+  end
+  if not all_mine then ids = {} end
+  local seen = 0
+  for b = 1, buckets do
+    local bucket, count = KEYS[LAST_LIST + b], tonumber(ARGV[11 + b])
+    if all_mine then
+      redis.call('HSET', bucket, unpack(ARGV, at, at + 2 * count - 1))
+      redis.call('PEXPIRE', bucket, ARGV[9])
+    else
+      for i = 0, count - 1 do
+        local id, record = ARGV[at + 2 * i], ARGV[at + 2 * i + 1]
+        if owners[seen + i + 1] == me then
+          redis.call('HSET', bucket, id, record)
+          redis.call('PEXPIRE', bucket, ARGV[9])
+          ids[#ids + 1] = id
+        elseif redis.call('HGET', bucket, id) ~= record then
+          refused[#refused + 1] = id
+        end
+      end
+    end
+    at, seen = at + 2 * count, seen + count
+  end
+  if #ids > 0 then
+    redis.call('HDEL', ACTIVE, unpack(ids))
+    redis.call('HDEL', TASKS, unpack(ids))
+    if redis.call('EXISTS', LOST) == 1 then redis.call('HDEL', LOST, unpack(ids)) end
+    redis.call('HINCRBY', STATS, 'completed', #ids)
+    -- When some acks are refused, the time of all is shared out evenly: it is a mean, not an account.
+    redis.call('HINCRBY', STATS, 'run_ms', math.floor(ARGV[10] * #ids / total))
+  end
+end
+
+local expiry = redis.call('ZSCORE', WORKERS, me)
+if not expiry then return {'lapsed', now, refused} end
+if tonumber(expiry) < now + lease / 2 then redis.call('ZADD', WORKERS, now + lease, me) end
+if not current() then return {'stale', now, refused} end
+
+local token = ARGV[8]
+if token ~= '' and slots == 0 and ARGV[6] ~= '1' then
+  -- It has no use for it any more; another that blocks has.
+  redis.call('RPUSH', WAKE, token)
+elseif token ~= '' and token ~= me then
+  redis.call('SREM', IDLE, me)
+  if redis.call('ZSCORE', WORKERS, token) then redis.call('SADD', IDLE, token) end
+end
+
+local promoted = 0
+local next_due = first_due()
+if next_due and next_due <= now then
+  promoted = promote(now, 128)
+  next_due = first_due()
+end
+
+local ids, got, records, losses = {}, 0, {}, {}
+if slots > 0 then
+  for i = FIRST_LIST, LAST_LIST do
+    local part = redis.call('LPOP', KEYS[i], slots - got)
+    if part then
+      if got == 0 then
+        ids = part
+      else
+        for _, id in ipairs(part) do ids[#ids + 1] = id end
+      end
+      got = #ids
+      if got == slots then break end
+    end
+  end
+end
+if got > 0 then
+  records = redis.call('HMGET', TASKS, unpack(ids))
+  local leases, n = {}, 0
+  for i = 1, got do
+    if records[i] then
+      leases[n + 1], leases[n + 2] = ids[i], me
+      n = n + 2
+    end
+  end
+  if n > 0 then redis.call('HSET', ACTIVE, unpack(leases)) end
+  if redis.call('EXISTS', LOST) == 1 then losses = redis.call('HMGET', LOST, unpack(ids)) end
+end
+if promoted > got then wake(promoted - got) end
+
+if ARGV[6] == '1' and (slots == 0 or got < slots) then
+  redis.call('SADD', IDLE, me)
+elseif ARGV[7] == '1' then
+  redis.call('SREM', IDLE, me)
+end
+return {'ok', now, refused, next_due or -1, ids, records, losses}

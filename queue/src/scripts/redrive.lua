@@ -1,0 +1,29 @@
+-- Dead letters back to the tails of their levels, with all their attempts before them and their history kept.
+-- KEYS  shared
+-- ARGV  3 only deaths at this time in ms or before, '' for now; 4 most to move; 5 '1' to wake workers
+--       6 channel to announce on; 7 the queue's name; then ids, or none for all
+-- returns {'stale'} with nothing done, or {'ok', now ms, moved, unreadable ones that stay}
+if not current() then return {'stale'} end
+local now = now_ms()
+local chosen = letters(8, ARGV[3] ~= '' and ARGV[3] or now, ARGV[4])
+if #chosen == 0 then return {'ok', now, 0, 0} end
+local found = redis.call('HMGET', TASKS, unpack(chosen))
+local ids, records = {}, {}
+for i, id in ipairs(chosen) do
+  local zero = found[i] and string.find(found[i], '\0', 1, true)
+  local readable, body = pcall(cmsgpack.unpack, string.sub(found[i] or '', (zero or 0) + 1))
+  -- What cannot be read stays dead.
+  if zero and readable and type(body) == 'table' then
+    body[2], body[4] = now, 0
+    redis.call('HSET', TASKS, id, string.sub(found[i], 1, zero) .. cmsgpack.pack(body))
+    ids[#ids + 1], records[#records + 1] = id, found[i]
+  end
+end
+if #ids == 0 then return {'ok', now, 0, #chosen} end
+redis.call('ZREM', DEAD, unpack(ids))
+redis.call('HDEL', LOST, unpack(ids))
+redis.call('HINCRBY', STATS, 'redriven', #ids)
+local appended, was_empty = append(ids, records)
+if ARGV[5] == '1' then wake(appended) end
+if was_empty then redis.call('PUBLISH', ARGV[6], ARGV[7]) end
+return {'ok', now, #ids, #chosen - #ids}

@@ -1,0 +1,67 @@
+//! Blocking for work on a connection of its own, so that nothing else waits behind it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use redis::Value;
+
+use crate::fault::Fault;
+use crate::link::Link;
+use crate::{Error, Queue};
+
+/// Longest sleep. It heals whatever a lost token would leave undone.
+pub(super) const LONGEST: Duration = Duration::from_secs(2);
+/// How much longer than its sleep a call may take before the connection counts as dead.
+const GRACE: Duration = Duration::from_secs(3);
+
+type Wait = Pin<Box<dyn Future<Output = Result<Option<String>, Fault>> + Send>>;
+
+/// Blocks for tokens, one call at a time. A call goes on while nobody looks at it.
+pub(super) struct Sleeper {
+    link: Link,
+    queue: Queue,
+    wait: Option<Wait>,
+}
+
+impl Sleeper {
+    pub(super) fn new(queue: &Queue) -> Self {
+        Self {
+            link: queue.link().another(LONGEST + GRACE),
+            queue: queue.clone(),
+            wait: None,
+        }
+    }
+
+    /// Begins to block, for `span` at most, unless it does so already.
+    pub(super) fn begin(&mut self, span: Duration) {
+        if self.wait.is_some() {
+            return;
+        }
+        let link = self.link.clone();
+        // 0 would mean for ever.
+        let seconds = span.clamp(Duration::from_millis(1), LONGEST).as_secs_f64();
+        let mut command = redis::cmd("BLPOP");
+        command.arg(self.queue.keys().wake()).arg(format!("{seconds:.3}"));
+        self.wait = Some(Box::pin(async move {
+            let value = link.send(&command, "BLPOP").await?;
+            let popped: Option<(String, String)> = match value {
+                Value::Nil => None,
+                value => redis::from_redis_value(value)
+                    .map_err(|fault| Fault::not_done(link.faults().script("BLPOP", fault.to_string())))?,
+            };
+            Ok(popped.map(|(_, token)| token))
+        }));
+    }
+
+    /// The end of the call that was begun: a token, or none in time. Pending if none was begun. May be dropped and
+    /// called again.
+    pub(super) async fn woken(&mut self) -> Result<Option<String>, Error> {
+        let Some(wait) = self.wait.as_mut() else {
+            return std::future::pending().await;
+        };
+        let woken = wait.await;
+        self.wait = None;
+        woken.map_err(Error::from)
+    }
+}

@@ -1,0 +1,287 @@
+//! The worker's loop: what is done when. The round trip itself is in `deliver`, the end in `drain`.
+//!
+//! One round trip carries the acks of what has ended and brings as many tasks as there are free slots; while it
+//! is under way more attempts end, and so batches form by themselves, with no wait built in.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::attempt::{Delivery, Shop};
+use super::outbox::Outbox;
+use super::session::{Session, Vitals};
+use super::sleep::{LONGEST, Sleeper};
+use super::{Handler, Report, Settings};
+use crate::{Error, Queue, TaskId, WorkerId};
+
+/// The loop turns at least this often, so that its turning shows that it is alive.
+const TICK: Duration = Duration::from_secs(1);
+/// The wait after a call that failed; it doubles up to the longest, so that work resumes within two seconds of
+/// the return of Redis.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// A running worker.
+pub(super) struct Turner<H> {
+    pub(super) queue: Queue,
+    pub(super) settings: Settings,
+    pub(super) vitals: Vitals,
+    pub(super) stop: CancellationToken,
+    /// `None` from the loss of one lease until the next registration.
+    pub(super) session: Option<Session>,
+    pub(super) outbox: Outbox,
+    /// Attempts under the lease in force.
+    pub(super) running: HashMap<TaskId, JoinHandle<()>>,
+    /// Attempts that outlived their lease. They fill slots, and nobody wants to know how they end.
+    pub(super) strays: HashMap<(WorkerId, TaskId), JoinHandle<()>>,
+    pub(super) report: Report,
+    pub(super) shop: Arc<Shop<H>>,
+    ended: UnboundedReceiver<Delivery>,
+    sleeper: Sleeper,
+    pub(super) mind: Mind,
+    pause: Duration,
+    /// No call before this time: the last one failed.
+    not_before: Option<Instant>,
+}
+
+/// What the worker believes of the queue, from the last answer.
+#[derive(Debug, Default)]
+pub(super) struct Mind {
+    /// An answer was lost that may have leased tasks.
+    pub(super) unsure: bool,
+    /// The last fetch brought fewer tasks than it asked for: the queue had no more, or is paused.
+    pub(super) dry: bool,
+    /// Redis counts this worker among those that block.
+    pub(super) listed: bool,
+    /// The token that woke it, until an exchange has carried it.
+    pub(super) token: Option<String>,
+    /// When the next scheduled task is due.
+    pub(super) next_due: Option<Instant>,
+}
+
+impl<H: Handler> Turner<H> {
+    /// Registers the worker, waiting for Redis if need be. `None` if it was stopped meanwhile; an error is one
+    /// that waiting cannot heal.
+    pub(super) async fn start(
+        queue: Queue,
+        handler: H,
+        settings: Settings,
+        vitals: Vitals,
+        stop: CancellationToken,
+    ) -> Result<Option<Self>, Error> {
+        let mut pause = FIRST_PAUSE;
+        let session = loop {
+            let opened = Session::open(&queue, &settings, &vitals).await.map_err(Error::from);
+            vitals.note(&opened);
+            vitals.probe.turned(0);
+            match opened {
+                Ok(session) => break session,
+                Err(error) if error.is_transient() => {
+                    tracing::warn!(queue = %queue.name(), %error, "waiting for Redis");
+                    tokio::select! {
+                        () = stop.cancelled() => return Ok(None),
+                        () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        let (sender, ended) = unbounded_channel();
+        let shop = Shop {
+            queue: queue.clone(),
+            handler,
+            observer: Arc::clone(&vitals.observer),
+            ended: sender,
+        };
+        Ok(Some(Self {
+            sleeper: Sleeper::new(&queue),
+            queue,
+            settings,
+            vitals,
+            stop,
+            session: Some(session),
+            outbox: Outbox::default(),
+            running: HashMap::new(),
+            strays: HashMap::new(),
+            report: Report::default(),
+            shop: Arc::new(shop),
+            ended,
+            mind: Mind::default(),
+            pause: FIRST_PAUSE,
+            not_before: None,
+        }))
+    }
+
+    /// Fetches and runs tasks until told to stop.
+    pub(super) async fn work(&mut self) {
+        while !self.stop.is_cancelled() {
+            self.turned();
+            self.collect().await;
+            self.notice_loss();
+            if self.may_call() {
+                if self.session.is_none() {
+                    self.register_anew().await;
+                    continue;
+                }
+                if !self.outbox.is_empty() || self.hungry() {
+                    self.deliver_and_fetch(self.free()).await;
+                    // Short attempts end before anything else is looked at, and so are acked together.
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                if self.mind.dry && self.free() > 0 {
+                    let due = self.mind.next_due;
+                    let until_due = due.map(|due| due.saturating_duration_since(Instant::now()));
+                    self.sleeper.begin(until_due.unwrap_or(LONGEST));
+                }
+            }
+            let stop = self.stop.clone();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                woken = self.sleeper.woken() => self.woken(woken),
+                delivery = next(&mut self.ended, self.session.as_ref(), self.not_before) => {
+                    delivery.into_iter().for_each(|delivery| self.put(delivery));
+                }
+            }
+        }
+    }
+
+    pub(super) fn turned(&self) {
+        self.vitals.probe.turned(self.running.len() + self.strays.len());
+        self.vitals.observer.loop_turned();
+    }
+
+    /// Waits until there may be something to do: an attempt has ended, the lease is lost, a call may be tried
+    /// again, or a second is over.
+    pub(super) async fn wait(&mut self) {
+        let delivery = next(&mut self.ended, self.session.as_ref(), self.not_before).await;
+        delivery.into_iter().for_each(|delivery| self.put(delivery));
+    }
+
+    /// Takes in every attempt that has ended, and those that end meanwhile.
+    pub(super) async fn collect(&mut self) {
+        loop {
+            let before = self.running.len();
+            while let Ok(delivery) = self.ended.try_recv() {
+                self.put(delivery);
+            }
+            if self.running.is_empty() || self.running.len() == before {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Whether the last call did not just fail.
+    pub(super) fn may_call(&mut self) -> bool {
+        if self.not_before.is_some_and(|at| at > Instant::now()) {
+            return false;
+        }
+        self.not_before = None;
+        true
+    }
+
+    /// A call failed: the next one waits a little.
+    pub(super) fn back_off(&mut self) {
+        self.not_before = Some(Instant::now() + self.pause);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+    }
+
+    /// A call got through.
+    pub(super) fn recovered(&mut self) {
+        self.pause = FIRST_PAUSE;
+        self.not_before = None;
+    }
+
+    /// If the heartbeat has found the lease lost, so has the worker.
+    pub(super) fn notice_loss(&mut self) {
+        if self.session.as_ref().is_some_and(|session| session.lease.lost.is_cancelled()) {
+            self.lose(0);
+        }
+    }
+
+    /// The lease is lost. What ran under it will be refused, so Redis is told none of it; `refused` acks are known
+    /// to be lost already.
+    pub(super) fn lose(&mut self, refused: usize) {
+        let Some(session) = self.session.take() else {
+            return;
+        };
+        session.lease.lost.cancel();
+        let worker = session.lease.worker;
+        let dropped = refused + self.running.len() + self.outbox.len();
+        let running = self.running.drain();
+        self.strays.extend(running.map(|(task, handle)| ((worker, task), handle)));
+        self.outbox.clear();
+        self.mind = Mind::default();
+        self.note_lost(dropped);
+        tracing::warn!(queue = %self.queue.name(), %worker, dropped, "lease lost");
+    }
+
+    async fn register_anew(&mut self) {
+        match Session::open(&self.queue, &self.settings, &self.vitals).await {
+            Ok(session) => self.session = Some(session),
+            Err(fault) => self.note_fault(fault),
+        }
+    }
+
+    fn put(&mut self, delivery: Delivery) {
+        let id = delivery.message.id();
+        let current = self.session.as_ref().map(|session| session.lease.worker);
+        if current == Some(delivery.worker) {
+            self.running.remove(&id);
+            self.outbox.put(delivery.message);
+        } else {
+            self.strays.remove(&(delivery.worker, id));
+        }
+    }
+
+    fn woken(&mut self, woken: Result<Option<String>, Error>) {
+        self.mind.dry = false;
+        match woken {
+            Ok(token) => self.mind.token = token,
+            Err(error) => {
+                tracing::debug!(%error, "blocking for work failed");
+                self.back_off();
+            }
+        }
+    }
+
+    /// Slots in which nothing runs.
+    pub(super) fn free(&self) -> usize {
+        self.settings
+            .concurrency
+            .saturating_sub(self.running.len() + self.strays.len())
+    }
+
+    /// Whether a fetch may bring something, or carries a token that others need.
+    fn hungry(&self) -> bool {
+        self.mind.unsure || self.mind.token.is_some() || !self.mind.dry && self.free() > 0
+    }
+}
+
+/// The next attempt to end; or `None` when the lease is lost, a call may be tried again, or a second is over.
+/// A function of parts of the worker, so that another part can be waited on beside it.
+async fn next(
+    ended: &mut UnboundedReceiver<Delivery>,
+    session: Option<&Session>,
+    not_before: Option<Instant>,
+) -> Option<Delivery> {
+    let until = not_before.unwrap_or_else(|| Instant::now() + TICK);
+    let lost = async {
+        match session {
+            Some(session) => session.lease.lost.cancelled().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        delivery = ended.recv() => delivery,
+        () = lost => None,
+        () = tokio::time::sleep_until(until.into()) => None,
+    }
+}
