@@ -34,10 +34,6 @@ macro_rules! scripts {
                 digest: LazyLock::new(|| redis::Script::new(code!($name, $($shared),*)).get_hash().into()),
             };
         )*
-
-        /// All of them, so that a test can run each.
-        #[cfg(test)]
-        pub(crate) static ALL: &[&Script] = &[$(&$constant),*];
     };
 }
 

@@ -15,6 +15,16 @@ pub trait Handler: Send + Sync + 'static {
     fn handle(&self, task: LeasedTask) -> impl Future<Output = Outcome> + Send;
 }
 
+impl<F, Fut> Handler for F
+where
+    F: Fn(LeasedTask) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Outcome> + Send,
+{
+    fn handle(&self, task: LeasedTask) -> impl Future<Output = Outcome> + Send {
+        self(task)
+    }
+}
+
 /// One attempt at a task, leased to this worker.
 #[derive(Debug, Clone)]
 pub struct LeasedTask {
@@ -52,7 +62,7 @@ impl LeasedTask {
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Done, with a result of at most 64 KiB if there is one.
+    /// Done, perhaps with a result. One above 64 KiB is dropped with a warning: the work is done.
     Completed(Option<Payload>),
     /// Failed: tried again as the policy says, or after exactly `after`, unless this was the last attempt.
     Retry {

@@ -1,0 +1,128 @@
+//! What the tests of this crate share: a queue on a fresh server, tasks, and a worker that runs beside the test.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+
+use std::time::Duration;
+
+use taskqueue_queue::testing::{RedisServer, eventually};
+use taskqueue_queue::worker::{Handler, LeasedTask, Outcome, Probe, Report, Worker};
+use taskqueue_queue::{Client, Error, NewTask, Payload, Policy, Queue, QueueName, Snapshot};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Longer than anything here may take.
+pub const SOON: Duration = Duration::from_secs(10);
+
+pub fn name(queue: &str) -> QueueName {
+    QueueName::new("test", queue).unwrap()
+}
+
+pub async fn queue(redis: &RedisServer) -> Queue {
+    redis.client().await.queue(name("jobs"))
+}
+
+pub fn task(number: u32) -> NewTask {
+    NewTask::new("count", Payload::of(&number).unwrap())
+}
+
+pub fn tasks(numbers: std::ops::Range<u32>) -> Vec<NewTask> {
+    numbers.map(task).collect()
+}
+
+pub fn number(task: &LeasedTask) -> u32 {
+    task.payload.parse().unwrap()
+}
+
+/// A policy that retries without delay or chance.
+pub fn brisk() -> Policy {
+    let mut policy = Policy::default();
+    policy.retry.backoff.initial = Duration::from_millis(1);
+    policy.retry.backoff.jitter = 0.0;
+    policy
+}
+
+pub async fn snapshot(queue: &Queue, client: &Client) -> Snapshot {
+    client.snapshot(std::slice::from_ref(queue)).await.remove(0).unwrap()
+}
+
+/// Waits until a queue's figures are as wanted.
+pub async fn until(client: &Client, queue: &Queue, what: &str, wanted: impl Fn(&Snapshot) -> bool) -> Snapshot {
+    eventually(SOON, what, async || {
+        let snapshot = client.snapshot(std::slice::from_ref(queue)).await.remove(0).ok()?;
+        wanted(&snapshot).then_some(snapshot)
+    })
+    .await
+}
+
+/// A worker that runs beside the test.
+pub struct Running {
+    stop: CancellationToken,
+    abort: CancellationToken,
+    probe: Probe,
+    run: JoinHandle<Result<Report, Error>>,
+}
+
+impl Running {
+    pub fn start<H: Handler>(worker: Worker<H>) -> Self {
+        let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
+        let probe = worker.probe();
+        let run = tokio::spawn(worker.run(stop.clone(), abort.clone()));
+        Self {
+            stop,
+            abort,
+            probe,
+            run,
+        }
+    }
+
+    pub fn probe(&self) -> &Probe {
+        &self.probe
+    }
+
+    pub fn tell_to_stop(&self) {
+        self.stop.cancel();
+    }
+
+    pub async fn stop(self) -> Report {
+        self.stop.cancel();
+        self.ended().await
+    }
+
+    pub async fn abort(self) -> Report {
+        self.abort.cancel();
+        self.ended().await
+    }
+
+    pub async fn ended(self) -> Report {
+        tokio::time::timeout(SOON, self.run).await.expect("the worker ends").unwrap().unwrap()
+    }
+
+    /// As SIGKILL would end it: no farewell, no more heartbeats.
+    pub async fn crash(self) {
+        self.run.abort();
+        let _ = self.run.await;
+    }
+}
+
+/// A handler that reports each number it is given and completes.
+pub fn recording() -> (impl Handler, UnboundedReceiver<u32>) {
+    let (sender, receiver) = unbounded_channel();
+    let handler = move |task: LeasedTask| {
+        let sender: UnboundedSender<u32> = sender.clone();
+        async move {
+            let _ = sender.send(number(&task));
+            Outcome::Completed(None)
+        }
+    };
+    (handler, receiver)
+}
+
+/// The next `count` numbers.
+pub async fn next(receiver: &mut UnboundedReceiver<u32>, count: usize) -> Vec<u32> {
+    let mut numbers = Vec::new();
+    while numbers.len() < count {
+        let next = tokio::time::timeout(SOON, receiver.recv()).await;
+        numbers.push(next.unwrap_or_else(|_| panic!("got only {numbers:?}")).unwrap());
+    }
+    numbers
+}
