@@ -37,14 +37,15 @@ impl Failure {
     /// The documented exit code.
     pub(crate) fn code(&self) -> ExitCode {
         match self {
-            Self::Queue(Error::Invalid { .. } | Error::UnknownLevel { .. }) => 2.into(),
+            Self::Usage(_) | Self::Queue(Error::Invalid { .. } | Error::UnknownLevel { .. }) => {
+                2.into()
+            }
+            Self::NotFound(_) => 3.into(),
             Self::Queue(_)
             | Self::Unreadable { .. }
             | Self::Partial { .. }
             | Self::Output(_)
             | Self::Form(_) => 1.into(),
-            Self::Usage(_) => 2.into(),
-            Self::NotFound(_) => 3.into(),
         }
     }
 

@@ -117,6 +117,9 @@ async fn serve_health(health: Health, address: SocketAddr) -> Result<(), RunErro
     let listener = TcpListener::bind(address)
         .await
         .map_err(|source| RunError::Listen { address, source })?;
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "answering probes");
+    }
     tokio::spawn(async move {
         if let Err(error) = health.serve(listener).await {
             tracing::error!(%error, "probes and metrics are not answered any more");

@@ -1,6 +1,6 @@
 //! What a command writes to standard output, as the task's result: how much of it is kept, and in what form.
 //!
-//! Pure: bytes in, JSON out. The contract, which `docs/handlers.md` repeats:
+//! Pure: bytes in, JSON out. The contract:
 //! - nothing (or only white space): the task has no result;
 //! - one JSON value: that value, as it stands;
 //! - anything else: a JSON string of it, without the last newline;

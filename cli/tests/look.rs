@@ -1,0 +1,242 @@
+//! `tq get`, `tq stats` and `tq dead`: what they print of a queue whose tasks a real worker has run.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use taskqueue_queue::testing::eventually;
+use taskqueue_queue::worker::{Handler, LeasedTask, Outcome, Worker};
+use tokio_util::sync::CancellationToken;
+
+mod terminal;
+
+use terminal::Terminal;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Completes tasks of type `good`, and gives up all others.
+struct Judge;
+
+impl Handler for Judge {
+    async fn handle(&self, task: LeasedTask) -> Outcome {
+        match task.kind.as_str() {
+            "good" => Outcome::Completed(Some(task.payload)),
+            _ => Outcome::Dead {
+                error: "no such\nimage".to_owned(),
+            },
+        }
+    }
+}
+
+/// A queue in which one task waits, one is scheduled, one is completed and two are dead; with the ids of the last three.
+async fn busy() -> (Terminal, String, [String; 2]) {
+    let terminal = Terminal::new().await;
+    let mut ids = Vec::new();
+    for kind in ["good", "bad", "bad"] {
+        let ended = terminal
+            .tq(&["enqueue", "orders", kind, "--payload", r#"{"n": 1}"#])
+            .await;
+        ids.push(ended.lines()[0].to_owned());
+    }
+    let stop = CancellationToken::new();
+    let worker =
+        Worker::new(terminal.queue.clone(), Judge).run(stop.clone(), CancellationToken::new());
+    let worker = tokio::spawn(worker);
+    for id in &ids {
+        eventually(PATIENCE, "the task ends", || async {
+            terminal.task(id).await.finished
+        })
+        .await;
+    }
+    stop.cancel();
+    worker.await.expect("no panic").expect("it stops well");
+    terminal.tq(&["enqueue", "orders", "good"]).await.lines();
+    terminal
+        .tq(&["enqueue", "orders", "good", "--delay", "1h"])
+        .await
+        .lines();
+    let [completed, dead @ ..] = <[String; 3]>::try_from(ids).expect("three ids");
+    (terminal, completed, dead)
+}
+
+#[tokio::test]
+async fn get_shows_a_task_as_json_and_yaml() {
+    let (terminal, completed, dead) = busy().await;
+    let ended = terminal
+        .tq(&["get", "orders", &completed, "-o", "json"])
+        .await;
+    let task: Value = serde_json::from_str(&ended.lines().join("\n")).expect("JSON");
+    assert_eq!(
+        (&task["id"], &task["queue"]),
+        (&json!(completed), &json!("default/orders"))
+    );
+    assert_eq!(
+        (&task["state"], &task["type"]),
+        (&json!("Completed"), &json!("good"))
+    );
+    assert_eq!(
+        (&task["payload"], &task["result"]),
+        (&json!({"n": 1}), &json!({"n": 1}))
+    );
+
+    let ended = terminal
+        .tq(&["get", "default/orders", &dead[0], "-o", "yaml"])
+        .await;
+    let yaml = ended.lines();
+    assert!(yaml.contains(&"state: Dead"), "{yaml:?}");
+    assert!(yaml.contains(&"  n: 1"), "{yaml:?}");
+}
+
+#[tokio::test]
+async fn get_of_an_unknown_task_exits_3_and_a_bad_id_exits_2() {
+    let terminal = Terminal::new().await;
+    let ended = terminal
+        .tq(&["get", "orders", "00000000000000000000"])
+        .await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(3), ""));
+    assert!(
+        ended
+            .stderr
+            .starts_with("tq: no task 00000000000000000000 in default/orders"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(
+        terminal.tq(&["get", "orders", "nonsense"]).await.code,
+        Some(2)
+    );
+}
+
+#[tokio::test]
+async fn stats_are_a_table_for_people() {
+    let (terminal, ..) = busy().await;
+    let ended = terminal.tq(&["stats", "orders", "shop/empty"]).await;
+    let rows: Vec<Vec<&str>> = ended
+        .lines()
+        .iter()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(rows[0][..2], ["QUEUE", "WAITING"]);
+    assert_eq!(
+        rows[1][..5],
+        ["default/orders", "1", "high:0", "normal:1", "low:0"]
+    );
+    // Scheduled, active, workers, dead, enqueued, completed, failed.
+    assert_eq!(rows[1][6..], ["1", "0", "0", "2", "5", "1", "2"]);
+    assert_eq!(rows[2][0], "shop/empty");
+}
+
+#[tokio::test]
+async fn stats_are_json_for_machines() {
+    let (terminal, ..) = busy().await;
+    let ended = terminal.tq(&["stats", "orders", "-o", "json"]).await;
+    let stats: Value = serde_json::from_str(ended.lines()[0]).expect("JSON");
+    assert_eq!(
+        (&stats["waiting"], &stats["scheduled"], &stats["dead"]),
+        (&json!(1), &json!(1), &json!(2))
+    );
+    assert_eq!(stats["totals"]["completed"], json!(1));
+    assert!(
+        stats["nextDue"].is_string() && stats["oldestWaitingSeconds"].is_number(),
+        "{stats}"
+    );
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_with_their_last_error() {
+    let (terminal, _, dead) = busy().await;
+    let ended = terminal.tq(&["dead", "list", "orders"]).await;
+    let lines = ended.lines();
+    assert!(lines[0].starts_with("ID"), "{lines:?}");
+    assert_eq!(lines.len(), 3);
+    for id in &dead {
+        let line = lines
+            .iter()
+            .find(|line| line.starts_with(id.as_str()))
+            .expect("it is listed");
+        assert!(line.ends_with("Error  no such image"), "{line}");
+    }
+    let ended = terminal
+        .tq(&["dead", "list", "orders", "-o", "json", "--limit", "1"])
+        .await;
+    let letter: Value = serde_json::from_str(ended.lines()[0]).expect("JSON");
+    assert_eq!((ended.lines().len(), &letter["state"]), (1, &json!("Dead")));
+}
+
+#[tokio::test]
+async fn dead_letters_are_retried_by_id_and_all_together() {
+    let (terminal, _, dead) = busy().await;
+    assert_eq!(
+        terminal
+            .tq(&["dead", "retry", "orders", &dead[0]])
+            .await
+            .lines(),
+        ["1 task retried"]
+    );
+    let ended = terminal
+        .tq(&["dead", "retry", "orders", &dead[0], &dead[1]])
+        .await;
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (Some(3), "1 task retried\n")
+    );
+    assert!(
+        ended
+            .stderr
+            .contains("1 of 2 is no dead letter of default/orders"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(
+        terminal
+            .tq(&["dead", "retry", "orders", "--all"])
+            .await
+            .lines(),
+        ["0 tasks retried"]
+    );
+    assert_eq!(terminal.task(&dead[0]).await.attempts, 0);
+}
+
+#[tokio::test]
+async fn a_purge_of_all_asks_for_yes_and_says_how_many() {
+    let (terminal, _, dead) = busy().await;
+    let ended = terminal.tq(&["dead", "purge", "orders", "--all"]).await;
+    assert_eq!(ended.code, Some(2));
+    assert!(
+        ended
+            .stderr
+            .contains("all 2 dead letters of default/orders for good: add --yes"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(
+        terminal
+            .tq(&["dead", "purge", "orders", &dead[0]])
+            .await
+            .lines(),
+        ["1 task purged"]
+    );
+    assert_eq!(
+        terminal
+            .tq(&["dead", "purge", "orders", "--all", "--yes"])
+            .await
+            .lines(),
+        ["1 task purged"]
+    );
+    assert_eq!(
+        terminal.tq(&["get", "orders", &dead[1]]).await.code,
+        Some(3)
+    );
+}
+
+#[tokio::test]
+async fn which_dead_letters_must_be_said() {
+    let terminal = Terminal::new().await;
+    for arguments in [
+        &["dead", "retry", "orders"][..],
+        &["dead", "purge", "orders", "--yes"],
+    ] {
+        let ended = terminal.tq(arguments).await;
+        assert_eq!(ended.code, Some(2));
+        assert!(ended.stderr.contains("<ID>"), "{}", ended.stderr);
+    }
+}

@@ -1,0 +1,93 @@
+//! The real program on a Redis of the test's own, and what it printed.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::process::Stdio;
+
+use taskqueue_queue::testing::RedisServer;
+use taskqueue_queue::{Client, Queue, QueueName, Task, TaskId};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+/// The program under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_tq");
+
+/// A Redis, and one queue in it.
+pub struct Terminal {
+    pub redis: RedisServer,
+    pub client: Client,
+    pub queue: Queue,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Terminal {
+    pub async fn new() -> Self {
+        let redis = RedisServer::start().await;
+        let client = redis.client().await;
+        let queue = client.queue(QueueName::new("default", "orders").expect("a good name"));
+        Self {
+            redis,
+            client,
+            queue,
+        }
+    }
+
+    /// Runs `tq` with these arguments.
+    pub async fn tq(&self, arguments: &[&str]) -> Ended {
+        self.tq_reading("", arguments).await
+    }
+
+    /// Runs `tq` with this text on its standard input.
+    pub async fn tq_reading(&self, input: &str, arguments: &[&str]) -> Ended {
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(arguments)
+            .env("TASKQUEUE_REDIS_URL", self.redis.url());
+        run(&mut command, input).await
+    }
+
+    pub async fn task(&self, id: &str) -> Task {
+        let id: TaskId = id.parse().expect("an id");
+        self.queue
+            .get(&id)
+            .await
+            .expect("Redis answers")
+            .expect("the task is kept")
+    }
+}
+
+impl Ended {
+    /// What it printed, of a command that succeeded.
+    #[track_caller]
+    pub fn lines(&self) -> Vec<&str> {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        self.stdout.lines().collect()
+    }
+}
+
+/// Runs a command to its end.
+pub async fn run(command: &mut Command, input: &str) -> Ended {
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let mut child = command.spawn().expect("the program runs");
+    let mut stdin = child.stdin.take().expect("it has an input");
+    let (output, _) = tokio::join!(child.wait_with_output(), async move {
+        // A program that ends early does not read all of it.
+        let _ = stdin.write_all(input.as_bytes()).await;
+    });
+    let output = output.expect("it is waited for");
+    Ended {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).expect("UTF-8"),
+        stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+    }
+}

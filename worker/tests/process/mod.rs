@@ -1,0 +1,310 @@
+//! The real binary as a child of the test: started on a queue of the test's own Redis, asked over HTTP, sent signals.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use taskqueue_queue::testing::{RedisServer, eventually};
+use taskqueue_queue::{
+    Backoff, Client, NewTask, Payload, Policy, Queue, QueueName, RetryPolicy, Task, TaskId,
+};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+/// How long anything may take before a test fails; machines that run tests are slow at times.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The program under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_taskqueue-worker");
+
+/// A Redis, a queue in it, and a folder for what commands leave behind.
+pub struct Stage {
+    pub redis: RedisServer,
+    pub client: Client,
+    pub queue: Queue,
+    pub folder: TempDir,
+}
+
+/// A running worker.
+pub struct Worker {
+    child: Child,
+    pub pid: Pid,
+    log: PathBuf,
+}
+
+/// The native handlers.
+pub const NATIVE: &str = r#"{"native":{}}"#;
+
+/// The configuration of a handler that runs a shell script for each task.
+pub fn shell(script: &str) -> String {
+    serde_json::json!({"exec": {"command": ["sh", "-c", script]}}).to_string()
+}
+
+/// A policy whose retries come at once.
+pub fn policy() -> Policy {
+    let backoff = Backoff {
+        initial: Duration::from_millis(1),
+        max: Duration::from_millis(1),
+        ..Backoff::default()
+    };
+    Policy {
+        retry: RetryPolicy {
+            max_attempts: 3,
+            backoff,
+        },
+        ..Policy::default()
+    }
+}
+
+impl Stage {
+    pub async fn new() -> Self {
+        Self::with_policy(&policy()).await
+    }
+
+    pub async fn with_policy(policy: &Policy) -> Self {
+        let redis = RedisServer::start().await;
+        let client = redis.client().await;
+        let queue = client.queue(QueueName::new("test", "work").expect("a good name"));
+        queue
+            .configure(policy)
+            .await
+            .expect("the policy is put in force");
+        Self {
+            redis,
+            client,
+            queue,
+            folder: tempfile::tempdir().expect("a folder"),
+        }
+    }
+
+    /// Starts a worker of the queue and waits until it is ready.
+    pub async fn worker(&self, handler: &str, variables: &[(&str, &str)]) -> Worker {
+        let worker = self.start(handler, variables);
+        worker.ready().await;
+        worker
+    }
+
+    /// Starts a worker of the queue.
+    pub fn start(&self, handler: &str, variables: &[(&str, &str)]) -> Worker {
+        let mut command = Command::new(PROGRAM);
+        command
+            .env("TASKQUEUE_REDIS_URL", self.redis.url())
+            .env("TASKQUEUE_HANDLER", handler);
+        command.envs(variables.iter().copied());
+        Worker::start(&mut command, self.folder.path())
+    }
+
+    pub async fn enqueue(&self, kind: &str, payload: &serde_json::Value) -> TaskId {
+        let payload = Payload::of(payload).expect("a payload");
+        self.queue
+            .enqueue(NewTask::new(kind, payload))
+            .await
+            .expect("it is enqueued")
+    }
+
+    pub async fn task(&self, id: &TaskId) -> Task {
+        self.queue
+            .get(id)
+            .await
+            .expect("Redis answers")
+            .expect("the task is kept")
+    }
+
+    /// Waits until the task is as `wanted` says.
+    pub async fn task_when(&self, id: &TaskId, what: &str, wanted: impl Fn(&Task) -> bool) -> Task {
+        eventually(PATIENCE, what, || async {
+            Some(self.task(id).await).filter(|task| wanted(task))
+        })
+        .await
+    }
+
+    /// Waits until the task is completed or dead.
+    pub async fn ended(&self, id: &TaskId) -> Task {
+        self.task_when(id, "the task ends", |task| task.finished.is_some())
+            .await
+    }
+
+    /// Waits until so many tasks are leased.
+    pub async fn active(&self, tasks: u64) {
+        eventually(PATIENCE, "tasks are active", || async {
+            let snapshot = self
+                .client
+                .snapshot(std::slice::from_ref(&self.queue))
+                .await
+                .pop()?
+                .ok()?;
+            (snapshot.active == tasks).then_some(())
+        })
+        .await;
+    }
+
+    /// A path in the folder.
+    pub fn path(&self, name: &str) -> String {
+        self.folder
+            .path()
+            .join(name)
+            .to_str()
+            .expect("a path in UTF-8")
+            .to_owned()
+    }
+
+    /// Waits until a file of the folder has so many lines, and returns them.
+    pub async fn lines(&self, name: &str, count: usize) -> Vec<String> {
+        eventually(PATIENCE, "a command writes its file", || async {
+            let text = fs::read_to_string(self.folder.path().join(name)).ok()?;
+            let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            (text.ends_with('\n') && lines.len() >= count).then_some(lines)
+        })
+        .await
+    }
+}
+
+impl Worker {
+    /// Starts the command as a worker of the queue `test/work`, on a port of its own.
+    pub fn start(command: &mut Command, folder: &Path) -> Self {
+        let number = fs::read_dir(folder).expect("the folder is there").count();
+        let log = folder.join(format!("worker-{number}.log"));
+        let child = command
+            .env("TASKQUEUE_QUEUE", "test/work")
+            .env("TASKQUEUE_HTTP_ADDRESS", "127.0.0.1:0")
+            .stderr(File::create(&log).expect("a log file"))
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the worker starts");
+        let id = child.id().expect("it runs");
+        Self {
+            child,
+            pid: Pid::from_raw(id.try_into().expect("a process id")),
+            log,
+        }
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).expect("the log is there")
+    }
+
+    /// Waits until the log holds the text.
+    pub async fn logged(&self, text: &str) {
+        eventually(PATIENCE, text, || async {
+            self.log().contains(text).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until the worker is ready for tasks.
+    pub async fn ready(&self) {
+        self.answers("/readyz", 200).await;
+    }
+
+    /// Waits until a request is answered with this status, and returns the body.
+    pub async fn answers(&self, path: &str, status: u16) -> String {
+        eventually(PATIENCE, path, || async {
+            let (found, body) = self.get(path).await.ok()?;
+            (found == status).then_some(body)
+        })
+        .await
+    }
+
+    /// The status and the rest of the answer.
+    pub async fn get(&self, path: &str) -> io::Result<(u16, String)> {
+        let mut stream =
+            TcpStream::connect(self.address().ok_or(io::ErrorKind::NotConnected)?).await?;
+        stream
+            .write_all(
+                format!("GET {path} HTTP/1.1\r\nHost: w\r\nConnection: close\r\n\r\n").as_bytes(),
+            )
+            .await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        let status = answer
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok());
+        Ok((status.ok_or(io::ErrorKind::InvalidData)?, answer))
+    }
+
+    /// The port is the system's choice, and the log tells it.
+    fn address(&self) -> Option<String> {
+        let log = self.log();
+        let line = log.lines().find(|line| line.contains("answering probes"))?;
+        let event: serde_json::Value = serde_json::from_str(line).ok()?;
+        Some(event["address"].as_str()?.to_owned())
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(self.pid, signal).expect("the worker takes signals");
+    }
+
+    pub async fn exit(mut self) -> ExitStatus {
+        let exited = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        exited
+            .unwrap_or_else(|_| fail(&format!("the worker does not exit:\n{}", self.log())))
+            .expect("it is waited for")
+    }
+
+    /// The most memory it ever had resident, in KiB.
+    pub fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("it runs");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .expect("it has memory");
+        line.trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .expect("a number")
+    }
+
+    /// Waits until no process has this one for its parent, zombies included.
+    pub async fn childless(&self) {
+        eventually(PATIENCE, "the worker has no children", || async {
+            self.children().is_empty().then_some(())
+        })
+        .await;
+    }
+
+    fn children(&self) -> Vec<String> {
+        let parent = format!("PPid:\t{}\n", self.pid);
+        let processes = fs::read_dir("/proc").expect("/proc is there").flatten();
+        let statuses =
+            processes.filter_map(|process| fs::read_to_string(process.path().join("status")).ok());
+        statuses.filter(|status| status.contains(&parent)).collect()
+    }
+}
+
+/// Waits until a process is gone, and reaped.
+pub async fn gone(pid: &str) {
+    let pid = Pid::from_raw(pid.parse().expect("a process id"));
+    eventually(PATIENCE, "a process is gone", || async {
+        kill(pid, None).is_err().then_some(())
+    })
+    .await;
+}
+
+/// The error of the last failed attempt.
+pub fn last_error(task: &Task) -> &str {
+    task.errors
+        .last()
+        .map_or("", |failure| failure.message.as_str())
+}
+
+/// The result as text.
+pub fn result(task: &Task) -> String {
+    let result = task
+        .result
+        .as_ref()
+        .map(|result| result.as_bytes().to_vec());
+    String::from_utf8(result.unwrap_or_default()).expect("a result is UTF-8")
+}
+
+#[allow(clippy::panic, reason = "this is how a test fails")]
+fn fail<T>(message: &str) -> T {
+    panic!("{message}")
+}

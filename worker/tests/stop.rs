@@ -1,0 +1,145 @@
+//! How a worker goes away: nothing is lost, and being stopped costs no task an attempt.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+use taskqueue_queue::State;
+
+mod process;
+
+use process::{NATIVE, Stage, gone, shell};
+
+/// Commands that run until the gate is opened; each tells its process id.
+const GATED: &str =
+    r#"echo $$ >> "$PIDS"; while [ ! -e "$GATE" ]; do sleep 0.02; done; echo through"#;
+
+/// The variables of a worker whose commands wait at the gate of the stage.
+fn gated<'a>(pids: &'a str, gate: &'a str, drain_timeout: &'a str) -> [(&'a str, &'a str); 4] {
+    [
+        ("PIDS", pids),
+        ("GATE", gate),
+        ("TASKQUEUE_CONCURRENCY", "2"),
+        ("TASKQUEUE_DRAIN_TIMEOUT", drain_timeout),
+    ]
+}
+
+#[tokio::test]
+async fn sigterm_lets_running_tasks_finish_and_takes_no_more() {
+    let stage = Stage::new().await;
+    let (pids, gate) = (stage.path("pids"), stage.path("gate"));
+    let worker = stage
+        .worker(&shell(GATED), &gated(&pids, &gate, "60s"))
+        .await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(stage.enqueue("any", &json!(null)).await);
+    }
+    stage.lines("pids", 2).await;
+    worker.signal(Signal::SIGTERM);
+    worker.logged("draining").await;
+    fs::write(&gate, "").expect("the gate opens");
+    assert_eq!(worker.exit().await.code(), Some(0));
+    for id in &ids[..2] {
+        let task = stage.task(id).await;
+        assert_eq!(
+            (task.state, task.attempts, task.losses),
+            (State::Completed, 0, 0)
+        );
+    }
+    let left = stage.task(&ids[2]).await;
+    assert_eq!(
+        (left.state, left.attempts, left.losses),
+        (State::Waiting, 0, 0)
+    );
+}
+
+#[tokio::test]
+async fn a_drain_that_takes_too_long_hands_back_and_ends_the_commands() {
+    let stage = Stage::new().await;
+    let (pids, gate) = (stage.path("pids"), stage.path("gate"));
+    let worker = stage
+        .worker(&shell(GATED), &gated(&pids, &gate, "200ms"))
+        .await;
+    let id = stage.enqueue("any", &json!(null)).await;
+    let commands = stage.lines("pids", 1).await;
+    worker.signal(Signal::SIGTERM);
+    assert_eq!(worker.exit().await.code(), Some(0));
+    let task = stage.task(&id).await;
+    assert_eq!((task.state, task.attempts), (State::Waiting, 0));
+    gone(&commands[0]).await;
+}
+
+#[tokio::test]
+async fn a_second_signal_hands_back_at_once() {
+    let stage = Stage::new().await;
+    let (pids, gate) = (stage.path("pids"), stage.path("gate"));
+    let worker = stage
+        .worker(&shell(GATED), &gated(&pids, &gate, "1h"))
+        .await;
+    let ids = [
+        stage.enqueue("any", &json!(null)).await,
+        stage.enqueue("any", &json!(null)).await,
+    ];
+    let commands = stage.lines("pids", 2).await;
+    worker.signal(Signal::SIGTERM);
+    worker.logged("draining").await;
+    worker.signal(Signal::SIGINT);
+    assert_eq!(worker.exit().await.code(), Some(0));
+    for (id, command) in ids.iter().zip(&commands) {
+        let task = stage.task(id).await;
+        assert_eq!((task.state, task.attempts), (State::Waiting, 0));
+        gone(command).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_handed_back_runs_elsewhere() {
+    let stage = Stage::new().await;
+    let (pids, gate) = (stage.path("pids"), stage.path("gate"));
+    let first = stage
+        .worker(&shell(GATED), &gated(&pids, &gate, "0s"))
+        .await;
+    let id = stage.enqueue("any", &json!(null)).await;
+    stage.lines("pids", 1).await;
+    let _second = stage.worker(&shell("echo second"), &[]).await;
+    first.signal(Signal::SIGTERM);
+    let task = stage.ended(&id).await;
+    assert_eq!((task.state, task.attempts), (State::Completed, 0));
+    assert_eq!(process::result(&task), r#""second""#);
+}
+
+#[tokio::test]
+async fn tasks_of_a_killed_worker_run_elsewhere_and_lose_no_attempt() {
+    let stage = Stage::new().await;
+    let (pids, gate) = (stage.path("pids"), stage.path("gate"));
+    let first = stage
+        .worker(&shell(GATED), &gated(&pids, &gate, "60s"))
+        .await;
+    let ids = [
+        stage.enqueue("any", &json!(null)).await,
+        stage.enqueue("any", &json!(null)).await,
+    ];
+    stage.lines("pids", 2).await;
+    first.signal(Signal::SIGKILL);
+    assert_eq!(first.exit().await.code(), None);
+    let _second = stage.worker(&shell("echo second"), &[]).await;
+    for id in &ids {
+        let task = stage.ended(id).await;
+        assert_eq!(
+            (task.state, task.attempts, task.losses),
+            (State::Completed, 0, 1)
+        );
+    }
+    fs::write(&gate, "").expect("the gate opens for the commands that lost their worker");
+}
+
+#[tokio::test]
+async fn a_worker_that_never_reached_redis_stops_all_the_same() {
+    let mut stage = Stage::new().await;
+    stage.redis.stop().await;
+    let worker = stage.start(NATIVE, &[]);
+    worker.logged("waiting for Redis").await;
+    worker.signal(Signal::SIGTERM);
+    assert_eq!(worker.exit().await.code(), Some(0));
+}
