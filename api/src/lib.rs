@@ -6,9 +6,11 @@
 // The schema derive makes private copies of the public types, which this lint then names.
 #![allow(unreachable_pub)]
 
+mod definition;
 pub mod spec;
 pub mod status;
 
+pub use definition::definition;
 pub use spec::{TaskQueue, TaskQueueSpec};
 pub use status::TaskQueueStatus;
 

@@ -1,1 +1,16 @@
-//! placeholder
+//! What a story on a real cluster is made of: a namespace of its own, `kubectl` and `tq` as a
+//! user calls them, the queue in Redis, and waiting for conditions.
+//!
+//! It expects the chart to be installed (`make install`) and fails with the missing thing's name
+//! where something is not there; nothing is skipped. A story panics where it fails, as tests do.
+#![allow(clippy::panic, clippy::missing_panics_doc)]
+
+mod command;
+mod forward;
+mod story;
+
+pub use command::{kubectl, kubectl_fails, tq};
+pub use story::{Patience, Story, eventually};
+
+/// Namespace of the release that `make install` makes.
+pub const SYSTEM: &str = "taskqueue-system";

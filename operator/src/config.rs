@@ -10,7 +10,12 @@ use crate::endpoint::EndpointUrl;
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
     /// Redis of the TaskQueues that name none.
-    #[arg(long, env = "TASKQUEUE_REDIS_URL", hide_env_values = true, default_value = "")]
+    #[arg(
+        long,
+        env = "TASKQUEUE_REDIS_URL",
+        hide_env_values = true,
+        default_value = ""
+    )]
     redis_url: String,
 
     /// Namespace to serve; all of them when empty.

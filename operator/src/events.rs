@@ -44,7 +44,10 @@ pub fn channel(client: Client, identity: &str, resources: Store<Guarded>) -> (Ev
         instance: Some(identity.to_owned()),
     };
     let recorder = Recorder::new(client, reporter);
-    (Events { sender, resources }, Publisher { recorder, receiver })
+    (
+        Events { sender, resources },
+        Publisher { recorder, receiver },
+    )
 }
 
 impl Events {
@@ -52,7 +55,12 @@ impl Events {
     pub fn reconcile_failed(&self, resource: &Guarded, error: &Error) {
         self.take(
             resource.object_ref(&()),
-            event(EventType::Warning, error.reason(), "Reconcile", error.chain()),
+            event(
+                EventType::Warning,
+                error.reason(),
+                "Reconcile",
+                error.chain(),
+            ),
         );
     }
 
@@ -115,7 +123,9 @@ impl Publisher {
 
 fn event(type_: EventType, reason: &str, action: &str, mut note: String) -> Event {
     if note.len() > MAX_NOTE {
-        let end = (0..=MAX_NOTE - 3).rev().find(|&end| note.is_char_boundary(end));
+        let end = (0..=MAX_NOTE - 3)
+            .rev()
+            .find(|&end| note.is_char_boundary(end));
         note.truncate(end.unwrap_or_default());
         note.push('…');
     }

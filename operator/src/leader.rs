@@ -12,11 +12,7 @@ use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::MicroTime,
 };
-use kube::{
-    Api, Client, ResourceExt,
-    api::PostParams,
-    core::ObjectMeta,
-};
+use kube::{Api, Client, ResourceExt, api::PostParams, core::ObjectMeta};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -95,14 +91,20 @@ impl Candidate {
             _ => seen.insert((version, Instant::now())).1,
         };
         let spec = lease.spec.as_ref();
-        let holder = spec.and_then(|spec| spec.holder_identity.as_deref()).unwrap_or("");
+        let holder = spec
+            .and_then(|spec| spec.holder_identity.as_deref())
+            .unwrap_or("");
         let duration = spec
             .and_then(|spec| u64::try_from(spec.lease_duration_seconds?).ok())
             .map_or(DURATION, Duration::from_secs);
         if holder.is_empty() || holder == self.identity || since.elapsed() > duration {
             let mut taken = lease.clone();
             taken.spec = Some(self.held(spec));
-            return lost_race(self.leases.replace(LEASE, &PostParams::default(), &taken).await);
+            return lost_race(
+                self.leases
+                    .replace(LEASE, &PostParams::default(), &taken)
+                    .await,
+            );
         }
         Ok(None)
     }
@@ -136,7 +138,11 @@ impl Candidate {
             holder_identity: Some(String::new()),
             ..lease.spec.unwrap_or_default()
         });
-        if let Err(error) = self.leases.replace(LEASE, &PostParams::default(), &lease).await {
+        if let Err(error) = self
+            .leases
+            .replace(LEASE, &PostParams::default(), &lease)
+            .await
+        {
             tracing::warn!(%error, "cannot give up the Lease");
         }
         Ok(())
@@ -147,7 +153,9 @@ impl Candidate {
         if let Some(spec) = &mut renewed.spec {
             spec.renew_time = Some(MicroTime(Timestamp::now()));
         }
-        self.leases.replace(LEASE, &PostParams::default(), &renewed).await
+        self.leases
+            .replace(LEASE, &PostParams::default(), &renewed)
+            .await
     }
 
     /// Somebody wrote the Lease: still ours, or lost?
@@ -164,7 +172,9 @@ impl Candidate {
 
     fn held(&self, before: Option<&LeaseSpec>) -> LeaseSpec {
         let now = MicroTime(Timestamp::now());
-        let transitions = before.and_then(|before| before.lease_transitions).unwrap_or(0);
+        let transitions = before
+            .and_then(|before| before.lease_transitions)
+            .unwrap_or(0);
         LeaseSpec {
             holder_identity: Some(self.identity.clone()),
             lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),

@@ -21,6 +21,7 @@ use crate::{index::Sight, key::Key};
 /// All metrics.
 pub struct Metrics {
     registry: Registry,
+    process: Registry,
     reconciles: Family<Outcome, Counter>,
     reconcile_seconds: Histogram,
     api_requests: Family<Request, Counter>,
@@ -30,6 +31,7 @@ pub struct Metrics {
     reachable: Family<Resource, Gauge>,
     wake_seconds: Histogram,
     leader: Gauge,
+    resident: Gauge,
     /// When a loop of the autoscaler last turned, in seconds since the start; for liveness.
     looked_at: AtomicU64,
     started: std::time::Instant,
@@ -56,7 +58,11 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("taskqueue");
         let reconciles = Family::<Outcome, Counter>::default();
-        registry.register("operator_reconciles", "Reconciles by outcome", reconciles.clone());
+        registry.register(
+            "operator_reconciles",
+            "Reconciles by outcome",
+            reconciles.clone(),
+        );
         let reconcile_seconds = Histogram::new(exponential_buckets(0.001, 2.0, 14));
         registry.register_with_unit(
             "operator_reconcile_duration",
@@ -87,9 +93,22 @@ impl Default for Metrics {
             wake_seconds.clone(),
         );
         let leader = Gauge::default();
-        registry.register("operator_leader", "1 when this operator leads", leader.clone());
+        registry.register(
+            "operator_leader",
+            "1 when this operator leads",
+            leader.clone(),
+        );
+        let resident = Gauge::default();
+        // Under the name that every Prometheus client uses for it, so without our prefix.
+        let mut root = Registry::default();
+        root.register(
+            "process_resident_memory_bytes",
+            "Resident memory of the process",
+            resident.clone(),
+        );
         Self {
             registry,
+            process: root,
             reconciles,
             reconcile_seconds,
             api_requests,
@@ -99,6 +118,7 @@ impl Default for Metrics {
             reachable,
             wake_seconds,
             leader,
+            resident,
             looked_at: AtomicU64::new(0),
             started: std::time::Instant::now(),
         }
@@ -137,8 +157,12 @@ impl Metrics {
             .set(i64::from(sight.queue.is_ok()));
         if let Ok(reading) = &sight.queue {
             let snapshot = &reading.snapshot;
-            self.waiting.get_or_create(&labels).set(gauge(snapshot.backlog()));
-            self.active.get_or_create(&labels).set(gauge(snapshot.active));
+            self.waiting
+                .get_or_create(&labels)
+                .set(gauge(snapshot.backlog()));
+            self.active
+                .get_or_create(&labels)
+                .set(gauge(snapshot.active));
         }
         self.looked_at
             .store(self.started.elapsed().as_secs(), Ordering::Relaxed);
@@ -173,10 +197,24 @@ impl Metrics {
 
     /// Everything in the text format.
     pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        if let Some(bytes) = resident_bytes() {
+            self.resident.set(bytes);
+        }
         let mut buffer = String::new();
+        text::encode_registry(&mut buffer, &self.process)?;
         text::encode(&mut buffer, &self.registry)?;
         Ok(buffer)
     }
+}
+
+/// Resident memory of this process, from `VmRSS` in proc(5); `None` where there is no proc.
+fn resident_bytes() -> Option<i64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: i64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
 }
 
 /// The resource in an API path, subresource included: `deployments/scale`. Names of objects and
@@ -208,7 +246,10 @@ mod tests {
     fn paths_are_counted_by_resource_and_subresource() {
         for (path, expected) in [
             ("/apis/taskqueue.dev/v1alpha1/taskqueues", "taskqueues"),
-            ("/apis/apps/v1/namespaces/a/deployments/b/scale", "deployments/scale"),
+            (
+                "/apis/apps/v1/namespaces/a/deployments/b/scale",
+                "deployments/scale",
+            ),
             ("/apis/apps/v1/namespaces/a/deployments/b", "deployments"),
             ("/api/v1/namespaces/a/secrets/b", "secrets"),
             ("/api/v1/namespaces/a", "namespaces"),

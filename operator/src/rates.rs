@@ -18,11 +18,9 @@ impl Rates {
     /// Takes note of the counters at `now`, a time since any fixed origin.
     pub fn record(&mut self, now: Duration, counters: Counters) {
         // Counters that fall were lost with their Redis: what was before says nothing any more.
-        if self
-            .samples
-            .back()
-            .is_some_and(|(_, last)| last.enqueued > counters.enqueued || last.completed > counters.completed)
-        {
+        if self.samples.back().is_some_and(|(_, last)| {
+            last.enqueued > counters.enqueued || last.completed > counters.completed
+        }) {
             self.samples.clear();
         }
         self.samples.push_back((now, counters));
@@ -41,7 +39,8 @@ impl Rates {
 
     /// Growth per second of one counter.
     pub fn per_second(&self, counter: impl Fn(&Counters) -> u64) -> f64 {
-        let (Some((first, _)), Some((last, _))) = (self.samples.front(), self.samples.back()) else {
+        let (Some((first, _)), Some((last, _))) = (self.samples.front(), self.samples.back())
+        else {
             return 0.0;
         };
         let seconds = last.saturating_sub(*first).as_secs_f64();

@@ -17,8 +17,10 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    autoscaler, config::Config,
-    events, http::{self, Health},
+    autoscaler,
+    config::Config,
+    events,
+    http::{self, Health},
     index::Index,
     key::Key,
     leader::{Candidate, Lost},
@@ -140,11 +142,14 @@ async fn work(
 
     let namespace = context.config.namespace.as_deref();
     let dropping = Arc::clone(&context);
-    let resource_stream = watcher(api::<Guarded>(&client, namespace), watcher::Config::default())
-        .default_backoff()
-        .reflect(resource_writer)
-        .inspect_ok(move |event| drop_gone(&dropping, event))
-        .touched_objects();
+    let resource_stream = watcher(
+        api::<Guarded>(&client, namespace),
+        watcher::Config::default(),
+    )
+    .default_backoff()
+    .reflect(resource_writer)
+    .inspect_ok(move |event| drop_gone(&dropping, event))
+    .touched_objects();
     let labels = format!("{}={}", MANAGED_BY.0, MANAGED_BY.1);
     let deployment_stream = watcher(
         api::<Deployment>(&client, namespace),

@@ -17,7 +17,7 @@ pub struct Priorities {
     /// one (of an even number, the lower of the two in the middle). A level that is removed is
     /// still emptied, after all others.
     #[serde(default = "default_levels")]
-    #[schemars(length(min = 1, max = 10))]
+    #[schemars(length(max = 10))]
     #[x_kube(
         merge_strategy = ListMerge::Map(vec!["name".into()]),
         validation = Rule::new("self.size() >= 1").message("priorities.levels must have at least one level, such as {name: normal}")

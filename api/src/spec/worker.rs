@@ -60,7 +60,7 @@ pub struct Handler {
 #[serde(rename_all = "camelCase")]
 pub struct ExecHandler {
     /// The command and its arguments. It is not run by a shell.
-    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 4096)))]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 4096)))]
     #[x_kube(validation = Rule::new("self.size() >= 1")
         .message("worker.handler.exec.command must name a command, such as [\"sha256sum\"]"))]
     pub command: Vec<String>,

@@ -4,16 +4,13 @@
 //! Redis announces that a queue has become non-empty, and a few times more right after that, so
 //! that a burst that is still being written counts whole.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::{StreamExt, future};
 use jiff::Timestamp;
 use taskqueue_queue::{
-    Announcement, Announcements, Client, Configured, Endpoint, Error, QueueName, Snapshot,
+    Announcement, Announcements, Client, Configured, Endpoint, Error, Policy, Queue, QueueName,
+    Snapshot,
 };
 use tokio::{
     sync::watch,
@@ -127,7 +124,10 @@ impl Server {
     /// Redis announced queues that have become non-empty, or that it may have missed some.
     async fn woken(&mut self, announced: Vec<Announcement>) {
         let at = Instant::now();
-        if announced.iter().any(|news| matches!(news, Announcement::Resync)) {
+        if announced
+            .iter()
+            .any(|news| matches!(news, Announcement::Resync))
+        {
             return self.look_at_all().await;
         }
         let mut keys: Vec<Key> = announced
@@ -199,7 +199,7 @@ impl Server {
         if self.redis.is_none()
             && let Err(cause) = self.connect().await
         {
-            return keys.iter().map(|_| Err(cause.clone())).collect();
+            return vec![Err(cause); keys.len()];
         }
         let Some(redis) = &self.redis else {
             return Vec::new();
@@ -228,7 +228,12 @@ impl Server {
         };
         let client = match timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(connected) => connected.map_err(|error: Error| error.to_string())?,
-            Err(_) => return Err(format!("{} did not answer within {CONNECT_TIMEOUT:?}", self.url)),
+            Err(_) => {
+                return Err(format!(
+                    "{} did not answer within {CONNECT_TIMEOUT:?}",
+                    self.url
+                ));
+            }
         };
         tracing::info!(redis = %self.url, "connected");
         self.redis = Some(Redis {
@@ -240,15 +245,15 @@ impl Server {
 
     /// Writes replicas.
     async fn scale(&mut self, scales: Vec<(Key, u32, u32, String)>) {
-        let shared = &self.shared;
-        let outcomes: Vec<_> = futures::stream::iter(scales)
-            .map(async |(key, from, to, equation)| {
-                let outcome = apply::scale(&shared.client, &key, to).await;
+        let mut writes = Vec::with_capacity(scales.len());
+        for (key, from, to, equation) in scales {
+            let client = self.shared.client.clone();
+            writes.push(async move {
+                let outcome = apply::scale(&client, &key, to).await;
                 (key, from, to, equation, outcome)
-            })
-            .buffer_unordered(CONCURRENCY)
-            .collect()
-            .await;
+            });
+        }
+        let outcomes = at_once(writes).await;
         for (key, from, to, equation, outcome) in outcomes {
             match outcome {
                 Ok(_) => {
@@ -270,36 +275,20 @@ impl Server {
 
     /// Brings each queue's policy, due tasks and lost tasks in order.
     async fn tend(&mut self, queues: Vec<(Key, Snapshot)>) {
-        let tasks = queues.into_iter().filter_map(|(key, snapshot)| {
-            let watched = self.queues.get(&key)?;
-            let queue = watched.queue.clone()?;
+        let mut tasks = Vec::new();
+        for (key, snapshot) in queues {
+            let Some(watched) = self.queues.get(&key) else {
+                continue;
+            };
             let project = watched.needs_projection(snapshot.version);
-            if !project && snapshot.due == 0 && snapshot.expired_workers == 0 {
-                return None;
+            if let Some(queue) = watched.queue.clone()
+                && (project || snapshot.due > 0 || snapshot.expired_workers > 0)
+            {
+                let policy = project.then(|| watched.orders.policy.clone());
+                tasks.push(tend(key, queue, snapshot, policy));
             }
-            let orders = Arc::clone(&watched.orders);
-            Some(async move {
-                let mut version = None;
-                if project {
-                    version = Some(match queue.configure(&orders.policy).await? {
-                        Configured::Unchanged => snapshot.version,
-                        Configured::Changed { version } => version,
-                    });
-                }
-                if snapshot.due > 0 {
-                    queue.promote().await?;
-                }
-                if snapshot.expired_workers > 0 {
-                    let reclaimed = queue.reclaim().await?;
-                    tracing::info!(queue = %key, ?reclaimed, "took back the tasks of lost workers");
-                }
-                Ok::<_, Error>((key, version))
-            })
-        });
-        let outcomes: Vec<_> = futures::stream::iter(tasks)
-            .buffer_unordered(CONCURRENCY)
-            .collect()
-            .await;
+        }
+        let outcomes = at_once(tasks).await;
         for outcome in outcomes {
             match outcome {
                 Ok((key, Some(version))) => {
@@ -312,4 +301,37 @@ impl Server {
             }
         }
     }
+}
+
+/// Projects the policy, if given, and moves due and lost tasks of one queue. Returns the version
+/// that the policy got.
+async fn tend(
+    key: Key,
+    queue: Queue,
+    snapshot: Snapshot,
+    policy: Option<Policy>,
+) -> Result<(Key, Option<u64>), Error> {
+    let mut version = None;
+    if let Some(policy) = policy {
+        version = Some(match queue.configure(&policy).await? {
+            Configured::Unchanged => snapshot.version,
+            Configured::Changed { version } => version,
+        });
+    }
+    if snapshot.due > 0 {
+        queue.promote().await?;
+    }
+    if snapshot.expired_workers > 0 {
+        let reclaimed = queue.reclaim().await?;
+        tracing::info!(queue = %key, ?reclaimed, "took back the tasks of lost workers");
+    }
+    Ok((key, version))
+}
+
+/// Awaits all, a bounded number of them at once.
+async fn at_once<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    futures::stream::iter(futures)
+        .buffer_unordered(CONCURRENCY)
+        .collect()
+        .await
 }

@@ -114,9 +114,9 @@ impl Watched {
 
     /// Whether Redis holds another policy than ordered.
     pub(super) fn needs_projection(&self, version: u64) -> bool {
-        self.projected
-            .as_ref()
-            .is_none_or(|(policy, projected)| *policy != self.orders.policy || *projected != version)
+        self.projected.as_ref().is_none_or(|(policy, projected)| {
+            *policy != self.orders.policy || *projected != version
+        })
     }
 
     /// The policy is in Redis under this version.
@@ -143,8 +143,9 @@ impl Watched {
         {
             return replicas;
         }
-        let spec = deployment.and_then(|deployment| deployment.spec.as_ref());
-        let replicas = spec.and_then(|spec| spec.replicas).unwrap_or(0);
+        let replicas = deployment
+            .and_then(|deployment| deployment.spec.replicas)
+            .unwrap_or(0);
         u32::try_from(replicas).unwrap_or(0)
     }
 

@@ -64,13 +64,17 @@ async fn apply_secret(client: &Client, secret: &Secret) -> Result<(), ApplyError
     let namespace = secret.namespace().unwrap_or_default();
     let api: Api<Secret> = Api::namespaced(client.clone(), &namespace);
     let name = secret.name_any();
-    api.patch(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(secret))
-        .await
-        .map_err(|source| ApplyError::Api {
-            what: "Secret",
-            name,
-            source,
-        })?;
+    api.patch(
+        &name,
+        &PatchParams::apply(MANAGER).force(),
+        &Patch::Apply(secret),
+    )
+    .await
+    .map_err(|source| ApplyError::Api {
+        what: "Secret",
+        name,
+        source,
+    })?;
     Ok(())
 }
 
@@ -91,10 +95,10 @@ async fn apply_deployment(
     }
     let handed_over = existing.is_some_and(scaler_owns_replicas);
     let replicas = existing
-        .and_then(|existing| existing.spec.as_ref()?.replicas)
+        .and_then(|existing| existing.spec.replicas)
         .unwrap_or_else(|| i32::try_from(valid.scaling.min).unwrap_or(i32::MAX));
-    if !handed_over && let Some(spec) = &mut deployment.spec {
-        spec.replicas = Some(replicas);
+    if !handed_over {
+        deployment.spec.replicas = Some(replicas);
     }
     let api: Api<Deployment> = Api::namespaced(client.clone(), &valid.key.namespace);
     let applied = api

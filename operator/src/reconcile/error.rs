@@ -23,7 +23,9 @@ pub enum Error {
     #[error(transparent)]
     Invalid(#[from] Invalid),
     /// Another TaskQueue holds the queue.
-    #[error("queue {queue} is held by TaskQueue {holder}, which is older: give this one another spec.queueName")]
+    #[error(
+        "queue {queue} is held by TaskQueue {holder}, which is older: give this one another spec.queueName"
+    )]
     Conflict {
         /// The queue's name in Redis.
         queue: String,

@@ -39,8 +39,7 @@ impl Memory {
 
     /// Takes note of an apply.
     pub fn applied(&self, key: &Key, children: Children, applied: Applied) {
-        self.lock().entry(key.clone()).or_default().applied =
-            Some((children, applied.generation));
+        self.lock().entry(key.clone()).or_default().applied = Some((children, applied.generation));
     }
 
     /// A pass came to its end.

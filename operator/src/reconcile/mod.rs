@@ -105,7 +105,10 @@ async fn steps(resource: &Guarded, context: &Context) -> Result<Orders, Error> {
     unclaimed(resource, &valid, &context.resources)?;
     let observed = observe::observe(context, &valid).await?;
     let children = build::build(&valid, &observed, &context.config.worker_image);
-    if context.memory.differs(&valid.key, &children, observed.deployment.as_deref()) {
+    if context
+        .memory
+        .differs(&valid.key, &children, observed.deployment.as_deref())
+    {
         let applied = apply::apply(&context.client, &valid, &observed, children.clone()).await?;
         context.memory.applied(&valid.key, children, applied);
     }
@@ -126,11 +129,7 @@ fn parsed(resource: &Guarded) -> Result<&TaskQueue, Error> {
         .map_err(|invalid| Error::Malformed(invalid.error.clone()))
 }
 
-fn unclaimed(
-    resource: &TaskQueue,
-    valid: &ValidQueue,
-    all: &Store<Guarded>,
-) -> Result<(), Error> {
+fn unclaimed(resource: &TaskQueue, valid: &ValidQueue, all: &Store<Guarded>) -> Result<(), Error> {
     let all = all.state();
     let parsed = all.iter().filter_map(|other| other.0.as_ref().ok());
     match claim::held_by_another(resource, parsed) {

@@ -27,7 +27,9 @@ pub enum ObserveError {
     #[error("the operator has no default Redis")]
     NoDefaultRedis,
     /// The Secret is not there.
-    #[error("Secret {name} named in spec.redis.urlFrom.secretKeyRef does not exist in namespace {namespace}: create it")]
+    #[error(
+        "Secret {name} named in spec.redis.urlFrom.secretKeyRef does not exist in namespace {namespace}: create it"
+    )]
     SecretMissing {
         /// Namespace of the TaskQueue.
         namespace: String,
@@ -90,11 +92,14 @@ async fn secret_text(
     key: &str,
 ) -> Result<String, ObserveError> {
     let api: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
-    let secret = api.get_opt(name).await.map_err(|source| ObserveError::Api {
-        what: "Secret",
-        name: name.to_owned(),
-        source,
-    })?;
+    let secret = api
+        .get_opt(name)
+        .await
+        .map_err(|source| ObserveError::Api {
+            what: "Secret",
+            name: name.to_owned(),
+            source,
+        })?;
     let secret = secret.ok_or_else(|| ObserveError::SecretMissing {
         namespace: namespace.to_owned(),
         name: name.to_owned(),

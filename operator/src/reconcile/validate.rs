@@ -6,14 +6,16 @@
 
 use std::time::Duration;
 
-use k8s_openapi::{api::core::v1::PodTemplateSpec, apimachinery::pkg::apis::meta::v1::OwnerReference};
+use k8s_openapi::{
+    api::core::v1::PodTemplateSpec, apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
 use kube::Resource;
 use taskqueue_api::{
     TaskQueue,
     spec::{BackoffType, Handler, RedisEndpoint, Retry, Scaling, ScalingMode},
 };
 use taskqueue_queue::{Backoff, BackoffKind, Policy, QueueName, RetryPolicy};
-use taskqueue_worker::{Concurrency, HandlerConfig};
+use taskqueue_worker::config::{Concurrency, HandlerConfig};
 
 use crate::key::Key;
 
@@ -77,7 +79,9 @@ pub enum Invalid {
     #[error("spec.queueName: {0}")]
     QueueName(#[source] taskqueue_queue::Error),
     /// Neither the spec nor the operator names a Redis.
-    #[error("spec.redis is missing and the operator has no default Redis: set spec.redis.url, or install the operator with redis.url")]
+    #[error(
+        "spec.redis is missing and the operator has no default Redis: set spec.redis.url, or install the operator with redis.url"
+    )]
     NoRedis,
     /// The endpoint names no source, or two.
     #[error("spec.redis needs exactly one of url and urlFrom")]
@@ -99,7 +103,9 @@ pub enum Invalid {
         reason: &'static str,
     },
     /// The grace period would cut the drain short.
-    #[error("spec.worker.template.spec.terminationGracePeriodSeconds is {given}, less than drainTimeout needs ({needed}): raise it, lower worker.drainTimeout, or leave it out")]
+    #[error(
+        "spec.worker.template.spec.terminationGracePeriodSeconds is {given}, less than drainTimeout needs ({needed}): raise it, lower worker.drainTimeout, or leave it out"
+    )]
     GracePeriod {
         /// Seconds given.
         given: i64,
@@ -117,7 +123,9 @@ pub enum Invalid {
         range: &'static str,
     },
     /// The exec handler has nothing to run in.
-    #[error("spec.worker.template is missing: handler.exec needs a pod template whose first container has the image that holds the command")]
+    #[error(
+        "spec.worker.template is missing: handler.exec needs a pod template whose first container has the image that holds the command"
+    )]
     NoTemplate,
     /// The resource came without what the API server always sets.
     #[error("the resource has no {0}")]
@@ -129,7 +137,8 @@ pub enum Invalid {
 pub fn validate(resource: &TaskQueue, has_default_redis: bool) -> Result<ValidQueue, Invalid> {
     let spec = &resource.spec;
     let key = Key::of(resource);
-    let queue = QueueName::new(&key.namespace, resource.queue_name()).map_err(Invalid::QueueName)?;
+    let queue =
+        QueueName::new(&key.namespace, resource.queue_name()).map_err(Invalid::QueueName)?;
     Ok(ValidQueue {
         generation: resource.meta().generation.unwrap_or_default(),
         owner: resource
@@ -137,7 +146,12 @@ pub fn validate(resource: &TaskQueue, has_default_redis: bool) -> Result<ValidQu
             .ok_or(Invalid::Metadata("uid"))?,
         redis: redis_source(spec.redis.as_ref(), has_default_redis)?,
         policy: Policy {
-            levels: spec.priorities.levels.iter().map(|level| level.name.clone()).collect(),
+            levels: spec
+                .priorities
+                .levels
+                .iter()
+                .map(|level| level.name.clone())
+                .collect(),
             retry: retry_policy(&spec.retry)?,
             timeout: spec.timeout.get(),
             paused: spec.paused,
@@ -154,8 +168,14 @@ fn redis_source(redis: Option<&RedisEndpoint>, has_default: bool) -> Result<Redi
     match redis {
         None if has_default => Ok(RedisSource::Default),
         None => Err(Invalid::NoRedis),
-        Some(RedisEndpoint { url: Some(url), url_from: None }) => Ok(RedisSource::Url(url.clone())),
-        Some(RedisEndpoint { url: None, url_from: Some(source) }) => Ok(RedisSource::Secret {
+        Some(RedisEndpoint {
+            url: Some(url),
+            url_from: None,
+        }) => Ok(RedisSource::Url(url.clone())),
+        Some(RedisEndpoint {
+            url: None,
+            url_from: Some(source),
+        }) => Ok(RedisSource::Secret {
             name: source.secret_key_ref.name.clone(),
             key: source.secret_key_ref.key.clone(),
         }),
@@ -166,7 +186,13 @@ fn redis_source(redis: Option<&RedisEndpoint>, has_default: bool) -> Result<Redi
 fn retry_policy(retry: &Retry) -> Result<RetryPolicy, Invalid> {
     let backoff = &retry.backoff;
     Ok(RetryPolicy {
-        max_attempts: within("spec.retry.maxAttempts", retry.max_attempts, "1 to 100", 1, 100)?,
+        max_attempts: within(
+            "spec.retry.maxAttempts",
+            retry.max_attempts,
+            "1 to 100",
+            1,
+            100,
+        )?,
         backoff: Backoff {
             kind: match backoff.kind {
                 BackoffType::Exponential => BackoffKind::Exponential,
@@ -218,18 +244,27 @@ fn scaling_policy(scaling: &Scaling) -> Result<taskqueue_scaling::Policy, Invali
 fn worker(resource: &TaskQueue) -> Result<ValidWorker, Invalid> {
     let worker = &resource.spec.worker;
     let (handler, name) = match &worker.handler {
-        Handler { exec: Some(exec), native: None } => {
-            (HandlerConfig::Exec { command: exec.command.clone() }, "exec")
-        }
-        Handler { exec: None, native: Some(_) } => (HandlerConfig::Native, "native"),
+        Handler {
+            exec: Some(exec),
+            native: None,
+        } => (
+            HandlerConfig::Exec {
+                command: exec.command.clone(),
+            },
+            "exec",
+        ),
+        Handler {
+            exec: None,
+            native: Some(_),
+        } => (HandlerConfig::Native {}, "native"),
         Handler { .. } => return Err(Invalid::Handler),
     };
     let template = match &worker.template {
         None => None,
         Some(template) => {
             let value = serde_json::Value::Object(template.0.clone());
-            let template: PodTemplateSpec =
-                serde_json::from_value(value).map_err(|error| Invalid::Template(error.to_string()))?;
+            let template: PodTemplateSpec = serde_json::from_value(value)
+                .map_err(|error| Invalid::Template(error.to_string()))?;
             Some(template)
         }
     };

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::{
-    api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::Time,
-};
+use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::Time};
 use taskqueue_api::{
     NAME_LABEL,
     status::{Depth, Rates as RatesStatus, ScalingDecision, TaskQueueStatus, condition},
@@ -125,12 +123,25 @@ fn conditions(
     match outcome {
         Err(problem) => {
             conditions.set(condition::READY, false, problem.reason, &problem.message);
-            conditions.set(condition::SCALING_ACTIVE, false, problem.reason, &problem.message);
-            let conflict = if problem.conflict { problem.message.as_str() } else { "" };
+            conditions.set(
+                condition::SCALING_ACTIVE,
+                false,
+                problem.reason,
+                &problem.message,
+            );
+            let conflict = if problem.conflict {
+                problem.message.as_str()
+            } else {
+                ""
+            };
             conditions.set(
                 condition::QUEUE_NAME_CONFLICT,
                 problem.conflict,
-                if problem.conflict { "HeldByAnother" } else { "NoConflict" },
+                if problem.conflict {
+                    "HeldByAnother"
+                } else {
+                    "NoConflict"
+                },
                 conflict,
             );
         }
@@ -139,7 +150,10 @@ fn conditions(
             reachable(&mut conditions, sight);
             scaling(&mut conditions, orders, sight);
             let (reason, message) = if orders.policy.paused {
-                ("SpecPaused", "spec.paused is true: workers take no further tasks")
+                (
+                    "SpecPaused",
+                    "spec.paused is true: workers take no further tasks",
+                )
             } else {
                 ("NotPaused", "")
             };
@@ -152,11 +166,19 @@ fn conditions(
 
 fn ready(conditions: &mut Conditions<'_>, sight: Option<&Sight>, deployment: Option<&Deployment>) {
     let (truth, reason, message) = match sight.map(|sight| &sight.queue) {
-        None => (Truth::Unknown, "Starting", "the queue has not been read yet".to_owned()),
+        None => (
+            Truth::Unknown,
+            "Starting",
+            "the queue has not been read yet".to_owned(),
+        ),
         Some(Err(cause)) => (Truth::False, "RedisUnreachable", cause.clone()),
         Some(Ok(_)) => match stuck(deployment) {
             Some(message) => (Truth::False, "WorkersFailing", message),
-            None => (Truth::True, "InPlace", "the policy and the workers are in place".to_owned()),
+            None => (
+                Truth::True,
+                "InPlace",
+                "the policy and the workers are in place".to_owned(),
+            ),
         },
     };
     conditions.set(condition::READY, truth, reason, message);
@@ -165,11 +187,12 @@ fn ready(conditions: &mut Conditions<'_>, sight: Option<&Sight>, deployment: Opt
 /// Why the Deployment makes no progress, in its own words.
 fn stuck(deployment: Option<&Deployment>) -> Option<String> {
     let conditions = deployment?.status.as_ref()?.conditions.as_ref()?;
-    let failed = |condition: &&k8s_openapi::api::apps::v1::DeploymentCondition| {
-        (condition.type_ == "Progressing" && condition.status == "False")
-            || (condition.type_ == "ReplicaFailure" && condition.status == "True")
-    };
-    let condition = conditions.iter().find(failed)?;
+    let condition = conditions.iter().find(|condition| {
+        matches!(
+            (condition.type_.as_deref(), condition.status.as_deref()),
+            (Some("Progressing"), Some("False")) | (Some("ReplicaFailure"), Some("True"))
+        )
+    })?;
     Some(format!(
         "the Deployment of the workers: {}",
         condition.message.as_deref().unwrap_or("no progress")
@@ -204,12 +227,18 @@ fn scaling(conditions: &mut Conditions<'_>, orders: &Orders, sight: Option<&Sigh
         Some(Limit::Maximum) => (
             true,
             "AtMaximum",
-            format!("the tasks need more than maxReplicas = {}", orders.scaling.max),
+            format!(
+                "the tasks need more than maxReplicas = {}",
+                orders.scaling.max
+            ),
         ),
         Some(Limit::Minimum) => (
             true,
             "AtMinimum",
-            format!("the tasks need fewer than minReplicas = {}", orders.scaling.min),
+            format!(
+                "the tasks need fewer than minReplicas = {}",
+                orders.scaling.min
+            ),
         ),
     };
     conditions.set(condition::SCALING_LIMITED, limited, reason, message);

@@ -89,20 +89,29 @@ impl Writer {
             .cloned()
             .collect();
         wanted.retain(|key| !due.contains(key));
-        let writes: Vec<_> = due.into_iter().filter_map(|key| self.changed(key)).collect();
-        let client = &self.client;
-        let outcomes: Vec<_> = futures::stream::iter(writes)
-            .map(async |(key, uid, status)| {
-                let outcome = patch(client, &key, &status).await;
+        let writes: Vec<_> = due
+            .into_iter()
+            .filter_map(|key| self.changed(key))
+            .collect();
+        let mut patches = Vec::with_capacity(writes.len());
+        for (key, uid, status) in writes {
+            let client = self.client.clone();
+            patches.push(async move {
+                let outcome = patch(&client, &key, &status).await;
                 (key, uid, status, outcome)
-            })
+            });
+        }
+        let outcomes: Vec<_> = futures::stream::iter(patches)
             .buffer_unordered(CONCURRENCY)
             .collect()
             .await;
         for (key, uid, status, outcome) in outcomes {
             self.took(key, uid, status, outcome, wanted);
         }
-        wanted.iter().map(|key| self.due_at(key).unwrap_or(now)).min()
+        wanted
+            .iter()
+            .map(|key| self.due_at(key).unwrap_or(now))
+            .min()
     }
 
     /// When the status may be written again; `None` when it never was.

@@ -30,7 +30,7 @@ pub fn build(valid: &ValidQueue, template: PodTemplateSpec) -> Deployment {
             owner_references: Some(vec![valid.owner.clone()]),
             ..ObjectMeta::default()
         },
-        spec: Some(DeploymentSpec {
+        spec: DeploymentSpec {
             revision_history_limit: Some(REVISION_HISTORY),
             selector: LabelSelector {
                 match_labels: Some(selector(&valid.key.name)),
@@ -38,7 +38,7 @@ pub fn build(valid: &ValidQueue, template: PodTemplateSpec) -> Deployment {
             },
             template,
             ..DeploymentSpec::default()
-        }),
+        },
         status: None,
     }
 }
@@ -52,7 +52,13 @@ pub fn selector(name: &str) -> BTreeMap<String, String> {
 pub fn labels(valid: &ValidQueue) -> BTreeMap<String, String> {
     let mut labels = selector(&valid.key.name);
     labels.insert(MANAGED_BY.0.to_owned(), MANAGED_BY.1.to_owned());
-    labels.insert("app.kubernetes.io/name".to_owned(), "taskqueue-worker".to_owned());
-    labels.insert("app.kubernetes.io/instance".to_owned(), valid.key.name.clone());
+    labels.insert(
+        "app.kubernetes.io/name".to_owned(),
+        "taskqueue-worker".to_owned(),
+    );
+    labels.insert(
+        "app.kubernetes.io/instance".to_owned(),
+        valid.key.name.clone(),
+    );
     labels
 }

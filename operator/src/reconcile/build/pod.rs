@@ -15,7 +15,7 @@ use k8s_openapi::{
     apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
 };
 use kube::core::ObjectMeta;
-use taskqueue_worker::{
+use taskqueue_worker::config::{
     DEFAULT_HTTP_ADDRESS, HandlerConfig, LogFormat, NODE_NAME_VARIABLE, POD_NAME_VARIABLE,
     REDIS_URL_VARIABLE, RedisUrl, WorkerConfig,
 };
@@ -47,7 +47,11 @@ pub fn check(
     handler: &'static str,
 ) -> Result<(), Invalid> {
     let conflict = |field: String, reason| {
-        Err(Invalid::TemplateConflict { field, handler, reason })
+        Err(Invalid::TemplateConflict {
+            field,
+            handler,
+            reason,
+        })
     };
     let path = "spec.worker.template.spec";
     let Some(pod) = &template.spec else {
@@ -64,13 +68,22 @@ pub fn check(
         );
     }
     let variables = container.env.iter().flatten();
-    if let Some(variable) = variables.map(|env| &env.name).find(|name| name.starts_with(VARIABLES)) {
+    if let Some(variable) = variables
+        .map(|env| &env.name)
+        .find(|name| name.starts_with(VARIABLES))
+    {
         return conflict(
             format!("{path}.containers[0].env {variable}"),
             "the operator sets the variables that begin with TASKQUEUE_",
         );
     }
-    if exec && pod.volumes.iter().flatten().any(|volume| volume.name == VOLUME) {
+    if exec
+        && pod
+            .volumes
+            .iter()
+            .flatten()
+            .any(|volume| volume.name == VOLUME)
+    {
         return conflict(
             format!("{path}.volumes {VOLUME}"),
             "the operator adds a volume of that name for the worker's binary",
@@ -92,8 +105,7 @@ pub fn build(valid: &ValidQueue, image: &WorkerImage, redis: PodRedis) -> PodTem
     let mut template = worker.template.clone().unwrap_or_default();
     label(&mut template.metadata, valid);
     let pod = template.spec.get_or_insert_with(|| demo_pod(image));
-    pod.automount_service_account_token
-        .get_or_insert(false);
+    pod.automount_service_account_token.get_or_insert(false);
     pod.termination_grace_period_seconds
         .get_or_insert(grace_period(worker));
     if matches!(worker.handler, HandlerConfig::Exec { .. }) {
@@ -167,7 +179,10 @@ fn install_binary(pod: &mut PodSpec, image: &WorkerImage) {
         volume_mounts: Some(vec![mount(false)]),
         resources: Some(ResourceRequirements {
             requests: Some(small("10m", "16Mi")),
-            limits: Some(BTreeMap::from([("memory".to_owned(), Quantity("64Mi".to_owned()))])),
+            limits: Some(BTreeMap::from([(
+                "memory".to_owned(),
+                Quantity("64Mi".to_owned()),
+            )])),
             ..ResourceRequirements::default()
         }),
         security_context: Some(SecurityContext {

@@ -55,9 +55,7 @@ pub fn source(valid: &ValidQueue, endpoint: &EndpointUrl) -> PodRedis {
         RedisSource::Default if endpoint.has_password() => {
             from_secret(name(valid), URL_KEY.to_owned())
         }
-        RedisSource::Default | RedisSource::Url(_) => {
-            PodRedis::Value(endpoint.expose().to_owned())
-        }
+        RedisSource::Default | RedisSource::Url(_) => PodRedis::Value(endpoint.expose().to_owned()),
     }
 }
 

@@ -1,0 +1,100 @@
+# Every command of the project. `make help` lists them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+CARGO_TARGET_DIR ?= $(CURDIR)/target
+export CARGO_TARGET_DIR
+CRD := crds/taskqueues.taskqueue.dev.yaml
+# What a cluster command needs in its environment: the tools, and the kubeconfig of our cluster
+# unless CLUSTER=current names the one of KUBECONFIG.
+IN_CLUSTER := eval "$$(hack/cluster/env)" &&
+# Crates that need no cluster.
+LOCAL := --workspace --exclude taskqueue-e2e --exclude taskqueue-bench
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+
+##@ Everything
+
+.PHONY: demo test
+demo: ## Bring up a real cluster, install, run one task a file, watch it scale 0 → N → 0, check every result
+	@hack/demo
+
+test: test-fast deny test-chart test-cluster ## Everything: what CI runs; does its own set-up, root or CLUSTER=current needed
+
+##@ Without a cluster
+
+.PHONY: deps-fast build fmt lint check-generated generate test-fast deny advisories test-chart
+deps-fast:
+	@hack/deps fast lint
+
+build: ## Build all binaries for this machine
+	cargo build --workspace --bins
+
+fmt: ## Format the code
+	cargo fmt --all
+
+lint: deps-fast ## Formatting, clippy, shellcheck
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+	git ls-files -z hack .ci | xargs -0 grep -lZ '^#!/usr/bin/env bash' | xargs -0 shellcheck -x
+
+generate: ## Write what is generated: the CRD, the chart's copy of it, the chart's value table
+	cargo run --quiet --locked --bin taskqueue-operator -- crd > $(CRD).new
+	mv $(CRD).new $(CRD)
+	hack/chart/sync
+	hack/chart/docs
+
+check-generated: ## Fail when something generated has drifted
+	@cargo run --quiet --locked --bin taskqueue-operator -- crd | diff -u $(CRD) - || \
+	  { echo "$(CRD) has drifted from the types: run make generate" >&2; exit 1; }
+	@hack/chart/sync --check
+	@hack/chart/docs --check
+
+test-fast: lint check-generated ## Lints, drift checks, unit, property, Redis and mock API server tests: no root, no cluster
+	cargo test $(LOCAL) --all-features --locked
+
+deny: ## Licences, bans and sources of the dependencies
+	$$(hack/cargo-tool cargo-deny 0.20.2) --workspace --all-features check licenses bans sources
+
+advisories: ## Known vulnerabilities of the dependencies (needs a network)
+	$$(hack/cargo-tool cargo-deny 0.20.2) --workspace --all-features check advisories
+
+test-chart: ## Lint and template checks of the chart
+	hack/chart/test
+
+##@ The cluster (CLUSTER=current uses the one of KUBECONFIG)
+
+.PHONY: cluster-up cluster-down images install cli test-cluster
+cluster-up: ## Bring up the real single-node cluster on this machine
+	@hack/deps cluster
+	@hack/cluster/up
+
+cluster-down: ## Take it down
+	@hack/cluster/down
+
+images: ## Build the images and load them into the cluster
+	@hack/deps images
+	@hack/images
+
+install: cluster-up images ## Install the chart with the images built here
+	@$(IN_CLUSTER) hack/install
+
+cli:
+	@cargo build --quiet --locked --release --package taskqueue-cli
+
+test-cluster: install cli ## Real API server and real pods: the stories and the chart's installation
+	$(IN_CLUSTER) TQ=$(CARGO_TARGET_DIR)/release/tq cargo test --locked --package taskqueue-e2e -- --test-threads 4
+	$(IN_CLUSTER) hack/chart/test-cluster
+
+##@ Measurements
+
+.PHONY: bench-wake bench-memory
+bench-wake: install cli ## From zero to N: 20 trials of 50 tasks into a queue at zero replicas
+	@$(IN_CLUSTER) cargo run --quiet --locked --release --package taskqueue-bench --bin wake
+
+bench-memory: install cli ## Memory of the operator with 1 and 200 TaskQueues, and its writes in an idle minute
+	@$(IN_CLUSTER) cargo run --quiet --locked --release --package taskqueue-bench --bin memory

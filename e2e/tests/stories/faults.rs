@@ -1,0 +1,132 @@
+use std::time::Duration;
+
+use taskqueue_e2e::{Patience, SYSTEM, Story, eventually, kubectl};
+use tokio::time::{Instant, sleep};
+
+use crate::workload::Workload;
+
+#[tokio::test]
+async fn a_worker_killed_in_the_middle_of_its_tasks_loses_none() {
+    let story = Story::begin("kill").await;
+    let workload = Workload { max: 2, concurrency: 2, ..Workload::default() };
+    story.apply(&workload.shell("sleep 1; cat"));
+    let ids = story.enqueue("work", 20, "slow", r#""payload""#).await;
+    let victim = busy_pod(&story).await;
+    story.kubectl(&["exec", &victim, "--", "sh", "-c", "kill -9 $(pidof taskqueue-worker)"]);
+
+    let snapshot = story.drained("work", 20, Patience::LONG).await;
+    assert!(snapshot.counters.lost >= 1, "the killed worker held tasks: {snapshot:?}");
+    assert_eq!(snapshot.counters.failed, 0, "a lost worker costs no attempt");
+    for id in &ids {
+        let task = story.task("work", id).await;
+        assert_eq!(task.result.as_deref().map(|r| r.to_string()), Some(r#""payload""#.to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn a_pod_deleted_while_busy_finishes_its_tasks_and_costs_no_attempt() {
+    let story = Story::begin("drain").await;
+    let workload = Workload { max: 2, concurrency: 2, ..Workload::default() };
+    story.apply(&workload.native());
+    story.enqueue("work", 12, "sleep", r#"{"ms": 3000}"#).await;
+    let victim = busy_pod(&story).await;
+    story.kubectl(&["delete", "pod", &victim, "--wait=false"]);
+
+    let snapshot = story.drained("work", 12, Patience::LONG).await;
+    assert_eq!(snapshot.counters.failed, 0, "{snapshot:?}");
+    assert_eq!(snapshot.counters.lost, 0, "{snapshot:?}");
+    assert_eq!(snapshot.counters.released, 0, "each task fits into the drain timeout: {snapshot:?}");
+}
+
+#[tokio::test]
+async fn an_operator_killed_under_load_comes_back_and_nothing_is_lost() {
+    let story = Story::begin("operator").await;
+    story.apply(&Workload { concurrency: 2, ..Workload::default() }.native());
+    story.enqueue("work", 20, "sleep", r#"{"ms": 1000}"#).await;
+    busy_pod(&story).await;
+    let selector = "app.kubernetes.io/component=operator";
+    let kill = ["delete", "pod", "-n", SYSTEM, "-l", selector, "--grace-period=0", "--force"];
+    kubectl(&kill, "");
+    // Work goes on without it, and what is delayed while it is away is promoted all the same.
+    story.tq(&["enqueue", "work", "echo", "--delay", "1s"], "");
+    story.drained("work", 21, Patience::LONG).await;
+    story
+        .status_until("work", "back at zero", Patience::LONG, |status| status.replicas == Some(0))
+        .await;
+    story.enqueue("work", 5, "echo", "1").await;
+    story.drained("work", 26, Patience::LONG).await;
+}
+
+#[tokio::test]
+async fn a_redis_outage_holds_the_replicas_and_work_goes_on_after_it() {
+    let story = Story::begin_with_own_redis("outage").await;
+    let workload = Workload {
+        redis: Some(story.own_redis_url()),
+        concurrency: 1,
+        ..Workload::default()
+    };
+    story.apply(&workload.native());
+    story.enqueue("work", 45, "sleep", r#"{"ms": 1000}"#).await;
+    story
+        .status_until("work", "three busy workers", Patience::NORMAL, |status| {
+            status.ready_replicas == Some(3)
+                && status.depth.as_ref().is_some_and(|depth| depth.active == 3)
+        })
+        .await;
+
+    story.kubectl(&["scale", "deployment", "redis", "--replicas=0"]);
+    let down = story
+        .status_until("work", "the outage is seen", Patience::NORMAL, |status| {
+            unreachable(status).is_some()
+        })
+        .await;
+    let cause = unreachable(&down).unwrap();
+    assert!(!cause.is_empty(), "the condition names the cause");
+    let outage = Instant::now();
+    while outage.elapsed() < Duration::from_secs(10) {
+        assert_eq!(story.replicas("work").await, Some(3), "held through the outage");
+        sleep(Duration::from_millis(500)).await;
+    }
+    story.kubectl(&["scale", "deployment", "redis", "--replicas=1"]);
+    let back = eventually("Redis answers", Patience::NORMAL, async || {
+        story.snapshot("work").await.map(|_| Instant::now())
+    })
+    .await;
+    story
+        .status_until("work", "the queue is read again", Patience::NORMAL, |status| {
+            unreachable(status).is_none()
+        })
+        .await;
+    eprintln!("the status says so {:?} after Redis' return", back.elapsed());
+    let snapshot = story.drained("work", 45, Patience::LONG).await;
+    assert_eq!(snapshot.counters.failed, 0, "{snapshot:?}");
+}
+
+fn unreachable(status: &taskqueue_api::TaskQueueStatus) -> Option<String> {
+    let condition = status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == "RedisReachable" && condition.status == "False")?;
+    Some(condition.message.clone())
+}
+
+/// A pod that is ready while tasks are running.
+async fn busy_pod(story: &Story) -> String {
+    eventually("a busy worker", Patience::NORMAL, async || {
+        let active = story.snapshot("work").await?.active;
+        let pods = story.pods("work").await;
+        let running = pods.into_iter().find(|pod| {
+            let status = pod.status.as_ref();
+            let conditions = status.and_then(|status| status.conditions.as_ref());
+            conditions
+                .into_iter()
+                .flatten()
+                .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+        });
+        match running.and_then(|pod| pod.metadata.name) {
+            Some(name) if active > 0 => Ok(name),
+            name => Err(format!("{active} active, ready pod {name:?}")),
+        }
+    })
+    .await
+}

@@ -1,0 +1,13 @@
+//! What users do and what happens to them, on a real cluster with real pods.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod conflict;
+mod faults;
+mod install;
+mod manifests;
+mod policy;
+mod removal;
+mod retries;
+mod scaling;
+mod secrets;
+mod workload;

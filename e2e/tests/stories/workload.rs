@@ -1,0 +1,87 @@
+//! The manifests that the stories apply.
+
+use std::fmt::Write;
+
+/// A TaskQueue of the worker's demo handlers.
+#[derive(Clone)]
+pub struct Workload {
+    pub name: &'static str,
+    pub redis: Option<String>,
+    pub spec: &'static str,
+    pub concurrency: u32,
+    pub backlog_per_replica: u32,
+    pub min: u32,
+    pub max: u32,
+    pub idle: &'static str,
+}
+
+impl Default for Workload {
+    fn default() -> Self {
+        Self {
+            name: "work",
+            redis: None,
+            spec: "",
+            concurrency: 4,
+            backlog_per_replica: 5,
+            min: 0,
+            max: 3,
+            idle: "2s",
+        }
+    }
+}
+
+impl Workload {
+    /// The handlers that come with the worker.
+    pub fn native(&self) -> String {
+        self.with_worker("    handler: {native: {}}\n    drainTimeout: 20s\n")
+    }
+
+    /// A shell command in the busybox image.
+    pub fn shell(&self, script: &str) -> String {
+        let command = serde_json::json!(["sh", "-c", script]);
+        self.with_worker(&format!(
+            "    drainTimeout: 20s
+    handler: {{exec: {{command: {command}}}}}
+    template:
+      spec:
+        # So that the worker is not process 1, which nothing inside the pod can kill.
+        shareProcessNamespace: true
+        containers:
+          - name: shell
+            image: localhost/taskqueue/busybox:dev
+            imagePullPolicy: IfNotPresent
+"
+        ))
+    }
+
+    fn with_worker(&self, worker: &str) -> String {
+        let mut manifest = format!(
+            "apiVersion: taskqueue.dev/v1alpha1
+kind: TaskQueue
+metadata: {{name: {}}}
+spec:
+",
+            self.name
+        );
+        if let Some(url) = &self.redis {
+            let _ = writeln!(manifest, "  redis: {{url: \"{url}\"}}");
+        }
+        for line in self.spec.lines() {
+            let _ = writeln!(manifest, "  {line}");
+        }
+        let _ = write!(
+            manifest,
+            "  worker:
+    concurrency: {}
+{worker}  scaling:
+    minReplicas: {}
+    maxReplicas: {}
+    target: {{backlogPerReplica: {}}}
+    idle: {}
+    scaleDown: {{stabilization: 5s}}
+",
+            self.concurrency, self.min, self.max, self.backlog_per_replica, self.idle
+        );
+        manifest
+    }
+}
