@@ -58,7 +58,9 @@ pub(crate) enum Command {
     /// batches, in order. The first line that cannot be a payload ends the command, which says how many tasks were
     /// enqueued before it.
     Enqueue(Enqueue),
-    /// Show one task by its id.
+    /// Show tasks by their ids.
+    ///
+    /// One task is printed for people; of several, each JSON object is one line.
     Get(Get),
     /// Show what queues hold.
     Stats(Stats),
@@ -121,9 +123,12 @@ pub(crate) enum Printed {
 pub(crate) struct Get {
     /// The queue.
     pub(crate) queue: String,
-    /// The task's id, as `tq enqueue` printed it.
-    #[arg(value_parser = task_id)]
-    pub(crate) id: TaskId,
+    /// The tasks' ids, as `tq enqueue` printed them.
+    #[arg(value_name = "ID", value_parser = task_id, required_unless_present = "list", conflicts_with = "list")]
+    pub(crate) ids: Vec<TaskId>,
+    /// Read the ids from this file, one a line; `-` is standard input.
+    #[arg(long = "ids", value_name = "FILE")]
+    pub(crate) list: Option<PathBuf>,
     /// The form to print it in.
     #[arg(short, long, value_name = "FORMAT", default_value = "json")]
     pub(crate) output: Document,

@@ -87,6 +87,26 @@ async fn get_shows_a_task_as_json_and_yaml() {
 }
 
 #[tokio::test]
+async fn get_of_several_tasks_is_a_line_each_in_the_order_asked_for() {
+    let (terminal, completed, dead) = busy().await;
+    let asked = [&dead[1], &completed, &dead[0]];
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), asked.map(|id| format!("{id}\n")).concat()).expect("it is written");
+    let path = file.path().to_str().expect("a path in UTF-8");
+    let by_file = terminal.tq(&["get", "orders", "--ids", path]).await;
+    let by_name = terminal
+        .tq(&["get", "orders", asked[0], asked[1], asked[2]])
+        .await;
+    assert_eq!(by_file.stdout, by_name.stdout);
+    let ids: Vec<Value> = by_file
+        .lines()
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["id"].clone())
+        .collect();
+    assert_eq!(ids, asked.map(|id| json!(id)));
+}
+
+#[tokio::test]
 async fn get_of_an_unknown_task_exits_3_and_a_bad_id_exits_2() {
     let terminal = Terminal::new().await;
     let ended = terminal
