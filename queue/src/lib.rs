@@ -4,7 +4,7 @@
 //! Start with [`Client::connect`], take a [`Queue`] from it, and either [`Queue::enqueue`] tasks or
 //! run them with a [`worker::Worker`]. Nothing here knows of Kubernetes.
 //!
-//! What lives where: pure files (`name`, `id`, `policy`, `retry`, `record`, `batch`) take time and chance as
+//! What lives where: pure files (`name`, `id`, `policy`, `retry`, `record`, `pack`, `batch`) take time and chance as
 //! arguments; `keys` makes every Redis key; `scripts` owns every Lua script; `link` owns the connection.
 
 mod announce;
@@ -22,6 +22,7 @@ mod letters;
 mod link;
 mod maintain;
 mod name;
+mod pack;
 mod payload;
 mod policy;
 mod produce;

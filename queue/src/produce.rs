@@ -1,5 +1,6 @@
 //! Enqueueing: checks, ids, packing, and the repetition of a call whose answer was lost.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::batch::{Packed, arrange, buckets, next_slice};
@@ -19,12 +20,39 @@ const MAX_KIND_BYTES: usize = 128;
 /// Longest delay: ten years.
 const MAX_DELAY: Duration = Duration::from_secs(10 * 365 * 86_400);
 
+/// How much longer a call is tried while Redis is away.
+struct Patience {
+    until: Instant,
+    wait: Duration,
+}
+
+impl Patience {
+    fn new() -> Self {
+        Self {
+            until: Instant::now() + PATIENCE,
+            wait: FIRST_WAIT,
+        }
+    }
+
+    /// Waits before the next try and says whether the failed one may have been done after all; or gives up.
+    async fn bear(&mut self, fault: Fault) -> Result<bool, Error> {
+        if !fault.error.is_transient() || Instant::now() + self.wait > self.until {
+            return Err(fault.error);
+        }
+        tokio::time::sleep(self.wait).await;
+        self.wait *= 2;
+        Ok(fault.maybe_done)
+    }
+}
+
 impl Queue {
     /// Enqueues one task and returns its id. Tried for up to two seconds while Redis is away; a call that was
     /// repeated because its answer was lost never enqueues twice.
     pub async fn enqueue(&self, task: NewTask) -> Result<TaskId, Error> {
         let id = self.client().next_task_id();
-        self.put(&[(id, task)]).await?;
+        let task = [(id, task)];
+        self.check_all(&task).await?;
+        self.put(&task).await?;
         Ok(id)
     }
 
@@ -35,10 +63,7 @@ impl Queue {
             .into_iter()
             .map(|task| (self.client().next_task_id(), task))
             .collect();
-        let known = self.known().await?;
-        for (_, task) in &tasks {
-            self.check(&known, task)?;
-        }
+        self.check_all(&tasks).await?;
         let mut rest = tasks.as_slice();
         while !rest.is_empty() {
             let (slice, more) = rest.split_at(next_slice(rest.iter().map(|(_, task)| task.payload.as_bytes().len())));
@@ -48,20 +73,35 @@ impl Queue {
         Ok(tasks.into_iter().map(|(id, _)| id).collect())
     }
 
-    /// Writes one slice, patiently.
+    /// Checks tasks against the policy as last read, and before it refuses one, against the one in force.
+    async fn check_all(&self, tasks: &[(TaskId, NewTask)]) -> Result<(), Error> {
+        let check = |known: &Known| tasks.iter().try_for_each(|(_, task)| self.check(known, task).map(drop));
+        if let Some(known) = self.remembered()
+            && check(&known).is_ok()
+        {
+            return Ok(());
+        }
+        check(&*self.refresh_patiently().await?)
+    }
+
+    async fn refresh_patiently(&self) -> Result<Arc<Known>, Error> {
+        let mut patience = Patience::new();
+        loop {
+            match self.refresh().await {
+                Ok(known) => return Ok(known),
+                Err(fault) => patience.bear(fault).await?,
+            };
+        }
+    }
+
+    /// Writes one slice.
     async fn put(&self, tasks: &[(TaskId, NewTask)]) -> Result<(), Error> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut wait = FIRST_WAIT;
+        let mut patience = Patience::new();
         let mut repeated = false;
         loop {
             match self.put_once(tasks, repeated).await {
                 Ok(()) => return Ok(()),
-                Err(fault) if fault.error.is_transient() && Instant::now() + wait < deadline => {
-                    repeated |= fault.maybe_done;
-                    tokio::time::sleep(wait).await;
-                    wait *= 2;
-                }
-                Err(fault) => return Err(fault.error),
+                Err(fault) => repeated |= patience.bear(fault).await?,
             }
         }
     }

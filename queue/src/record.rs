@@ -1,12 +1,13 @@
 //! What Redis holds of a task: one value, packed here and nowhere else. Pure.
 //!
-//! A live task is its level's name, a zero byte, and a MessagePack array; Lua reads the level from it and, to
-//! quarantine or redrive, the attempts (fourth) and errors (fifth). A done task is an array alone.
+//! A live task is its level's name, a zero byte, a MessagePack array of created, due, type, attempts and errors,
+//! and the payload as it is. Lua reads the level and, to quarantine or redrive, edits the array. A done task is
+//! one array.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use crate::clock::timestamp;
+use crate::pack::{Malformed, Reader, Writer};
 use crate::{Cause, Error, Failure, Payload, QueueName, State, Task, TaskId, WorkerId};
 
 /// Failures kept of each task, the last ones.
@@ -29,49 +30,33 @@ pub(crate) struct Record {
     pub(crate) payload: Vec<u8>,
 }
 
-/// Created, due, kind, attempts, errors, payload. The order is the format.
-#[derive(Serialize, Deserialize)]
-struct Body<'a>(
-    u64,
-    u64,
-    &'a str,
-    u32,
-    Vec<PackedFailure>,
-    #[serde(borrow, with = "serde_bytes")] &'a [u8],
-);
-
-/// Attempt, time in ms, cause, message. Read by `reclaim.lua`.
-#[derive(Serialize, Deserialize)]
-struct PackedFailure(u32, u64, u8, String);
-
 impl Record {
     pub(crate) fn pack(&self) -> Vec<u8> {
-        let errors = self.errors.iter().map(pack_failure).collect();
-        pack(
-            &self.level,
-            &Body(
-                self.created_ms,
-                self.due_ms,
-                &self.kind,
-                self.attempts,
-                errors,
-                &self.payload,
-            ),
-        )
+        let mut writer = begin(&self.level, self.kind.len() + self.payload.len());
+        writer.uint(self.created_ms);
+        writer.uint(self.due_ms);
+        writer.text(&self.kind);
+        writer.uint(self.attempts.into());
+        pack_failures(&mut writer, &self.errors);
+        writer.finish(&self.payload)
     }
 
     pub(crate) fn unpack(bytes: &[u8]) -> Result<Self, Error> {
+        Self::read(bytes).map_err(|reason| corrupt("a task's record", &reason))
+    }
+
+    fn read(bytes: &[u8]) -> Result<Self, Malformed> {
         let (level, body) = split(bytes)?;
-        let Body(created_ms, due_ms, kind, attempts, errors, payload) =
-            rmp_serde::from_slice(body).map_err(|fault| corrupt("a task's record", &fault))?;
+        let mut reader = Reader::new(body);
+        reader.array_of(5)?;
         Ok(Self {
             level: level.to_owned(),
-            created_ms,
-            due_ms,
-            kind: kind.to_owned(),
-            attempts,
-            errors: errors.into_iter().map(unpack_failure).collect(),
-            payload: payload.to_vec(),
+            created_ms: reader.uint()?,
+            due_ms: reader.uint()?,
+            kind: reader.text()?.to_owned(),
+            attempts: reader.uint()?,
+            errors: unpack_failures(&mut reader)?,
+            payload: reader.rest().to_vec(),
         })
     }
 
@@ -118,16 +103,22 @@ impl Record {
 
 /// Packs a new task without the detour over an owned record: enqueueing is a hot path.
 pub(crate) fn pack_new(level: &str, created_ms: u64, due_ms: u64, kind: &str, payload: &[u8]) -> Vec<u8> {
-    pack(level, &Body(created_ms, due_ms, kind, 0, Vec::new(), payload))
+    let mut writer = begin(level, kind.len() + payload.len());
+    writer.uint(created_ms);
+    writer.uint(due_ms);
+    writer.text(kind);
+    writer.uint(0);
+    writer.array(0);
+    writer.finish(payload)
 }
 
 /// Since when the task is runnable, read from the beginning of its record; `None` if that is no record.
 pub(crate) fn runnable_since_ms(beginning: &[u8]) -> Option<u64> {
-    let (_, mut body) = split(beginning).ok()?;
-    rmp::decode::read_array_len(&mut body).ok()?;
-    let created: u64 = rmp::decode::read_int(&mut body).ok()?;
-    let due: u64 = rmp::decode::read_int(&mut body).ok()?;
-    Some(created.max(due))
+    let (_, body) = split(beginning).ok()?;
+    let mut reader = Reader::new(body);
+    reader.array().ok()?;
+    let created: u64 = reader.uint().ok()?;
+    Some(created.max(reader.uint().ok()?))
 }
 
 /// A completed task.
@@ -141,58 +132,53 @@ pub(crate) struct Done<'a> {
     pub(crate) result: Option<&'a [u8]>,
 }
 
-/// Outcome (always 0 for now), type, attempts, losses, created, wait until it started, run time, worker,
-/// errors, result, payload. Times as spans because small numbers pack small.
-#[derive(Serialize, Deserialize)]
-struct DoneBody<'a>(
-    u8,
-    &'a str,
-    u32,
-    u32,
-    u64,
-    u64,
-    u64,
-    &'a str,
-    Vec<PackedFailure>,
-    #[serde(borrow)] Option<&'a serde_bytes::Bytes>,
-    #[serde(borrow)] Option<&'a serde_bytes::Bytes>,
-);
-
 impl Done<'_> {
+    /// Outcome (always 0 for now), type, attempts, losses, created, wait until it started, run time, worker,
+    /// errors, result, payload. Times as spans because small numbers pack small.
     pub(crate) fn pack(&self) -> Vec<u8> {
         let record = self.record;
-        let payload = &record.payload;
-        let kept = (payload.len() <= MOST_RETAINED_PAYLOAD_BYTES).then(|| serde_bytes::Bytes::new(payload));
-        pack_body(
-            Vec::with_capacity(96 + payload.len().min(MOST_RETAINED_PAYLOAD_BYTES)),
-            &DoneBody(
-                0,
-                &record.kind,
-                record.attempts,
-                self.losses,
-                record.created_ms,
-                self.started_ms.saturating_sub(record.created_ms),
-                self.run_ms,
-                self.worker.as_str(),
-                record.errors.iter().map(pack_failure).collect(),
-                self.result.map(serde_bytes::Bytes::new),
-                kept,
-            ),
-        )
+        let payload = Some(record.payload.as_slice()).filter(|bytes| bytes.len() <= MOST_RETAINED_PAYLOAD_BYTES);
+        let long = [self.result, payload].into_iter().flatten().map(<[u8]>::len).sum::<usize>();
+        let mut writer = Writer::after(&[], 64 + record.kind.len() + long);
+        writer.array(11);
+        writer.uint(0);
+        writer.text(&record.kind);
+        writer.uint(record.attempts.into());
+        writer.uint(self.losses.into());
+        writer.uint(record.created_ms);
+        writer.uint(self.started_ms.saturating_sub(record.created_ms));
+        writer.uint(self.run_ms);
+        writer.text(self.worker.as_str());
+        pack_failures(&mut writer, &record.errors);
+        writer.maybe_bytes(self.result);
+        writer.maybe_bytes(payload);
+        writer.finish(&[])
     }
 }
 
 /// The completed task of a done record.
 pub(crate) fn unpack_done(id: TaskId, queue: QueueName, bytes: &[u8]) -> Result<Task, Error> {
-    let what = "a completed task's record";
-    let DoneBody(_, kind, attempts, losses, created, wait, run, worker, errors, result, payload) =
-        rmp_serde::from_slice(bytes).map_err(|fault| corrupt(what, &fault))?;
-    let started = created.saturating_add(wait);
-    let owned = |bytes: &serde_bytes::Bytes| Payload::trusted(bytes.to_vec());
+    read_done(id, queue, bytes).map_err(|reason| corrupt("a completed task's record", &reason))
+}
+
+fn read_done(id: TaskId, queue: QueueName, bytes: &[u8]) -> Result<Task, Malformed> {
+    let mut reader = Reader::new(bytes);
+    reader.array_of(11)?;
+    let _outcome: u64 = reader.uint()?;
+    let kind = reader.text()?.to_owned();
+    let (attempts, losses) = (reader.uint()?, reader.uint()?);
+    let created: u64 = reader.uint()?;
+    let started = created.saturating_add(reader.uint()?);
+    let finished = started.saturating_add(reader.uint()?);
+    let worker = reader.text()?.parse().ok();
+    let errors = unpack_failures(&mut reader)?;
+    let result = reader.maybe_bytes()?;
+    let payload = reader.maybe_bytes()?;
+    let owned = |bytes: &[u8]| Payload::trusted(bytes.to_vec());
     Ok(Task {
         id,
         queue,
-        kind: kind.to_owned(),
+        kind,
         state: State::Completed,
         priority: None,
         attempts,
@@ -200,58 +186,62 @@ pub(crate) fn unpack_done(id: TaskId, queue: QueueName, bytes: &[u8]) -> Result<
         created: timestamp(created),
         due: None,
         started: Some(timestamp(started)),
-        finished: Some(timestamp(started.saturating_add(run))),
-        worker: Some(worker.parse().map_err(|fault| corrupt(what, &fault))?),
-        errors: errors.into_iter().map(unpack_failure).collect(),
+        finished: Some(timestamp(finished)),
+        worker,
+        errors,
         payload: payload.map(owned),
         result: result.map(owned),
     })
 }
 
-fn pack(level: &str, body: &Body<'_>) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(level.len() + 48 + body.2.len() + body.5.len());
-    bytes.extend_from_slice(level.as_bytes());
-    bytes.push(0);
-    pack_body(bytes, body)
+fn begin(level: &str, long: usize) -> Writer {
+    let mut writer = Writer::after(level.as_bytes(), 48 + long);
+    // A positive fixed number 0 is a zero byte.
+    writer.uint(0);
+    writer.array(5);
+    writer
 }
 
-fn pack_body<T: Serialize>(mut bytes: Vec<u8>, body: &T) -> Vec<u8> {
-    // Writing to memory cannot fail, and these types have no form that MessagePack lacks.
-    let packed = rmp_serde::encode::write(&mut bytes, body);
-    debug_assert!(packed.is_ok(), "{packed:?}");
-    bytes
-}
-
-fn split(bytes: &[u8]) -> Result<(&str, &[u8]), Error> {
-    let zero = bytes
-        .iter()
-        .position(|&byte| byte == 0)
-        .ok_or_else(|| corrupt("a task's record", &"it has no level"))?;
-    let level = std::str::from_utf8(&bytes[..zero]).map_err(|fault| corrupt("a task's level", &fault))?;
+fn split(bytes: &[u8]) -> Result<(&str, &[u8]), Malformed> {
+    let wrong = Malformed("a level and a zero byte");
+    let zero = bytes.iter().position(|&byte| byte == 0).ok_or(wrong)?;
+    let level = std::str::from_utf8(&bytes[..zero]).map_err(|_| wrong)?;
     Ok((level, &bytes[zero + 1..]))
 }
 
-fn pack_failure(failure: &Failure) -> PackedFailure {
-    let cause = match failure.cause {
-        Cause::Error => 0,
-        Cause::Timeout => 1,
-        Cause::WorkerLost => 2,
-    };
-    let at = u64::try_from(failure.at.as_millisecond()).unwrap_or(0);
-    PackedFailure(failure.attempt, at, cause, failure.message.clone())
+/// Each is an array of attempt, time in ms, cause and message; `reclaim.lua` adds such a one.
+fn pack_failures(writer: &mut Writer, failures: &[Failure]) {
+    writer.array(failures.len());
+    for failure in failures {
+        writer.array(4);
+        writer.uint(failure.attempt.into());
+        writer.uint(u64::try_from(failure.at.as_millisecond()).unwrap_or(0));
+        writer.uint(match failure.cause {
+            Cause::Error => 0,
+            Cause::Timeout => 1,
+            Cause::WorkerLost => 2,
+        });
+        writer.text(&failure.message);
+    }
 }
 
-fn unpack_failure(PackedFailure(attempt, at, cause, message): PackedFailure) -> Failure {
-    Failure {
-        attempt,
-        at: timestamp(at),
-        cause: match cause {
-            1 => Cause::Timeout,
-            2 => Cause::WorkerLost,
-            _ => Cause::Error,
-        },
-        message,
+fn unpack_failures(reader: &mut Reader<'_>) -> Result<Vec<Failure>, Malformed> {
+    let count = reader.array()?;
+    let mut failures = Vec::new();
+    for _ in 0..count {
+        reader.array_of(4)?;
+        failures.push(Failure {
+            attempt: reader.uint()?,
+            at: timestamp(reader.uint()?),
+            cause: match reader.uint::<u64>()? {
+                1 => Cause::Timeout,
+                2 => Cause::WorkerLost,
+                _ => Cause::Error,
+            },
+            message: reader.text()?.to_owned(),
+        });
     }
+    Ok(failures)
 }
 
 /// The longest beginning of a text that has at most `limit` bytes.

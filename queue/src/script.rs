@@ -42,14 +42,14 @@ scripts! {
     EXCHANGE = "exchange" with ["wake", "levels", "promote"];
     SETTLE = "settle" with ["wake", "levels"];
     PROMOTE = "promote" with ["wake", "levels", "promote", "letters"];
-    RECLAIM = "reclaim" with ["wake", "levels"];
+    RECLAIM = "reclaim" with ["wake", "levels", "edit"];
     BEAT = "beat" with [];
     RESUME = "resume" with [];
     LEAVE = "leave" with ["wake"];
     SNAPSHOT = "snapshot" with [];
     INSPECT = "inspect" with [];
     LETTERS = "letters" with [];
-    REDRIVE = "redrive" with ["wake", "levels", "letters"];
+    REDRIVE = "redrive" with ["wake", "levels", "letters", "edit"];
     PURGE = "purge" with ["letters"];
     CONFIGURE = "configure" with ["wake"];
 }

@@ -8,7 +8,7 @@ use taskqueue_queue::testing::{RedisServer, eventually};
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
 use taskqueue_queue::{NewTask, Payload, State};
 
-use bench::{Running, queue, task, tasks};
+use bench::{Running, queue};
 
 #[tokio::test]
 async fn a_task_is_enqueued_run_and_can_be_read_with_its_result() {

@@ -19,15 +19,11 @@ table.sort(ids, function(a, b) return a > b end)
 
 local CAUSE_WORKER_LOST, MOST_ERRORS = 2, 10
 local function quarantine(id, record, losses)
-  local zero = string.find(record, '\0', 1, true)
-  local readable, body = pcall(cmsgpack.unpack, string.sub(record, (zero or 0) + 1))
-  -- What cannot be read becomes a dead letter as it is.
-  if zero and readable and type(body) == 'table' then
+  edit(id, record, function(body)
     local errors = body[5]
     errors[#errors + 1] = {body[4] + 1, now, CAUSE_WORKER_LOST, 'lost its worker ' .. losses .. ' times'}
     if #errors > MOST_ERRORS then table.remove(errors, 1) end
-    redis.call('HSET', TASKS, id, string.sub(record, 1, zero) .. cmsgpack.pack(body))
-  end
+  end)
   redis.call('ZADD', DEAD, now, id)
 end
 

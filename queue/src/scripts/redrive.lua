@@ -10,12 +10,8 @@ if #chosen == 0 then return {'ok', now, 0, 0} end
 local found = redis.call('HMGET', TASKS, unpack(chosen))
 local ids, records = {}, {}
 for i, id in ipairs(chosen) do
-  local zero = found[i] and string.find(found[i], '\0', 1, true)
-  local readable, body = pcall(cmsgpack.unpack, string.sub(found[i] or '', (zero or 0) + 1))
   -- What cannot be read stays dead.
-  if zero and readable and type(body) == 'table' then
-    body[2], body[4] = now, 0
-    redis.call('HSET', TASKS, id, string.sub(found[i], 1, zero) .. cmsgpack.pack(body))
+  if found[i] and edit(id, found[i], function(body) body[2], body[4] = now, 0 end) then
     ids[#ids + 1], records[#records + 1] = id, found[i]
   end
 end

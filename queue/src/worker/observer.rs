@@ -28,6 +28,28 @@ pub trait Observer: Send + Sync + 'static {
     fn loop_turned(&self) {}
 }
 
+/// One observer may watch many workers.
+impl<O: Observer + ?Sized> Observer for Arc<O> {
+    fn fetched(&self, tasks: usize) {
+        (**self).fetched(tasks);
+    }
+    fn started(&self, kind: &str) {
+        (**self).started(kind);
+    }
+    fn finished(&self, finished: &Finished<'_>) {
+        (**self).finished(finished);
+    }
+    fn lease_lost(&self, tasks: usize) {
+        (**self).lease_lost(tasks);
+    }
+    fn reconnected(&self) {
+        (**self).reconnected();
+    }
+    fn loop_turned(&self) {
+        (**self).loop_turned();
+    }
+}
+
 /// An attempt that ended.
 #[derive(Debug, Clone, Copy)]
 pub struct Finished<'a> {

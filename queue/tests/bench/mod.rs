@@ -1,6 +1,8 @@
 //! What the tests of this crate share: a queue on a fresh server, tasks, and a worker that runs beside the test.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod proxy;
+
 use std::time::Duration;
 
 use taskqueue_queue::testing::{RedisServer, eventually};

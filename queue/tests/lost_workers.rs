@@ -1,0 +1,162 @@
+//! Workers that die, or that only seem dead: reclaim, quarantine, fencing.
+
+mod bench;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use taskqueue_queue::testing::{RedisServer, eventually};
+use taskqueue_queue::worker::{LeasedTask, Observer, Outcome, Worker};
+use taskqueue_queue::{Cause, Reclaimed, State};
+use tokio::sync::{Notify, mpsc};
+
+use bench::proxy::Proxy;
+use bench::{Running, SOON, brisk, name, next, number, queue, recording, snapshot, task, tasks, until};
+
+const LEASE: Duration = Duration::from_millis(600);
+
+fn hang(_: LeasedTask) -> std::future::Pending<Outcome> {
+    std::future::pending()
+}
+
+#[tokio::test]
+async fn a_dead_workers_tasks_run_elsewhere_within_a_lease_and_a_beat() {
+    let redis = RedisServer::start().await;
+    let queue = queue(&redis).await;
+    let client = redis.client().await;
+    queue.enqueue_many(tasks(0..5)).await.unwrap();
+    let doomed = Running::start(Worker::new(queue.clone(), hang).concurrency(5).lease(LEASE));
+    until(&client, &queue, "all taken", |s| s.active == 5).await;
+    let (handler, mut seen) = recording();
+    let peer = Running::start(Worker::new(queue.clone(), handler).lease(LEASE));
+    until(&client, &queue, "the peer is there", |s| s.workers == 2).await;
+    doomed.crash().await;
+    let died = Instant::now();
+    // The oldest first, as they were enqueued.
+    assert_eq!(next(&mut seen, 5).await, [0, 1, 2, 3, 4]);
+    let took = died.elapsed();
+    assert!(took < LEASE + LEASE / 3 + Duration::from_millis(700), "took {took:?}");
+    peer.stop().await;
+    let figures = snapshot(&queue, &client).await;
+    assert_eq!((figures.counters.lost, figures.counters.failed, figures.expired_workers), (5, 0, 0));
+}
+
+#[tokio::test]
+async fn reclaim_needs_no_worker_and_leaves_live_leases_alone() {
+    let redis = RedisServer::start().await;
+    let queue = queue(&redis).await;
+    let client = redis.client().await;
+    queue.enqueue_many(tasks(0..4)).await.unwrap();
+    let doomed = Running::start(Worker::new(queue.clone(), hang).concurrency(2).lease(LEASE));
+    until(&client, &queue, "two taken", |s| s.active == 2).await;
+    // With a lease so long that it does no maintenance meanwhile.
+    let calm = Running::start(Worker::new(queue.clone(), hang).concurrency(2).lease(SOON * 10));
+    until(&client, &queue, "four taken", |s| s.active == 4).await;
+    assert_eq!(queue.reclaim().await.unwrap(), Reclaimed::default());
+    doomed.crash().await;
+    until(&client, &queue, "lapsed", |s| s.expired_workers == 1).await;
+    let expected = Reclaimed {
+        released: 2,
+        quarantined: 0,
+        workers: 1,
+    };
+    assert_eq!(queue.reclaim().await.unwrap(), expected);
+    // The calm one may have been woken and be full; the tasks wait.
+    let figures = snapshot(&queue, &client).await;
+    assert_eq!((figures.active, figures.backlog(), figures.workers), (2, 2, 1));
+    calm.abort().await;
+}
+
+#[tokio::test]
+async fn a_task_that_loses_too_many_workers_is_quarantined() {
+    let redis = RedisServer::start().await;
+    let queue = queue(&redis).await;
+    let client = redis.client().await;
+    let mut policy = brisk();
+    policy.max_losses = 1;
+    queue.configure(&policy).await.unwrap();
+    let id = queue.enqueue(task(1)).await.unwrap();
+    for round in 0..2_u32 {
+        let (sender, mut seen) = mpsc::unbounded_channel();
+        let doomed = Running::start(
+            Worker::new(queue.clone(), move |task: LeasedTask| {
+                sender.send((task.attempt, task.losses)).unwrap();
+                std::future::pending::<Outcome>()
+            })
+            .lease(LEASE),
+        );
+        let (attempt, losses) = tokio::time::timeout(SOON, seen.recv()).await.unwrap().unwrap();
+        assert_eq!((attempt, losses), (1, round), "a loss costs no attempt");
+        doomed.crash().await;
+        until(&client, &queue, "lapsed", |s| s.expired_workers == 1).await;
+        let reclaimed = queue.reclaim().await.unwrap();
+        assert_eq!((reclaimed.released, reclaimed.quarantined), if round == 0 { (1, 0) } else { (0, 1) });
+    }
+    let dead = queue.get(&id).await.unwrap().unwrap();
+    assert_eq!((dead.state, dead.losses, dead.attempts), (State::Dead, 2, 0));
+    assert_eq!(dead.errors[0].cause, Cause::WorkerLost);
+    assert_eq!(dead.errors[0].message, "lost its worker 2 times");
+    assert_eq!(dead.payload.unwrap().parse::<u32>().unwrap(), 1);
+}
+
+#[derive(Default)]
+struct Losses(std::sync::atomic::AtomicUsize);
+
+impl Observer for Losses {
+    fn lease_lost(&self, tasks: usize) {
+        self.0.fetch_add(tasks, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_comes_back_too_late_drops_its_results_and_goes_on_under_a_new_id() {
+    let redis = RedisServer::start().await;
+    let queue = queue(&redis).await;
+    let client = redis.client().await;
+    let proxy = Proxy::before(redis.port()).await;
+    let cut_off = proxy.client().await.queue(name("jobs"));
+    queue.enqueue_many(tasks(0..2)).await.unwrap();
+
+    let finish = Arc::new(Notify::new());
+    let (told, mut hears) = mpsc::unbounded_channel();
+    let losses = Arc::new(Losses::default());
+    let worker = {
+        let finish = Arc::clone(&finish);
+        let handler = move |task: LeasedTask| {
+            let (finish, told) = (Arc::clone(&finish), told.clone());
+            async move {
+                if number(&task) == 1 {
+                    task.lease_lost().await;
+                    told.send(task.worker).unwrap();
+                } else if number(&task) == 0 {
+                    finish.notified().await;
+                }
+                Outcome::Completed(None)
+            }
+        };
+        Running::start(Worker::new(cut_off, handler).concurrency(2).lease(LEASE).observer(Arc::clone(&losses)))
+    };
+    until(&client, &queue, "both taken", |s| s.active == 2).await;
+    proxy.go_down();
+    until(&client, &queue, "lapsed", |s| s.expired_workers == 1).await;
+    assert_eq!(queue.reclaim().await.unwrap().released, 2);
+
+    // Someone else completes one of them before the first worker is back.
+    let (handler, mut seen) = recording();
+    let peer = Running::start(Worker::new(queue.clone(), handler).lease(SOON));
+    assert_eq!(next(&mut seen, 2).await, [0, 1]);
+    peer.stop().await;
+    finish.notify_one();
+    proxy.come_back();
+    let old = tokio::time::timeout(SOON, hears.recv()).await.unwrap().unwrap();
+    let third = queue.enqueue(task(7)).await.unwrap();
+    let done = eventually(SOON, "the third ran", async || {
+        queue.get(&third).await.unwrap().filter(|task| task.state == State::Completed)
+    })
+    .await;
+    assert_ne!(done.worker.unwrap(), old, "a worker id is never used twice");
+    let report = worker.stop().await;
+    assert_eq!((report.completed, report.lost), (1, 2));
+    assert_eq!(losses.0.load(std::sync::atomic::Ordering::Relaxed), 2);
+    assert_eq!(snapshot(&queue, &client).await.counters.completed, 3, "each task once");
+}
