@@ -3,8 +3,13 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+
+/// The largest whole number that every reader of JSON takes for itself, 2^53 - 1.
+const MAX_COUNT: i64 = 9_007_199_254_740_991;
+/// The largest number of worker pods that a Deployment can have.
+const MAX_REPLICAS: i32 = i32::MAX;
 
 /// What the operator saw and did last. Figures are at most a second old while a queue is busy.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -12,26 +17,32 @@ use serde::{Deserialize, Serialize};
 pub struct TaskQueueStatus {
     /// The generation of the spec that this status is about.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = MAX_COUNT))]
     pub observed_generation: Option<i64>,
 
     /// The queue's name in Redis: `<namespace>/<queueName>`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 127))]
     pub queue: Option<String>,
 
     /// Label selector of the worker pods, as text.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
     pub selector: Option<String>,
 
     /// Worker pods that exist.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = MAX_REPLICAS))]
     pub replicas: Option<i32>,
 
     /// Worker pods that are ready.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = MAX_REPLICAS))]
     pub ready_replicas: Option<i32>,
 
     /// Worker pods wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = MAX_REPLICAS))]
     pub desired_replicas: Option<i32>,
 
     /// Tasks in the queue by state.
@@ -40,14 +51,16 @@ pub struct TaskQueueStatus {
 
     /// Seconds since the oldest waiting task could have run. 0 when none waits.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = MAX_COUNT))]
     pub oldest_waiting_seconds: Option<i64>,
 
-    /// Tasks per second over the last minute or so.
+    /// Tasks per second over the last ten seconds or so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rates: Option<Rates>,
 
-    /// Mean time that a completed task ran, in milliseconds, over the last minute or so.
+    /// Mean time, in milliseconds, that the tasks ran that completed last.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = MAX_COUNT))]
     pub mean_run_millis: Option<i64>,
 
     /// Why there are as many worker pods as there are.
@@ -57,8 +70,7 @@ pub struct TaskQueueStatus {
     /// Conditions of the TaskQueue: Ready, RedisReachable, ScalingActive, ScalingLimited,
     /// Paused and QueueNameConflict.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
 }
 
@@ -67,16 +79,20 @@ pub struct TaskQueueStatus {
 #[serde(rename_all = "camelCase", default)]
 pub struct Depth {
     /// Tasks that could run now.
+    #[schemars(range(min = 0, max = MAX_COUNT))]
     pub waiting: i64,
     /// Tasks due later: delayed, or waiting for a retry.
+    #[schemars(range(min = 0, max = MAX_COUNT))]
     pub scheduled: i64,
     /// Tasks that a worker runs.
+    #[schemars(range(min = 0, max = MAX_COUNT))]
     pub active: i64,
     /// Dead letters.
+    #[schemars(range(min = 0, max = MAX_COUNT))]
     pub dead: i64,
     /// Waiting tasks by priority level.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32))]
+    #[schemars(schema_with = "by_level")]
     pub by_priority: BTreeMap<String, i64>,
 }
 
@@ -103,6 +119,7 @@ pub struct ScalingDecision {
     /// When the number or the reason last changed.
     pub time: Time,
     /// Worker pods wanted.
+    #[schemars(range(min = 0, max = MAX_REPLICAS))]
     pub replicas: i32,
     /// The reason in a word.
     #[schemars(length(max = 64))]
@@ -110,6 +127,43 @@ pub struct ScalingDecision {
     /// The decision as an equation with its inputs.
     #[schemars(length(max = 1024))]
     pub equation: String,
+}
+
+/// A number of tasks for each level.
+fn by_level(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 32,
+        "additionalProperties": { "type": "integer", "format": "int64", "minimum": 0, "maximum": MAX_COUNT }
+    })
+}
+
+/// Kubernetes' own conditions, with the bounds that its schema has and the Rust type has not.
+fn conditions(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 16,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+        "items": {
+            "type": "object",
+            "required": ["lastTransitionTime", "message", "reason", "status", "type"],
+            "properties": {
+                "type": { "type": "string", "minLength": 1, "maxLength": 316,
+                    "description": "Type of the condition." },
+                "status": { "type": "string", "enum": ["True", "False", "Unknown"],
+                    "description": "Whether it holds." },
+                "reason": { "type": "string", "minLength": 1, "maxLength": 1024,
+                    "description": "Why, in a word." },
+                "message": { "type": "string", "maxLength": 32768,
+                    "description": "Why, in full. It may be empty." },
+                "lastTransitionTime": { "type": "string", "format": "date-time",
+                    "description": "When the status of the condition last changed." },
+                "observedGeneration": { "type": "integer", "format": "int64", "minimum": 0,
+                    "maximum": MAX_COUNT, "description": "The generation of the spec that it is about." }
+            }
+        }
+    })
 }
 
 /// Types of the conditions in the status.
