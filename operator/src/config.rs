@@ -26,8 +26,8 @@ pub struct RunArgs {
     #[arg(long, env = "TASKQUEUE_WORKER_IMAGE")]
     worker_image: String,
 
-    /// When the worker's image is pulled: Always, IfNotPresent or Never. Kubernetes' own default
-    /// when empty.
+    /// When the worker's image is pulled: `Always`, `IfNotPresent` or `Never`. Kubernetes' own
+    /// default when empty.
     #[arg(long, env = "TASKQUEUE_WORKER_IMAGE_PULL_POLICY", default_value = "")]
     worker_image_pull_policy: String,
 

@@ -82,15 +82,12 @@ impl Events {
 
     /// The queue's Redis has become unreachable, with the cause, or reachable again.
     pub fn redis_turned(&self, key: &Key, cause: Option<String>) {
-        let event = match cause {
-            Some(cause) => {
-                let note = format!("the replicas are held: {cause}");
-                event(EventType::Warning, "RedisUnreachable", "ReadQueue", note)
-            }
-            None => {
-                let note = "the queue can be read again".to_owned();
-                event(EventType::Normal, "RedisReachable", "ReadQueue", note)
-            }
+        let event = if let Some(cause) = cause {
+            let note = format!("the replicas are held: {cause}");
+            event(EventType::Warning, "RedisUnreachable", "ReadQueue", note)
+        } else {
+            let note = "the queue can be read again".to_owned();
+            event(EventType::Normal, "RedisReachable", "ReadQueue", note)
         };
         self.about(key, event);
     }

@@ -37,7 +37,7 @@ pub enum ApplyError {
 
 /// The Deployment as the API server returned it. Status can only be told from this, not from an
 /// object that was merely built.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Applied {
     /// Generation of the Deployment after the apply.
     pub generation: Option<i64>,

@@ -8,7 +8,7 @@ use super::{apply::ApplyError, observe::ObserveError, validate::Invalid};
 use crate::index::Problem;
 
 /// Longest wait between two tries.
-const MAX_BACKOFF: Duration = Duration::from_secs(300);
+const MAX_BACKOFF: Duration = Duration::from_mins(5);
 
 /// How long after a queue name conflict is looked at again. The holder may have gone.
 const CONFLICT_RECHECK: Duration = Duration::from_secs(10);

@@ -38,7 +38,7 @@ use validate::{RedisSource, ValidQueue};
 pub type Guarded = DeserializeGuard<TaskQueue>;
 
 /// How often a URL that lives in a Secret is read again.
-const SECRET_REFRESH: Duration = Duration::from_secs(60);
+const SECRET_REFRESH: Duration = Duration::from_mins(1);
 
 /// What every pass shares.
 pub struct Context {
@@ -68,7 +68,7 @@ pub async fn reconcile(resource: Arc<Guarded>, context: Arc<Context>) -> Result<
         return Ok(Action::await_change());
     }
     let started = Instant::now();
-    let outcome = steps(&resource, &context).await;
+    let outcome = Box::pin(steps(&resource, &context)).await;
     context
         .metrics
         .reconciled(outcome.as_ref().err().map(Error::reason), started.elapsed());
@@ -90,7 +90,8 @@ pub async fn reconcile(resource: Arc<Guarded>, context: Arc<Context>) -> Result<
     }
 }
 
-/// What the controller does after a failed pass.
+/// What the controller does after a failed pass. The signature is the controller's.
+#[allow(clippy::needless_pass_by_value)]
 pub fn error_policy(resource: Arc<Guarded>, error: &Error, context: Arc<Context>) -> Action {
     let key = Key::of(resource.as_ref());
     let failures = context.memory.failed(&key);

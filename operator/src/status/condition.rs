@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 /// Status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Truth {
+pub(super) enum Truth {
     /// It holds.
     True,
     /// It does not.
@@ -21,26 +21,26 @@ impl From<bool> for Truth {
 }
 
 /// The conditions of one status in the making.
-pub struct Conditions<'a> {
+pub(super) struct Conditions<'a> {
     previous: &'a [Condition],
     generation: Option<i64>,
     now: Timestamp,
-    conditions: Vec<Condition>,
+    made: Vec<Condition>,
 }
 
 impl<'a> Conditions<'a> {
     /// Starts from the conditions as they stand in the resource.
-    pub fn new(previous: &'a [Condition], generation: Option<i64>, now: Timestamp) -> Self {
+    pub(super) fn new(previous: &'a [Condition], generation: Option<i64>, now: Timestamp) -> Self {
         Self {
             previous,
             generation,
             now,
-            conditions: Vec::new(),
+            made: Vec::new(),
         }
     }
 
     /// Adds a condition.
-    pub fn set(
+    pub(super) fn set(
         &mut self,
         kind: &str,
         truth: impl Into<Truth>,
@@ -57,7 +57,7 @@ impl<'a> Conditions<'a> {
             .iter()
             .find(|before| before.type_ == kind && before.status == status)
             .map_or(Time(self.now), |before| before.last_transition_time.clone());
-        self.conditions.push(Condition {
+        self.made.push(Condition {
             type_: kind.to_owned(),
             status: status.to_owned(),
             reason: reason.to_owned(),
@@ -68,7 +68,7 @@ impl<'a> Conditions<'a> {
     }
 
     /// All of them, in the order in which they were set.
-    pub fn finish(self) -> Vec<Condition> {
-        self.conditions
+    pub(super) fn finish(self) -> Vec<Condition> {
+        self.made
     }
 }
