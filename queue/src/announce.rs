@@ -94,7 +94,7 @@ async fn subscription(link: &Link, sender: &mpsc::Sender<Announcement>) -> Resul
     let subscription = tokio::time::timeout(PATIENCE, connecting)
         .await
         .map_err(|_| faults.timed_out())?
-        .map_err(|fault| faults.of_connecting(&fault))?;
+        .map_err(|fault| faults.of_connecting(&fault, PATIENCE))?;
     let (mut sink, mut messages) = subscription.split();
     let mut missed = sender.send(Announcement::Resync).await.is_err();
     loop {

@@ -46,7 +46,7 @@ impl Client {
 
     /// Whether Redis answers.
     pub async fn ping(&self) -> Result<(), Error> {
-        self.link().send(&redis::cmd("PING"), "PING").await?;
+        self.link().read_plain(&redis::cmd("PING"), "PING").await?;
         Ok(())
     }
 

@@ -53,7 +53,7 @@ impl Queue {
     pub(crate) async fn refresh(&self) -> Result<Arc<Known>, Fault> {
         let mut command = redis::cmd("HMGET");
         command.arg(self.keys().config()).arg("version").arg("policy");
-        let value = self.link().send(&command, "HMGET").await?;
+        let value = self.link().read_plain(&command, "HMGET").await?;
         let (version, policy): (Option<u64>, Option<String>) =
             redis::from_redis_value(value).map_err(|fault| self.unreadable(&fault))?;
         let value = match policy {
@@ -75,7 +75,7 @@ impl Queue {
             }
             let mut command = redis::cmd("EXISTS");
             command.arg(self.keys().list(level));
-            if self.link().send(&command, "EXISTS").await? == redis::Value::Int(1) {
+            if self.link().read_plain(&command, "EXISTS").await? == redis::Value::Int(1) {
                 held.push(level.clone());
             }
         }

@@ -23,6 +23,11 @@ impl Fault {
             maybe_done: false,
         }
     }
+
+    /// Whether the connection broke under the call, as it does when the server was restarted since the last one.
+    pub(crate) fn is_broken_line(&self) -> bool {
+        self.maybe_done && matches!(self.error, Error::Unreachable { .. })
+    }
 }
 
 /// An error met while reading an answer: what was asked has been done.
@@ -45,7 +50,6 @@ impl From<Fault> for Error {
 #[derive(Debug, Clone)]
 pub(crate) struct Faults {
     endpoint: String,
-    tls: bool,
     timeout: Duration,
 }
 
@@ -53,36 +57,25 @@ impl Faults {
     pub(crate) fn new(endpoint: &Endpoint, timeout: Duration) -> Self {
         Self {
             endpoint: endpoint.address().to_owned(),
-            tls: endpoint.is_tls(),
             timeout,
         }
     }
 
     /// Why no connection could be made.
-    pub(crate) fn of_connecting(&self, fault: &RedisError) -> Error {
+    pub(crate) fn of_connecting(&self, fault: &RedisError, after: Duration) -> Error {
         let reason = fault.to_string();
-        match fault.kind() {
-            ErrorKind::AuthenticationFailed => self.auth(&reason),
-            _ if fault.code().is_some() => self.of_code(
-                fault.code().unwrap_or_default(),
-                fault.detail().unwrap_or(&reason),
-                "connect",
+        match (fault.kind(), fault.code()) {
+            // The client library keeps nothing of what the server said.
+            (ErrorKind::AuthenticationFailed, _) => self.auth(
+                "WRONGPASS: the server did not accept the user name and password of the URL".to_owned(),
             ),
-            // A server that speaks TLS answers plain text with a TLS alert, which is no Redis reply, or hangs up.
-            ErrorKind::Parse if !self.tls => self.tls_failed(
-                "the server does not answer in plain text; if it speaks TLS, write rediss:// instead of redis://".into(),
-            ),
-            _ => match io_error(fault) {
-                Some(io) if is_tls_error(io) => self.tls_failed(explain_tls(&reason)),
-                Some(io) if !self.tls && is_hangup(io) => self.unreachable(format!(
-                    "{reason}; if the server speaks TLS, write rediss:// instead of redis://"
-                )),
-                Some(io) if self.tls && is_hangup(io) => self.tls_failed(format!(
-                    "{reason} during the handshake; if the server speaks plain text, write redis:// instead of rediss://"
-                )),
-                _ if fault.is_timeout() => self.timed_out(),
-                _ => self.unreachable(reason),
+            (_, Some(code)) => self.of_code(code, fault.detail().unwrap_or(&reason), "connect"),
+            _ if io_error(fault).is_some_and(is_tls_error) => self.tls_failed(reason),
+            _ if fault.is_timeout() => Error::Timeout {
+                endpoint: self.endpoint.clone(),
+                after,
             },
+            _ => self.unreachable(reason),
         }
     }
 
@@ -127,9 +120,9 @@ impl Faults {
             .find(|hidden| code == "ERR" && detail.contains(&format!("-{hidden} ")))
             .unwrap_or(code);
         match code {
-            "NOAUTH" => self.auth("NOAUTH: it wants a password; put it into the URL as redis://:password@host"),
-            "WRONGPASS" => self.auth("WRONGPASS: the user name or the password is wrong"),
-            "NOPERM" => self.auth(&format!("NOPERM: the user lacks a right: {detail}")),
+            "NOAUTH" => self.auth("NOAUTH: it wants a password; write redis://:password@host".to_owned()),
+            "WRONGPASS" => self.auth(format!("WRONGPASS: {detail}")),
+            "NOPERM" => self.auth(format!("NOPERM: the user lacks a right: {detail}")),
             "READONLY" => Error::ReadOnly { endpoint, reason },
             "OOM" => Error::OutOfMemory { endpoint, reason },
             "LOADING" => Error::Loading { endpoint },
@@ -140,22 +133,14 @@ impl Faults {
         }
     }
 
-    /// The client library keeps only the text of a refused `AUTH`.
-    fn auth(&self, reason: &str) -> Error {
-        let reason = if reason.contains("without any password configured") {
-            "the server has no password for this user, but the URL gives one".to_owned()
-        } else if reason.contains("WRONGPASS") || reason.contains("invalid password") || reason.contains("Password authentication failed") {
-            "WRONGPASS: the user name or the password is wrong".to_owned()
-        } else {
-            reason.to_owned()
-        };
+    fn auth(&self, reason: String) -> Error {
         Error::AuthFailed {
             endpoint: self.endpoint.clone(),
             reason,
         }
     }
 
-    fn tls_failed(&self, reason: String) -> Error {
+    pub(crate) fn tls_failed(&self, reason: String) -> Error {
         Error::TlsFailed {
             endpoint: self.endpoint.clone(),
             reason,
@@ -184,17 +169,9 @@ fn is_tls_error(io: &io::Error) -> bool {
     io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
 }
 
-fn is_hangup(io: &io::Error) -> bool {
-    matches!(
-        io.kind(),
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
-    )
-}
-
-fn explain_tls(reason: &str) -> String {
-    if reason.contains("InvalidContentType") {
-        "the server answers in plain text; write redis:// instead of rediss://".to_owned()
-    } else {
-        reason.to_owned()
-    }
+/// Whether a handshake failed over the server's certificate, which only a server that speaks TLS has.
+pub(crate) fn is_tls_refusal(fault: &RedisError) -> bool {
+    let inner = io_error(fault).and_then(io::Error::get_ref);
+    let tls = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
 }

@@ -49,7 +49,7 @@ impl Queue {
             .call(&script::LETTERS, &known, &[])
             .arg(page.offset)
             .arg(limit);
-        let value = self.link().call(&call).await?;
+        let value = self.link().read(&call).await?;
         let mut reply = self.reply(&script::LETTERS, value)?;
         let _status: String = reply.next()?;
         let ids: Vec<String> = reply.next()?;

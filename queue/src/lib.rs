@@ -12,6 +12,7 @@ mod batch;
 mod client;
 mod clock;
 mod config;
+mod diagnose;
 mod endpoint;
 mod error;
 mod fault;

@@ -12,6 +12,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, Pipeline, ServerErrorKind, Value};
 
 use crate::clock::Clock;
+use crate::diagnose::mismatch;
 use crate::fault::{Fault, Faults};
 use crate::script::Call;
 use crate::{Endpoint, Error};
@@ -89,8 +90,32 @@ impl Link {
         }
     }
 
-    /// Calls many scripts in one round trip; a second one is needed only if the server did not know them.
-    pub(crate) async fn call_all(&self, calls: &[Call]) -> Result<Vec<Result<Value, Error>>, Fault> {
+    /// Calls a script that only reads; once more if the connection turns out to have broken since the last call.
+    pub(crate) async fn read(&self, call: &Call) -> Result<Value, Fault> {
+        match self.call(call).await {
+            Err(fault) if fault.is_broken_line() => self.call(call).await,
+            result => result,
+        }
+    }
+
+    /// Sends a plain command that only reads; once more if the connection turns out to have broken.
+    pub(crate) async fn read_plain(&self, command: &Cmd, name: &'static str) -> Result<Value, Fault> {
+        match self.send(command, name).await {
+            Err(fault) if fault.is_broken_line() => self.send(command, name).await,
+            result => result,
+        }
+    }
+
+    /// As [`Link::read`], with many scripts in one round trip; a second one is needed only if the server did not
+    /// know them.
+    pub(crate) async fn read_all(&self, calls: &[Call]) -> Result<Vec<Result<Value, Error>>, Fault> {
+        match self.call_all(calls).await {
+            Err(fault) if fault.is_broken_line() => self.call_all(calls).await,
+            result => result,
+        }
+    }
+
+    async fn call_all(&self, calls: &[Call]) -> Result<Vec<Result<Value, Error>>, Fault> {
         let values = self.round_trip(calls).await?;
         let missing = |value: &Value| is_missing_script(value);
         let values = match values.iter().position(missing) {
@@ -208,19 +233,17 @@ impl Link {
 
     /// Opens a connection and asks the server's time, which also shows whether it lets us in.
     async fn open(&self) -> Result<MultiplexedConnection, Error> {
-        if self.0.endpoint.is_tls() {
-            // Fails when the program has installed one, which then serves as well.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
+        // For TLS. Fails when the program has installed one, which then serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(self.0.timeout))
             .set_pipeline_buffer_size(SEND_QUEUE);
         let client = self.0.endpoint.client();
-        let mut connection = client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
-            .map_err(|fault| self.0.faults.of_connecting(&fault))?;
+        let mut connection = match client.get_multiplexed_async_connection_with_config(&config).await {
+            Ok(connection) => connection,
+            Err(fault) => return Err(self.explain(&fault).await),
+        };
         let sent = Instant::now();
         let time = redis::cmd("TIME");
         let answer = connection.send_packed_command(&time);
@@ -235,6 +258,24 @@ impl Link {
             Ok(Err(fault)) => Err(self.0.faults.of_call(&fault, "TIME")),
             Err(_) => Err(self.0.faults.timed_out()),
         }
+    }
+}
+
+impl Link {
+    /// Why no connection could be made, with a look at the server where the failure itself says little.
+    async fn explain(&self, fault: &redis::RedisError) -> Error {
+        let error = self.0.faults.of_connecting(fault, CONNECT_TIMEOUT);
+        let unclear = matches!(
+            error,
+            Error::Unreachable { .. } | Error::Timeout { .. } | Error::TlsFailed { .. }
+        );
+        if unclear
+            && !fault.is_connection_refusal()
+            && let Some(hint) = mismatch(&self.0.endpoint).await
+        {
+            return self.0.faults.tls_failed(hint.to_owned());
+        }
+        error
     }
 }
 

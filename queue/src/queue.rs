@@ -103,7 +103,7 @@ impl Queue {
         let known = self.known().await?;
         let done = [self.0.keys.done(id.bucket())];
         let call = self.call(&script::INSPECT, &known, &done).arg(id.as_str());
-        let value = self.link().call(&call).await?;
+        let value = self.link().read(&call).await?;
         let mut reply = self.reply(&script::INSPECT, value)?;
         let state: String = reply.next()?;
         let name = self.0.name.clone();

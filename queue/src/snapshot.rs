@@ -119,7 +119,7 @@ impl Client {
         if calls.is_empty() {
             return Ok(Vec::new());
         }
-        Ok(self.link().call_all(&calls).await?)
+        Ok(self.link().read_all(&calls).await?)
     }
 }
 
@@ -128,7 +128,7 @@ impl Queue {
     async fn snapshot_anew(&self) -> Result<Snapshot, Error> {
         loop {
             let known = self.refresh().await?;
-            let value = self.link().call(&self.call(&script::SNAPSHOT, &known, &[])).await?;
+            let value = self.link().read(&self.call(&script::SNAPSHOT, &known, &[])).await?;
             if let Some(snapshot) = read(self, &known, value)? {
                 return Ok(snapshot);
             }
