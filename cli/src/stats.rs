@@ -32,7 +32,15 @@ pub(crate) async fn run(
     let mut ticks = ticks(typed.every);
     while !output.is_closed() {
         ticks.tick().await;
-        let figures = fetch(cluster, &queues).await?;
+        let figures = match fetch(cluster, &queues).await {
+            Ok(figures) => figures,
+            // Whoever watches wants to see the queue come back.
+            Err(Failure::Queue(error)) if error.is_transient() => {
+                eprintln!("tq: {error}");
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
         if output.is_terminal() && typed.output == Listing::Table {
             output.bytes(CLEAR.as_bytes())?;
         }

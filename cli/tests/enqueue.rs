@@ -104,7 +104,9 @@ async fn each_line_of_a_file_becomes_a_task_in_order() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("lines");
     let mut text = String::new();
-    (0..2500).for_each(|number| writeln!(text, "/doc/{number}").expect("it is written"));
+    for number in 0..2500 {
+        writeln!(text, "/doc/{number}").expect("it is written");
+    }
     fs::write(&file, text).expect("a file");
     let ended = terminal
         .tq(&[
@@ -160,7 +162,7 @@ async fn a_line_is_enqueued_while_the_next_has_not_been_written() {
             .write_all(format!("{line}\n").as_bytes())
             .await
             .expect("it reads");
-        let id = tokio::time::timeout(Duration::from_secs(60), ids.next_line())
+        let id = tokio::time::timeout(Duration::from_mins(1), ids.next_line())
             .await
             .expect("it does not wait for more");
         let id = id.expect("it writes").expect("an id");
@@ -292,4 +294,34 @@ async fn a_reader_that_goes_away_stops_the_printing_and_not_the_enqueueing() {
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(0), "{stderr}");
     assert!(stderr.starts_with("20,000 tasks into "), "{stderr}");
+}
+
+#[tokio::test]
+async fn an_interrupt_says_how_far_it_came() {
+    let terminal = Terminal::new().await;
+    let mut tq = Command::new(PROGRAM)
+        .args(["enqueue", "orders", "t", "--lines", "-"])
+        .env("TASKQUEUE_REDIS_URL", terminal.redis.url())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let mut input = tq.stdin.take().expect("it has an input");
+    input.write_all(b"first\n").await.expect("it reads");
+    let mut ids = BufReader::new(tq.stdout.take().expect("it has an output")).lines();
+    ids.next_line().await.expect("it writes").expect("an id");
+    let pid = tq.id().expect("it runs").to_string();
+    let sent = Command::new("kill").args(["-INT", &pid]).status().await;
+    assert!(sent.expect("a signal is sent").success());
+    let output = tokio::time::timeout(Duration::from_mins(1), tq.wait_with_output())
+        .await
+        .expect("it ends");
+    let output = output.expect("it is waited for");
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(
+        stderr,
+        "tq: interrupted; 1 task was enqueued, and nothing after\n"
+    );
 }

@@ -1,17 +1,20 @@
 //! `tq get`, `tq stats` and `tq dead`: what they print of a queue whose tasks a real worker has run.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use taskqueue_queue::testing::eventually;
 use taskqueue_queue::worker::{Handler, LeasedTask, Outcome, Worker};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 mod terminal;
 
-use terminal::Terminal;
+use terminal::{PROGRAM, Terminal};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Completes tasks of type `good`, and gives up all others.
 struct Judge;
@@ -159,6 +162,49 @@ async fn stats_are_json_for_machines() {
         stats["nextDue"].is_string() && stats["oldestWaitingSeconds"].is_number(),
         "{stats}"
     );
+}
+
+#[tokio::test]
+async fn a_watch_outlives_an_outage_of_redis_and_ends_with_its_reader() {
+    let mut terminal = Terminal::new().await;
+    let mut tq = Command::new(PROGRAM)
+        .args([
+            "stats", "orders", "-o", "json", "--watch", "--every", "20ms",
+        ])
+        .env("TASKQUEUE_REDIS_URL", terminal.redis.url())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the program runs");
+    let mut figures = BufReader::new(tq.stdout.take().expect("it has an output")).lines();
+    let mut complaints = BufReader::new(tq.stderr.take().expect("it complains")).lines();
+    figures
+        .next_line()
+        .await
+        .expect("it writes")
+        .expect("figures");
+    terminal.redis.stop().await;
+    let complaint = complaints
+        .next_line()
+        .await
+        .expect("it writes")
+        .expect("a complaint");
+    assert!(complaint.starts_with("tq: Redis at "), "{complaint}");
+    terminal.redis.restart().await;
+    terminal.tq(&["enqueue", "orders", "good"]).await.lines();
+    while !figures
+        .next_line()
+        .await
+        .expect("it writes")
+        .expect("figures")
+        .contains(r#""waiting":1"#)
+    {}
+    drop(figures);
+    let status = tokio::time::timeout(PATIENCE, tq.wait())
+        .await
+        .expect("it ends");
+    assert!(status.expect("it is waited for").success());
 }
 
 #[tokio::test]

@@ -93,7 +93,11 @@ pub async fn run(config: WorkerConfig) -> Result<Report, RunError> {
     };
     let exec = handler.exec().cloned();
     if let Some(exec) = exec.clone() {
-        tokio::spawn(async move { exec.reap_orphans().await });
+        tokio::spawn(async move {
+            if let Err(error) = exec.reap_orphans().await {
+                tracing::error!(%error, "what commands leave behind is not reaped");
+            }
+        });
     }
     let worker = Worker::new(client.queue(config.queue.clone()), handler)
         .concurrency(config.concurrency.get().into())

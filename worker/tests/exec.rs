@@ -1,16 +1,17 @@
 //! The exec handler as a user meets it: the real program, a real Redis, real commands.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
 use serde_json::json;
 use taskqueue_queue::testing::eventually;
 use taskqueue_queue::{Cause, Policy, RetryPolicy, State};
+use tokio::process::Command;
 
 mod process;
 
-use process::{Stage, gone, last_error, policy, result, shell};
+use process::{PROGRAM, Stage, Worker, gone, last_error, policy, result, shell};
 
 #[tokio::test]
 async fn the_payload_is_the_input_and_the_output_is_the_result() {
@@ -61,6 +62,39 @@ async fn a_command_knows_its_task_and_not_the_worker_s_secrets() {
     }
     assert!(!environment.contains("TASKQUEUE_"), "{environment}");
     assert!(!environment.contains("redis://"), "{environment}");
+}
+
+#[tokio::test]
+async fn a_command_cannot_read_the_worker_s_environment_in_proc() {
+    let stage = Stage::new().await;
+    // Root may read everything, so the worker runs as someone else, as it does in a pod.
+    let program = stage.path("worker");
+    fs::copy(PROGRAM, &program).expect("a copy that anyone may run");
+    fs::set_permissions(stage.folder.path(), fs::Permissions::from_mode(0o755))
+        .expect("a folder for all");
+    let mut command = Command::new("setpriv");
+    command.args([
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "--",
+        &program,
+    ]);
+    if fs::metadata("/proc/self").expect("/proc is there").uid() != 0 {
+        command = Command::new(&program);
+    }
+    command
+        .env("TASKQUEUE_REDIS_URL", stage.redis.url())
+        .env("TASKQUEUE_HANDLER", shell("cat /proc/$PPID/environ"));
+    let _worker = Worker::start(&mut command, stage.folder.path());
+    let id = stage.enqueue("any", &json!(null)).await;
+    let task = stage.ended(&id).await;
+    assert_eq!(task.state, State::Dead);
+    assert!(
+        last_error(&task).contains("Permission denied"),
+        "{}",
+        last_error(&task)
+    );
 }
 
 #[tokio::test]

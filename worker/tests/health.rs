@@ -95,3 +95,14 @@ async fn a_wrong_password_ends_the_worker_and_is_named_without_being_shown() {
         .expect("it exits");
     assert_eq!(exited.code(), Some(1));
 }
+
+#[tokio::test]
+async fn a_redis_without_tls_needs_no_certificates() {
+    let stage = Stage::new().await;
+    // As in an image made from scratch.
+    let nowhere = [
+        ("SSL_CERT_FILE", "/nonexistent"),
+        ("SSL_CERT_DIR", "/nonexistent"),
+    ];
+    stage.worker(NATIVE, &nowhere).await.ready().await;
+}

@@ -9,25 +9,25 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 /// The program under test.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_tq");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_tq");
 
 /// A Redis, and one queue in it.
-pub struct Terminal {
-    pub redis: RedisServer,
-    pub client: Client,
-    pub queue: Queue,
+pub(crate) struct Terminal {
+    pub(crate) redis: RedisServer,
+    pub(crate) client: Client,
+    pub(crate) queue: Queue,
 }
 
 /// How a command ended.
 #[derive(Debug)]
-pub struct Ended {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Terminal {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let redis = RedisServer::start().await;
         let client = redis.client().await;
         let queue = client.queue(QueueName::new("default", "orders").expect("a good name"));
@@ -39,12 +39,12 @@ impl Terminal {
     }
 
     /// Runs `tq` with these arguments.
-    pub async fn tq(&self, arguments: &[&str]) -> Ended {
+    pub(crate) async fn tq(&self, arguments: &[&str]) -> Ended {
         self.tq_reading("", arguments).await
     }
 
     /// Runs `tq` with this text on its standard input.
-    pub async fn tq_reading(&self, input: &str, arguments: &[&str]) -> Ended {
+    pub(crate) async fn tq_reading(&self, input: &str, arguments: &[&str]) -> Ended {
         let mut command = Command::new(PROGRAM);
         command
             .args(arguments)
@@ -52,7 +52,7 @@ impl Terminal {
         run(&mut command, input).await
     }
 
-    pub async fn task(&self, id: &str) -> Task {
+    pub(crate) async fn task(&self, id: &str) -> Task {
         let id: TaskId = id.parse().expect("an id");
         self.queue
             .get(&id)
@@ -65,14 +65,14 @@ impl Terminal {
 impl Ended {
     /// What it printed, of a command that succeeded.
     #[track_caller]
-    pub fn lines(&self) -> Vec<&str> {
+    pub(crate) fn lines(&self) -> Vec<&str> {
         assert_eq!(self.code, Some(0), "{self:?}");
         self.stdout.lines().collect()
     }
 }
 
 /// Runs a command to its end.
-pub async fn run(command: &mut Command, input: &str) -> Ended {
+pub(crate) async fn run(command: &mut Command, input: &str) -> Ended {
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -80,7 +80,7 @@ pub async fn run(command: &mut Command, input: &str) -> Ended {
         .kill_on_drop(true);
     let mut child = command.spawn().expect("the program runs");
     let mut stdin = child.stdin.take().expect("it has an input");
-    let (output, _) = tokio::join!(child.wait_with_output(), async move {
+    let (output, ()) = tokio::join!(child.wait_with_output(), async move {
         // A program that ends early does not read all of it.
         let _ = stdin.write_all(input.as_bytes()).await;
     });

@@ -19,36 +19,36 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 /// How long anything may take before a test fails; machines that run tests are slow at times.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The program under test.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_taskqueue-worker");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_taskqueue-worker");
 
 /// A Redis, a queue in it, and a folder for what commands leave behind.
-pub struct Stage {
-    pub redis: RedisServer,
-    pub client: Client,
-    pub queue: Queue,
-    pub folder: TempDir,
+pub(crate) struct Stage {
+    pub(crate) redis: RedisServer,
+    pub(crate) client: Client,
+    pub(crate) queue: Queue,
+    pub(crate) folder: TempDir,
 }
 
 /// A running worker.
-pub struct Worker {
+pub(crate) struct Worker {
     child: Child,
-    pub pid: Pid,
+    pub(crate) pid: Pid,
     log: PathBuf,
 }
 
 /// The native handlers.
-pub const NATIVE: &str = r#"{"native":{}}"#;
+pub(crate) const NATIVE: &str = r#"{"native":{}}"#;
 
 /// The configuration of a handler that runs a shell script for each task.
-pub fn shell(script: &str) -> String {
+pub(crate) fn shell(script: &str) -> String {
     serde_json::json!({"exec": {"command": ["sh", "-c", script]}}).to_string()
 }
 
 /// A policy whose retries come at once.
-pub fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     let backoff = Backoff {
         initial: Duration::from_millis(1),
         max: Duration::from_millis(1),
@@ -64,11 +64,11 @@ pub fn policy() -> Policy {
 }
 
 impl Stage {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with_policy(&policy()).await
     }
 
-    pub async fn with_policy(policy: &Policy) -> Self {
+    pub(crate) async fn with_policy(policy: &Policy) -> Self {
         let redis = RedisServer::start().await;
         let client = redis.client().await;
         let queue = client.queue(QueueName::new("test", "work").expect("a good name"));
@@ -85,14 +85,14 @@ impl Stage {
     }
 
     /// Starts a worker of the queue and waits until it is ready.
-    pub async fn worker(&self, handler: &str, variables: &[(&str, &str)]) -> Worker {
+    pub(crate) async fn worker(&self, handler: &str, variables: &[(&str, &str)]) -> Worker {
         let worker = self.start(handler, variables);
         worker.ready().await;
         worker
     }
 
     /// Starts a worker of the queue.
-    pub fn start(&self, handler: &str, variables: &[(&str, &str)]) -> Worker {
+    pub(crate) fn start(&self, handler: &str, variables: &[(&str, &str)]) -> Worker {
         let mut command = Command::new(PROGRAM);
         command
             .env("TASKQUEUE_REDIS_URL", self.redis.url())
@@ -101,7 +101,7 @@ impl Stage {
         Worker::start(&mut command, self.folder.path())
     }
 
-    pub async fn enqueue(&self, kind: &str, payload: &serde_json::Value) -> TaskId {
+    pub(crate) async fn enqueue(&self, kind: &str, payload: &serde_json::Value) -> TaskId {
         let payload = Payload::of(payload).expect("a payload");
         self.queue
             .enqueue(NewTask::new(kind, payload))
@@ -109,7 +109,7 @@ impl Stage {
             .expect("it is enqueued")
     }
 
-    pub async fn task(&self, id: &TaskId) -> Task {
+    pub(crate) async fn task(&self, id: &TaskId) -> Task {
         self.queue
             .get(id)
             .await
@@ -118,7 +118,12 @@ impl Stage {
     }
 
     /// Waits until the task is as `wanted` says.
-    pub async fn task_when(&self, id: &TaskId, what: &str, wanted: impl Fn(&Task) -> bool) -> Task {
+    pub(crate) async fn task_when(
+        &self,
+        id: &TaskId,
+        what: &str,
+        wanted: impl Fn(&Task) -> bool,
+    ) -> Task {
         eventually(PATIENCE, what, || async {
             Some(self.task(id).await).filter(|task| wanted(task))
         })
@@ -126,13 +131,13 @@ impl Stage {
     }
 
     /// Waits until the task is completed or dead.
-    pub async fn ended(&self, id: &TaskId) -> Task {
+    pub(crate) async fn ended(&self, id: &TaskId) -> Task {
         self.task_when(id, "the task ends", |task| task.finished.is_some())
             .await
     }
 
     /// Waits until so many tasks are leased.
-    pub async fn active(&self, tasks: u64) {
+    pub(crate) async fn active(&self, tasks: u64) {
         eventually(PATIENCE, "tasks are active", || async {
             let snapshot = self
                 .client
@@ -146,7 +151,7 @@ impl Stage {
     }
 
     /// A path in the folder.
-    pub fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.folder
             .path()
             .join(name)
@@ -156,7 +161,7 @@ impl Stage {
     }
 
     /// Waits until a file of the folder has so many lines, and returns them.
-    pub async fn lines(&self, name: &str, count: usize) -> Vec<String> {
+    pub(crate) async fn lines(&self, name: &str, count: usize) -> Vec<String> {
         eventually(PATIENCE, "a command writes its file", || async {
             let text = fs::read_to_string(self.folder.path().join(name)).ok()?;
             let lines: Vec<String> = text.lines().map(str::to_owned).collect();
@@ -168,7 +173,7 @@ impl Stage {
 
 impl Worker {
     /// Starts the command as a worker of the queue `test/work`, on a port of its own.
-    pub fn start(command: &mut Command, folder: &Path) -> Self {
+    pub(crate) fn start(command: &mut Command, folder: &Path) -> Self {
         let number = fs::read_dir(folder).expect("the folder is there").count();
         let log = folder.join(format!("worker-{number}.log"));
         let child = command
@@ -186,12 +191,12 @@ impl Worker {
         }
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).expect("the log is there")
     }
 
     /// Waits until the log holds the text.
-    pub async fn logged(&self, text: &str) {
+    pub(crate) async fn logged(&self, text: &str) {
         eventually(PATIENCE, text, || async {
             self.log().contains(text).then_some(())
         })
@@ -199,12 +204,12 @@ impl Worker {
     }
 
     /// Waits until the worker is ready for tasks.
-    pub async fn ready(&self) {
+    pub(crate) async fn ready(&self) {
         self.answers("/readyz", 200).await;
     }
 
     /// Waits until a request is answered with this status, and returns the body.
-    pub async fn answers(&self, path: &str, status: u16) -> String {
+    pub(crate) async fn answers(&self, path: &str, status: u16) -> String {
         eventually(PATIENCE, path, || async {
             let (found, body) = self.get(path).await.ok()?;
             (found == status).then_some(body)
@@ -213,7 +218,7 @@ impl Worker {
     }
 
     /// The status and the rest of the answer.
-    pub async fn get(&self, path: &str) -> io::Result<(u16, String)> {
+    pub(crate) async fn get(&self, path: &str) -> io::Result<(u16, String)> {
         let mut stream =
             TcpStream::connect(self.address().ok_or(io::ErrorKind::NotConnected)?).await?;
         stream
@@ -238,11 +243,11 @@ impl Worker {
         Some(event["address"].as_str()?.to_owned())
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill(self.pid, signal).expect("the worker takes signals");
     }
 
-    pub async fn exit(mut self) -> ExitStatus {
+    pub(crate) async fn exit(mut self) -> ExitStatus {
         let exited = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         exited
             .unwrap_or_else(|_| fail(&format!("the worker does not exit:\n{}", self.log())))
@@ -250,7 +255,7 @@ impl Worker {
     }
 
     /// The most memory it ever had resident, in KiB.
-    pub fn peak_memory(&self) -> u64 {
+    pub(crate) fn peak_memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("it runs");
         let line = status
             .lines()
@@ -263,7 +268,7 @@ impl Worker {
     }
 
     /// Waits until no process has this one for its parent, zombies included.
-    pub async fn childless(&self) {
+    pub(crate) async fn childless(&self) {
         eventually(PATIENCE, "the worker has no children", || async {
             self.children().is_empty().then_some(())
         })
@@ -280,7 +285,7 @@ impl Worker {
 }
 
 /// Waits until a process is gone, and reaped.
-pub async fn gone(pid: &str) {
+pub(crate) async fn gone(pid: &str) {
     let pid = Pid::from_raw(pid.parse().expect("a process id"));
     eventually(PATIENCE, "a process is gone", || async {
         kill(pid, None).is_err().then_some(())
@@ -289,14 +294,14 @@ pub async fn gone(pid: &str) {
 }
 
 /// The error of the last failed attempt.
-pub fn last_error(task: &Task) -> &str {
+pub(crate) fn last_error(task: &Task) -> &str {
     task.errors
         .last()
         .map_or("", |failure| failure.message.as_str())
 }
 
 /// The result as text.
-pub fn result(task: &Task) -> String {
+pub(crate) fn result(task: &Task) -> String {
     let result = task
         .result
         .as_ref()
