@@ -16,6 +16,14 @@ pub struct History {
 }
 
 impl History {
+    /// Begins with the replicas there are, where nothing is known yet: somebody wanted them. So a
+    /// restart does not cut the stabilization window short.
+    pub fn begin(&mut self, now: Instant, replicas: u32) {
+        if self.wants.is_empty() {
+            self.wants.push_back((now, replicas));
+        }
+    }
+
     /// Takes note of the number wanted now, before any bound in time. `busy` tells whether
     /// anything waited, ran or was due.
     pub fn record(&mut self, now: Instant, wanted: u32, busy: bool, window: Duration) {

@@ -149,12 +149,30 @@ fn falls_only_to_the_highest_number_within_the_window() {
             secs(seconds),
         )
     };
-    at(0, 40);
+    at(0, 50);
+    at(1, 40);
     at(10, 20);
-    let lull = at(60, 5);
+    let lull = at(61, 5);
     assert_eq!((lull.replicas, lull.reason), (8, Reason::Stabilizing));
-    assert_eq!(at(61, 5).replicas, 4);
+    assert_eq!(at(62, 5).replicas, 4);
     assert_eq!(at(71, 5).replicas, 1);
+}
+
+#[test]
+fn an_operator_that_just_started_waits_the_stabilization_time_too() {
+    let (policy, mut history) = (policy(), History::default());
+    let mut at = |seconds| {
+        let fleet = Fleet { replicas: 6 };
+        decide(
+            &policy,
+            Some(&tasks(5, 0)),
+            fleet,
+            &mut history,
+            secs(seconds),
+        )
+    };
+    assert_eq!((at(0).replicas, at(60).replicas), (6, 6));
+    assert_eq!(at(61).replicas, 1);
 }
 
 #[test]
