@@ -13,7 +13,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::MicroTime,
 };
 use kube::{Api, Client, ResourceExt, api::PostParams, core::ObjectMeta};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// Name of the Lease.
@@ -34,15 +34,23 @@ pub struct Candidate {
     identity: String,
 }
 
+/// The Lease in the hands of this operator.
+#[derive(Clone, Debug)]
+pub struct Held {
+    lease: Lease,
+    /// When the write that got it was sent: no other candidate can have seen it earlier.
+    since: Instant,
+}
+
 /// Why leadership ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Lost {
     /// Another operator holds the Lease.
     #[error("another operator took the Lease: {0}")]
     Taken(String),
-    /// The Lease could not be renewed in time.
+    /// The Lease could not be renewed in time; without a cause, since nothing answered.
     #[error("the Lease could not be renewed for {DEADLINE:?}")]
-    Expired(#[source] kube::Error),
+    Expired(#[source] Option<kube::Error>),
 }
 
 impl Candidate {
@@ -55,17 +63,19 @@ impl Candidate {
     }
 
     /// Waits until this candidate leads.
-    pub async fn elected(&self) -> Lease {
+    pub async fn elected(&self) -> Held {
         // The version last seen, and since when.
         let mut seen: Option<(String, Instant)> = None;
         loop {
-            match self.reach(&mut seen).await {
-                Ok(Some(lease)) => {
+            let since = Instant::now();
+            match timeout(DEADLINE, self.reach(&mut seen)).await {
+                Ok(Ok(Some(lease))) => {
                     tracing::info!(identity = self.identity, "leads");
-                    return lease;
+                    return Held { lease, since };
                 }
-                Ok(None) => {}
-                Err(error) => tracing::warn!(%error, "cannot reach for the Lease"),
+                Ok(Ok(None)) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "cannot reach for the Lease"),
+                Err(_) => tracing::warn!("cannot reach for the Lease: no answer"),
             }
             sleep(RETRY).await;
         }
@@ -100,74 +110,77 @@ impl Candidate {
         if holder.is_empty() || holder == self.identity || since.elapsed() > duration {
             let mut taken = lease.clone();
             taken.spec = Some(self.held(spec));
-            return lost_race(
-                self.leases
-                    .replace(LEASE, &PostParams::default(), &taken)
-                    .await,
-            );
+            return lost_race(self.replace(&taken).await);
         }
         Ok(None)
     }
 
     /// Renews the Lease until `stop` and then gives it up, so that another one leads at once.
-    pub async fn lead(&self, mut lease: Lease, stop: CancellationToken) -> Result<(), Lost> {
-        let mut renewed = Instant::now();
+    pub async fn lead(&self, mut held: Held, stop: CancellationToken) -> Result<(), Lost> {
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = sleep(RENEW) => {}
             }
-            loop {
-                match self.renew(&lease).await {
-                    Ok(fresh) => {
-                        (lease, renewed) = (fresh, Instant::now());
-                        break;
-                    }
-                    Err(error) if renewed.elapsed() > DEADLINE => return Err(Lost::Expired(error)),
-                    Err(kube::Error::Api(status)) if status.code == 409 => {
-                        lease = self.reread(lease).await?;
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot renew the Lease");
-                        sleep(RETRY).await;
-                    }
-                }
-            }
+            let mut cause = None;
+            let deadline = held.since + DEADLINE;
+            // Also over when nothing answers at all: another one will not wait for that.
+            held = timeout_at(deadline, self.renew(held.lease, &mut cause))
+                .await
+                .unwrap_or_else(|_| Err(Lost::Expired(cause)))?;
         }
-        lease.spec = Some(LeaseSpec {
-            holder_identity: Some(String::new()),
-            ..lease.spec.unwrap_or_default()
-        });
-        if let Err(error) = self
-            .leases
-            .replace(LEASE, &PostParams::default(), &lease)
-            .await
-        {
-            tracing::warn!(%error, "cannot give up the Lease");
-        }
+        self.give_up(held.lease).await;
         Ok(())
     }
 
-    async fn renew(&self, lease: &Lease) -> Result<Lease, kube::Error> {
-        let mut renewed = lease.clone();
-        if let Some(spec) = &mut renewed.spec {
-            spec.renew_time = Some(MicroTime(Timestamp::now()));
+    /// Renews the Lease, with as many tries as it takes. `cause` is why the last one failed.
+    async fn renew(&self, mut lease: Lease, cause: &mut Option<kube::Error>) -> Result<Held, Lost> {
+        loop {
+            if let Some(spec) = &mut lease.spec {
+                spec.renew_time = Some(MicroTime(Timestamp::now()));
+            }
+            let since = Instant::now();
+            let error = match self.replace(&lease).await {
+                Ok(lease) => return Ok(Held { lease, since }),
+                Err(error) => error,
+            };
+            if is_conflict(&error)
+                && let Ok(current) = self.leases.get(LEASE).await
+            {
+                lease = self.still_ours(current)?;
+                continue;
+            }
+            tracing::warn!(%error, "cannot renew the Lease");
+            *cause = Some(error);
+            sleep(RETRY).await;
         }
-        self.leases
-            .replace(LEASE, &PostParams::default(), &renewed)
-            .await
     }
 
     /// Somebody wrote the Lease: still ours, or lost?
-    async fn reread(&self, stale: Lease) -> Result<Lease, Lost> {
-        let Ok(current) = self.leases.get(LEASE).await else {
-            return Ok(stale);
-        };
+    fn still_ours(&self, current: Lease) -> Result<Lease, Lost> {
         let spec = current.spec.as_ref();
         match spec.and_then(|spec| spec.holder_identity.clone()) {
             Some(holder) if holder == self.identity => Ok(current),
             holder => Err(Lost::Taken(holder.unwrap_or_default())),
         }
+    }
+
+    async fn give_up(&self, mut lease: Lease) {
+        lease.spec = Some(LeaseSpec {
+            holder_identity: Some(String::new()),
+            ..lease.spec.unwrap_or_default()
+        });
+        match timeout(DEADLINE, self.replace(&lease)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "cannot give up the Lease"),
+            Err(_) => tracing::warn!("cannot give up the Lease: no answer"),
+        }
+    }
+
+    /// Writes the Lease, if nobody else has since it was read.
+    async fn replace(&self, lease: &Lease) -> Result<Lease, kube::Error> {
+        let params = PostParams::default();
+        self.leases.replace(LEASE, &params, lease).await
     }
 
     fn held(&self, before: Option<&LeaseSpec>) -> LeaseSpec {
@@ -190,7 +203,11 @@ impl Candidate {
 fn lost_race(outcome: Result<Lease, kube::Error>) -> Result<Option<Lease>, kube::Error> {
     match outcome {
         Ok(lease) => Ok(Some(lease)),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
+        Err(error) if is_conflict(&error) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409)
 }
