@@ -19,9 +19,14 @@ pub const SCALER: &str = "taskqueue-autoscaler";
 /// Why the children could not be applied.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// A Deployment of that name belongs to somebody else.
-    #[error("Deployment {0} exists and does not belong to this TaskQueue: rename one of the two")]
-    NotOurs(String),
+    /// An object of that name belongs to somebody else.
+    #[error("{what} {name} exists and does not belong to this TaskQueue: rename one of the two")]
+    NotOurs {
+        /// Kind of the object.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
     /// The API server refused or did not answer.
     #[error("cannot apply {what} {name}")]
     Api {
@@ -43,7 +48,7 @@ pub struct Applied {
     pub generation: Option<i64>,
 }
 
-/// Applies every child.
+/// Applies every child, or none when one of their names is taken.
 pub async fn apply(
     client: &Client,
     valid: &ValidQueue,
@@ -54,27 +59,34 @@ pub async fn apply(
         deployment,
         redis_secret,
     } = children;
+    if let Some(existing) = &observed.deployment {
+        check_owner("Deployment", existing.as_ref(), valid)?;
+    }
     if let Some(secret) = redis_secret {
-        apply_secret(client, &secret).await?;
+        apply_secret(client, valid, &secret).await?;
     }
     apply_deployment(client, valid, observed.deployment.as_deref(), deployment).await
 }
 
-async fn apply_secret(client: &Client, secret: &Secret) -> Result<(), ApplyError> {
-    let namespace = secret.namespace().unwrap_or_default();
-    let api: Api<Secret> = Api::namespaced(client.clone(), &namespace);
+async fn apply_secret(
+    client: &Client,
+    valid: &ValidQueue,
+    secret: &Secret,
+) -> Result<(), ApplyError> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), &valid.key.namespace);
     let name = secret.name_any();
-    api.patch(
-        &name,
-        &PatchParams::apply(MANAGER).force(),
-        &Patch::Apply(secret),
-    )
-    .await
-    .map_err(|source| ApplyError::Api {
+    let failed = |source| ApplyError::Api {
         what: "Secret",
-        name,
+        name: name.clone(),
         source,
-    })?;
+    };
+    if let Some(existing) = api.get_opt(&name).await.map_err(failed)? {
+        check_owner("Secret", &existing, valid)?;
+    }
+    let params = PatchParams::apply(MANAGER).force();
+    api.patch(&name, &params, &Patch::Apply(secret))
+        .await
+        .map_err(failed)?;
     Ok(())
 }
 
@@ -90,9 +102,6 @@ async fn apply_deployment(
     mut deployment: Deployment,
 ) -> Result<Applied, ApplyError> {
     let name = deployment.name_any();
-    if existing.is_some_and(|existing| !belongs_to(existing, valid)) {
-        return Err(ApplyError::NotOurs(name));
-    }
     let handed_over = existing.is_some_and(scaler_owns_replicas);
     let replicas = existing
         .and_then(|existing| existing.spec.replicas)
@@ -140,11 +149,19 @@ pub async fn scale(client: &Client, key: &Key, replicas: u32) -> Result<Scale, k
         .await
 }
 
-fn belongs_to(existing: &Deployment, valid: &ValidQueue) -> bool {
-    existing
-        .owner_references()
-        .iter()
-        .any(|owner| owner.uid == valid.owner.uid)
+fn check_owner(
+    what: &'static str,
+    existing: &impl Resource,
+    valid: &ValidQueue,
+) -> Result<(), ApplyError> {
+    let owners = existing.owner_references();
+    if owners.iter().any(|owner| owner.uid == valid.owner.uid) {
+        return Ok(());
+    }
+    Err(ApplyError::NotOurs {
+        what,
+        name: existing.name_any(),
+    })
 }
 
 fn scaler_owns_replicas(existing: &Deployment) -> bool {

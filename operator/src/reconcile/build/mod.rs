@@ -15,7 +15,7 @@ use crate::config::WorkerImage;
 pub struct Children {
     /// The workers.
     pub deployment: Deployment,
-    /// The URL of the operator's Redis, when it carries a password that the pods need.
+    /// The URL of the Redis, when it carries a password that the pods need from a Secret.
     pub redis_secret: Option<Secret>,
 }
 

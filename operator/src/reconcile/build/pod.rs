@@ -106,6 +106,8 @@ pub fn build(valid: &ValidQueue, image: &WorkerImage, redis: PodRedis) -> PodTem
     label(&mut template.metadata, valid);
     let pod = template.spec.get_or_insert_with(|| demo_pod(image));
     pod.automount_service_account_token.get_or_insert(false);
+    // A Service named taskqueue-redis would give every pod a variable TASKQUEUE_REDIS_PORT.
+    pod.enable_service_links.get_or_insert(false);
     pod.termination_grace_period_seconds
         .get_or_insert(grace_period(worker));
     if matches!(worker.handler, HandlerConfig::Exec { .. }) {
@@ -186,8 +188,9 @@ fn install_binary(pod: &mut PodSpec, image: &WorkerImage) {
             ..ResourceRequirements::default()
         }),
         security_context: Some(SecurityContext {
-            // The image's own user, whatever the pod's: it only writes to the volume.
+            // The image's own user and group, whatever the pod's: it only writes to the volume.
             run_as_user: Some(65532),
+            run_as_group: Some(65532),
             ..restricted()
         }),
         ..Container::default()
@@ -236,21 +239,31 @@ fn configure(container: &mut Container, valid: &ValidQueue, redis: PodRedis) {
     env.push(from_field(POD_NAME_VARIABLE, "metadata.name"));
     env.push(from_field(NODE_NAME_VARIABLE, "spec.nodeName"));
 
-    container
-        .ports
-        .get_or_insert_with(Vec::new)
-        .push(ContainerPort {
-            name: Some(PORT.to_owned()),
-            container_port: i32::from(DEFAULT_HTTP_ADDRESS.port()),
-            protocol: Some("TCP".to_owned()),
-            ..ContainerPort::default()
-        });
+    expose(container);
     container
         .readiness_probe
         .get_or_insert_with(|| probe("/readyz", 1));
     container
         .liveness_probe
         .get_or_insert_with(|| probe("/livez", 10));
+}
+
+/// Declares the worker's port, unless the template does: a port may be declared once only.
+fn expose(container: &mut Container) {
+    let port = i32::from(DEFAULT_HTTP_ADDRESS.port());
+    let ports = container.ports.get_or_insert_with(Vec::new);
+    let tcp = |protocol: Option<&str>| protocol.is_none_or(|protocol| protocol == "TCP");
+    let declared = ports
+        .iter()
+        .any(|given| given.container_port == port && tcp(given.protocol.as_deref()));
+    if !declared {
+        ports.push(ContainerPort {
+            name: Some(PORT.to_owned()),
+            container_port: port,
+            protocol: Some("TCP".to_owned()),
+            ..ContainerPort::default()
+        });
+    }
 }
 
 fn from_field(name: &str, path: &str) -> EnvVar {
@@ -271,7 +284,8 @@ fn probe(path: &str, period_seconds: i32) -> Probe {
     Probe {
         http_get: Some(HTTPGetAction {
             path: Some(path.to_owned()),
-            port: IntOrString::String(PORT.to_owned()),
+            // By number: a template may declare the port under another name.
+            port: IntOrString::Int(i32::from(DEFAULT_HTTP_ADDRESS.port())),
             ..HTTPGetAction::default()
         }),
         period_seconds: Some(period_seconds),

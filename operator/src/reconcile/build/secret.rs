@@ -1,7 +1,8 @@
 //! How the worker pods get the URL of their Redis.
 //!
 //! A password is never written into a pod spec: it stays in the Secret that the user named, or,
-//! when it comes from the operator's own configuration, in a Secret beside the workers.
+//! when it comes from the operator's own configuration (or from a spec that is older than the
+//! rule against it), in a Secret beside the workers.
 
 use std::collections::BTreeMap;
 
@@ -26,9 +27,9 @@ pub enum PodRedis {
     From(Box<EnvVarSource>),
 }
 
-/// The Secret that carries the operator's own URL to the pods, where it has a password.
+/// The Secret that carries the URL to the pods, where it has a password and no Secret yet.
 pub fn build(valid: &ValidQueue, endpoint: &EndpointUrl) -> Option<Secret> {
-    if valid.redis != RedisSource::Default || !endpoint.has_password() {
+    if matches!(valid.redis, RedisSource::Secret { .. }) || !endpoint.has_password() {
         return None;
     }
     Some(Secret {
@@ -52,7 +53,7 @@ pub fn build(valid: &ValidQueue, endpoint: &EndpointUrl) -> Option<Secret> {
 pub fn source(valid: &ValidQueue, endpoint: &EndpointUrl) -> PodRedis {
     match &valid.redis {
         RedisSource::Secret { name, key } => from_secret(name.clone(), key.clone()),
-        RedisSource::Default if endpoint.has_password() => {
+        RedisSource::Default | RedisSource::Url(_) if endpoint.has_password() => {
             from_secret(name(valid), URL_KEY.to_owned())
         }
         RedisSource::Default | RedisSource::Url(_) => PodRedis::Value(endpoint.expose().to_owned()),
