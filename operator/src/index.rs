@@ -35,6 +35,8 @@ pub struct Orders {
 /// Why a TaskQueue is not carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
+    /// Generation of the spec that it is about.
+    pub generation: Option<i64>,
     /// The reason in a word.
     pub reason: &'static str,
     /// What is wrong and how to mend it.
@@ -112,16 +114,18 @@ impl Index {
         }
     }
 
-    /// Publishes what the autoscaler saw and decided.
-    pub fn see(&self, key: &Key, sight: Sight) {
+    /// Publishes what the autoscaler saw and decided. Returns whether anyone wants to know: a
+    /// TaskQueue that was forgotten meanwhile stays forgotten.
+    pub fn see(&self, key: &Key, sight: Arc<Sight>) -> bool {
         let mut state = self.lock();
         let Some(entry) = state.entries.get_mut(key) else {
-            return;
+            return false;
         };
-        entry.sight = Some(Arc::new(sight));
+        entry.sight = Some(sight);
         state.dirty.insert(key.clone());
         drop(state);
         self.status_wanted.notify_one();
+        true
     }
 
     /// Drops a TaskQueue.

@@ -169,9 +169,11 @@ async fn work(
         metrics,
     });
     let scaling = tasks.spawn(autoscaler::run(shared, stop.clone()));
+    let reported = Arc::clone(&index);
     let writer = status::Writer::new(client, index, resources.clone(), deployments.clone());
     let writing = tasks.spawn(writer.run(stop.clone()));
-    let watching = tasks.spawn(report(health, resources.clone(), deployments, stop.clone()));
+    let caches = (resources.clone(), deployments);
+    let watching = tasks.spawn(report(health, caches, reported, stop.clone()));
 
     Controller::for_stream(resource_stream, resources)
         .owns_stream(deployment_stream)
@@ -217,8 +219,8 @@ fn drop_gone(context: &Context, event: &watcher::Event<Guarded>) {
 /// Keeps the probes true.
 async fn report(
     health: Arc<Health>,
-    resources: Store<Guarded>,
-    deployments: Store<Deployment>,
+    (resources, deployments): (Store<Guarded>, Store<Deployment>),
+    index: Arc<Index>,
     stop: CancellationToken,
 ) {
     let filled = async {
@@ -234,7 +236,8 @@ async fn report(
         tokio::select! {
             () = stop.cancelled() => break,
             _ = tick.tick() => {
-                health.has_queues.store(!resources.is_empty(), Ordering::Relaxed);
+                // A TaskQueue that cannot be carried out has no queue to look at.
+                health.has_queues.store(!index.orders().is_empty(), Ordering::Relaxed);
             }
         }
     }

@@ -179,14 +179,16 @@ impl Server {
                 tended.push((key.clone(), snapshot.clone()));
             }
             let look = watched.look(reading, deployment.as_deref(), now, at);
-            self.shared.metrics.looked(&key, &look.sight);
             if let Some(turned) = look.turned {
                 self.shared.events.redis_turned(&key, turned.err());
             }
             if let Some((from, to)) = look.scale {
                 scales.push((key.clone(), from, to, look.sight.decision.equation.clone()));
             }
-            self.shared.index.see(&key, look.sight);
+            let sight = Arc::new(look.sight);
+            if self.shared.index.see(&key, Arc::clone(&sight)) {
+                self.shared.metrics.looked(&key, &sight);
+            }
         }
         let woke = scales.iter().any(|(_, from, to, _)| *from == 0 && *to > 0);
         self.scale(scales).await;

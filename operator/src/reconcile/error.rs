@@ -64,7 +64,7 @@ impl Error {
             ) => "SecretMissing",
             Self::Observe(ObserveError::RedisUrl(_)) => "InvalidRedisUrl",
             Self::Observe(ObserveError::Api { .. }) => "ReadFailed",
-            Self::Apply(ApplyError::NotOurs(_)) => "DeploymentNotOurs",
+            Self::Apply(ApplyError::NotOurs { .. }) => "NameTaken",
             Self::Apply(error @ ApplyError::Api { .. }) if is_refusal(error) => "Refused",
             Self::Apply(ApplyError::Api { .. }) => "ApplyFailed",
         }
@@ -84,7 +84,7 @@ impl Error {
                 | ObserveError::RedisUrl(_)
                 | ObserveError::Api { .. },
             )
-            | Self::Apply(ApplyError::NotOurs(_) | ApplyError::Api { .. }) => Follow::BackOff,
+            | Self::Apply(ApplyError::NotOurs { .. } | ApplyError::Api { .. }) => Follow::BackOff,
         }
     }
 
@@ -129,14 +129,15 @@ fn is_refusal(error: &ApplyError) -> bool {
             source: kube::Error::Api(status),
             ..
         } => matches!(status.code, 400 | 422),
-        ApplyError::Api { .. } | ApplyError::NotOurs(_) => false,
+        ApplyError::Api { .. } | ApplyError::NotOurs { .. } => false,
     }
 }
 
 impl Error {
-    /// The error as the status tells it.
-    pub fn problem(&self) -> Problem {
+    /// The error as the status tells it, of a spec of this generation.
+    pub fn problem(&self, generation: Option<i64>) -> Problem {
         Problem {
+            generation,
             reason: self.reason(),
             message: self.chain(),
             conflict: matches!(self, Self::Conflict { .. }),

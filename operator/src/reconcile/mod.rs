@@ -84,7 +84,8 @@ pub async fn reconcile(resource: Arc<Guarded>, context: Arc<Context>) -> Result<
             })
         }
         Err(error) => {
-            context.index.order(&key, Err(error.problem()));
+            let problem = error.problem(resource.meta().generation);
+            context.index.order(&key, Err(problem));
             Err(error)
         }
     }

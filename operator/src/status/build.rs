@@ -19,10 +19,10 @@ use crate::{
 };
 
 /// Builds the status of one TaskQueue. `previous` is the status as it stands in the resource:
-/// transition times come from there, and figures that nothing newer replaces stay.
+/// transition times come from there, and figures that nothing newer replaces stay. The status is
+/// about the generation that the last reconcile saw, which may not be the newest one.
 pub fn build(
     key: &Key,
-    generation: Option<i64>,
     entry: &Entry,
     deployment: Option<&Deployment>,
     previous: &TaskQueueStatus,
@@ -30,6 +30,10 @@ pub fn build(
 ) -> TaskQueueStatus {
     let Some(outcome) = &entry.orders else {
         return previous.clone();
+    };
+    let generation = match outcome {
+        Ok(orders) => Some(orders.generation),
+        Err(problem) => problem.generation,
     };
     let sight = entry.sight.as_deref();
     let mut status = TaskQueueStatus {

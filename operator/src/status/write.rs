@@ -141,7 +141,6 @@ impl Writer {
         let deployment = self.deployments.get(&key.object_ref());
         let status = build::build(
             &key,
-            meta.generation,
             &entry,
             deployment.as_deref(),
             &previous,
