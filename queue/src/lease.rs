@@ -258,3 +258,6 @@ fn ids(texts: &[String]) -> Result<Vec<TaskId>, Error> {
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,8 @@ mod lease;
 mod letters;
 mod link;
 mod maintain;
+#[cfg(test)]
+mod model;
 mod name;
 mod pack;
 mod payload;
@@ -34,7 +36,7 @@ pub mod retry;
 mod script;
 mod snapshot;
 mod task;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod worker;
 
