@@ -1,9 +1,9 @@
 //! The `exec` handler: a command started anew for every task. The payload goes to its standard input, its standard
 //! output is the result, its standard error goes to the log, and its exit status decides (the table is in [`verdict`]).
 //!
-//! The command is the leader of a process group of its own. When an attempt is cut off (time-out, shutdown) the whole
-//! group gets SIGTERM and, after a grace of two seconds, SIGKILL. When the command has ended, what it left of its group
-//! may write for one more second and is then killed: a task is over when its command is.
+//! The command is the leader of a process group of its own. When an attempt is cut off (time-out, shutdown, lost
+//! lease) the whole group gets SIGTERM and, after a grace of two seconds, SIGKILL. When the command has ended, what it
+//! left of its group may write for one more second and is then killed: a task is over when its command is.
 
 mod children;
 mod complaint;
@@ -152,7 +152,14 @@ impl Handler for Exec {
             output: Output::default(),
             complaint: Complaint::new(Instant::now()),
         };
-        let ended = attend(running, streams, &task, &mut transcript).await;
+        let ended = tokio::select! {
+            ended = attend(running, streams, &task, &mut transcript) => ended,
+            // The task may be running elsewhere by now; no need to do it twice to the end.
+            () = task.lease_lost() => {
+                tracing::warn!(id = %task.id, r#type = task.kind, "the lease is lost: ending the command");
+                return Outcome::Released;
+            }
+        };
         let suppressed = transcript.complaint.finish(|line| log_line(&task, line));
         if suppressed > 0 {
             tracing::warn!(id = %task.id, r#type = task.kind, lines = suppressed, "lines of stderr not logged");

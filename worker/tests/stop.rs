@@ -135,6 +135,32 @@ async fn tasks_of_a_killed_worker_run_elsewhere_and_lose_no_attempt() {
 }
 
 #[tokio::test]
+async fn a_worker_that_was_frozen_ends_the_commands_whose_tasks_it_lost() {
+    let stage = Stage::new().await;
+    let (pids, gate) = (stage.path("pids"), stage.path("gate"));
+    let first = stage
+        .worker(&shell(GATED), &gated(&pids, &gate, "60s"))
+        .await;
+    let id = stage.enqueue("any", &json!(null)).await;
+    let commands = stage.lines("pids", 1).await;
+    first.signal(Signal::SIGSTOP);
+    let _second = stage.worker(&shell("echo second"), &[]).await;
+    let task = stage.ended(&id).await;
+    assert_eq!(
+        (process::result(&task).as_str(), task.losses),
+        (r#""second""#, 1)
+    );
+    first.signal(Signal::SIGCONT);
+    gone(&commands[0]).await;
+    let metrics = first.answers("/metrics", 200).await;
+    assert!(
+        metrics.contains("taskqueue_worker_lease_losses_total 1"),
+        "{metrics}"
+    );
+    first.ready().await;
+}
+
+#[tokio::test]
 async fn a_worker_that_never_reached_redis_stops_all_the_same() {
     let mut stage = Stage::new().await;
     stage.redis.stop().await;

@@ -4,8 +4,8 @@
 //! - nothing (or only white space): the task has no result;
 //! - one JSON value: that value, as it stands;
 //! - anything else: a JSON string of it, without the last newline;
-//! - too much of either: the head of it ([`Excess`]). The task still completes, because its work is done: a failed attempt would do
-//!   it again and fail again. The shape differs from every small result, so that nobody takes a part for the whole.
+//! - too much of either: the head of it ([`Excess`]). The task still completes, because its work is done: a failed
+//!   attempt would do it again and fail again. The object says that it is a part, so that nobody takes it for the whole.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
