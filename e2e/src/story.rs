@@ -214,15 +214,17 @@ impl Story {
 
     /// The worker pods of a TaskQueue that are not being deleted.
     pub async fn pods(&self, name: &str) -> Vec<Pod> {
-        let api: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
-        let selector = ListParams::default().labels(&format!("{NAME_LABEL}={name}"));
-        let mut pods = api
-            .list(&selector)
-            .await
-            .expect("the API server answers")
-            .items;
+        let mut pods = self.all_pods(name).await;
         pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
         pods
+    }
+
+    /// The worker pods of a TaskQueue, those that are being deleted included.
+    pub async fn all_pods(&self, name: &str) -> Vec<Pod> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
+        let selector = ListParams::default().labels(&format!("{NAME_LABEL}={name}"));
+        let listed = api.list(&selector).await;
+        listed.expect("the API server answers").items
     }
 }
 

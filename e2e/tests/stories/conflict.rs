@@ -13,21 +13,57 @@ fn conflict(status: &taskqueue_api::TaskQueueStatus) -> Option<&str> {
 #[tokio::test]
 async fn of_two_taskqueues_with_one_queue_the_older_keeps_it() {
     let story = Story::begin("conflict").await;
-    let shared = Workload { spec: "queueName: shared", ..Workload::default() };
-    story.apply(&Workload { name: "older", ..shared.clone() }.native());
+    let shared = Workload {
+        spec: "queueName: shared",
+        ..Workload::default()
+    };
+    story.apply(
+        &Workload {
+            name: "older",
+            ..shared.clone()
+        }
+        .native(),
+    );
     story
-        .status_until("older", "in place", Patience::NORMAL, |status| status.queue.is_some())
+        .status_until("older", "in place", Patience::NORMAL, |status| {
+            status.queue.is_some()
+        })
         .await;
     // Creation times count in seconds.
-    let made = || story.kubectl(&["get", "tq", "older", "-o", "jsonpath={.metadata.creationTimestamp}"]);
-    eventually("the second of the older has passed", Patience::NORMAL, async || {
-        let made: jiff::Timestamp = made().parse().unwrap();
-        if jiff::Timestamp::now().as_second() > made.as_second() { Ok(()) } else { Err(made) }
-    })
+    let made = || {
+        story.kubectl(&[
+            "get",
+            "tq",
+            "older",
+            "-o",
+            "jsonpath={.metadata.creationTimestamp}",
+        ])
+    };
+    eventually(
+        "the second of the older has passed",
+        Patience::NORMAL,
+        async || {
+            let made: jiff::Timestamp = made().parse().unwrap();
+            if jiff::Timestamp::now().as_second() > made.as_second() {
+                Ok(())
+            } else {
+                Err(made)
+            }
+        },
+    )
     .await;
-    story.apply(&Workload { name: "younger", min: 1, ..shared }.native());
+    story.apply(
+        &Workload {
+            name: "younger",
+            min: 1,
+            ..shared
+        }
+        .native(),
+    );
     let status = story
-        .status_until("younger", "refused", Patience::NORMAL, |status| conflict(status).is_some())
+        .status_until("younger", "refused", Patience::NORMAL, |status| {
+            conflict(status).is_some()
+        })
         .await;
     let message = conflict(&status).unwrap();
     assert!(message.contains("older"), "{message}");

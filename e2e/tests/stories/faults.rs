@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use taskqueue_e2e::{Patience, SYSTEM, Story, eventually, kubectl};
+use taskqueue_queue::Payload;
 use tokio::time::{Instant, sleep};
 
 use crate::workload::Workload;
@@ -8,25 +9,49 @@ use crate::workload::Workload;
 #[tokio::test]
 async fn a_worker_killed_in_the_middle_of_its_tasks_loses_none() {
     let story = Story::begin("kill").await;
-    let workload = Workload { max: 2, concurrency: 2, ..Workload::default() };
+    let workload = Workload {
+        max: 2,
+        concurrency: 2,
+        ..Workload::default()
+    };
     story.apply(&workload.shell("sleep 1; cat"));
     let ids = story.enqueue("work", 20, "slow", r#""payload""#).await;
     let victim = busy_pod(&story).await;
-    story.kubectl(&["exec", &victim, "--", "sh", "-c", "kill -9 $(pidof taskqueue-worker)"]);
+    story.kubectl(&[
+        "exec",
+        &victim,
+        "--",
+        "sh",
+        "-c",
+        "kill -9 $(pidof taskqueue-worker)",
+    ]);
 
     let snapshot = story.drained("work", 20, Patience::LONG).await;
-    assert!(snapshot.counters.lost >= 1, "the killed worker held tasks: {snapshot:?}");
-    assert_eq!(snapshot.counters.failed, 0, "a lost worker costs no attempt");
+    assert!(
+        snapshot.counters.lost >= 1,
+        "the killed worker held tasks: {snapshot:?}"
+    );
+    assert_eq!(
+        snapshot.counters.failed, 0,
+        "a lost worker costs no attempt"
+    );
     for id in &ids {
         let task = story.task("work", id).await;
-        assert_eq!(task.result.as_deref().map(|r| r.to_string()), Some(r#""payload""#.to_owned()));
+        assert_eq!(
+            task.result.as_ref().map(Payload::as_bytes),
+            Some(&br#""payload""#[..])
+        );
     }
 }
 
 #[tokio::test]
 async fn a_pod_deleted_while_busy_finishes_its_tasks_and_costs_no_attempt() {
     let story = Story::begin("drain").await;
-    let workload = Workload { max: 2, concurrency: 2, ..Workload::default() };
+    let workload = Workload {
+        max: 2,
+        concurrency: 2,
+        ..Workload::default()
+    };
     story.apply(&workload.native());
     story.enqueue("work", 12, "sleep", r#"{"ms": 3000}"#).await;
     let victim = busy_pod(&story).await;
@@ -35,23 +60,43 @@ async fn a_pod_deleted_while_busy_finishes_its_tasks_and_costs_no_attempt() {
     let snapshot = story.drained("work", 12, Patience::LONG).await;
     assert_eq!(snapshot.counters.failed, 0, "{snapshot:?}");
     assert_eq!(snapshot.counters.lost, 0, "{snapshot:?}");
-    assert_eq!(snapshot.counters.released, 0, "each task fits into the drain timeout: {snapshot:?}");
+    assert_eq!(
+        snapshot.counters.released, 0,
+        "each task fits into the drain timeout: {snapshot:?}"
+    );
 }
 
 #[tokio::test]
 async fn an_operator_killed_under_load_comes_back_and_nothing_is_lost() {
     let story = Story::begin("operator").await;
-    story.apply(&Workload { concurrency: 2, ..Workload::default() }.native());
+    story.apply(
+        &Workload {
+            concurrency: 2,
+            ..Workload::default()
+        }
+        .native(),
+    );
     story.enqueue("work", 20, "sleep", r#"{"ms": 1000}"#).await;
     busy_pod(&story).await;
     let selector = "app.kubernetes.io/component=operator";
-    let kill = ["delete", "pod", "-n", SYSTEM, "-l", selector, "--grace-period=0", "--force"];
+    let kill = [
+        "delete",
+        "pod",
+        "-n",
+        SYSTEM,
+        "-l",
+        selector,
+        "--grace-period=0",
+        "--force",
+    ];
     kubectl(&kill, "");
     // Work goes on without it, and what is delayed while it is away is promoted all the same.
     story.tq(&["enqueue", "work", "echo", "--delay", "1s"], "");
     story.drained("work", 21, Patience::LONG).await;
     story
-        .status_until("work", "back at zero", Patience::LONG, |status| status.replicas == Some(0))
+        .status_until("work", "back at zero", Patience::LONG, |status| {
+            status.replicas == Some(0)
+        })
         .await;
     story.enqueue("work", 5, "echo", "1").await;
     story.drained("work", 26, Patience::LONG).await;
@@ -84,7 +129,11 @@ async fn a_redis_outage_holds_the_replicas_and_work_goes_on_after_it() {
     assert!(!cause.is_empty(), "the condition names the cause");
     let outage = Instant::now();
     while outage.elapsed() < Duration::from_secs(10) {
-        assert_eq!(story.replicas("work").await, Some(3), "held through the outage");
+        assert_eq!(
+            story.replicas("work").await,
+            Some(3),
+            "held through the outage"
+        );
         sleep(Duration::from_millis(500)).await;
     }
     story.kubectl(&["scale", "deployment", "redis", "--replicas=1"]);
@@ -93,11 +142,17 @@ async fn a_redis_outage_holds_the_replicas_and_work_goes_on_after_it() {
     })
     .await;
     story
-        .status_until("work", "the queue is read again", Patience::NORMAL, |status| {
-            unreachable(status).is_none()
-        })
+        .status_until(
+            "work",
+            "the queue is read again",
+            Patience::NORMAL,
+            |status| unreachable(status).is_none(),
+        )
         .await;
-    eprintln!("the status says so {:?} after Redis' return", back.elapsed());
+    eprintln!(
+        "the status says so {:?} after Redis' return",
+        back.elapsed()
+    );
     let snapshot = story.drained("work", 45, Patience::LONG).await;
     assert_eq!(snapshot.counters.failed, 0, "{snapshot:?}");
 }

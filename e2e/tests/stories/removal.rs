@@ -5,7 +5,13 @@ use crate::workload::Workload;
 #[tokio::test]
 async fn deleting_a_taskqueue_removes_its_workers_and_keeps_its_tasks() {
     let story = Story::begin("delete").await;
-    story.apply(&Workload { min: 1, ..Workload::default() }.native());
+    story.apply(
+        &Workload {
+            min: 1,
+            ..Workload::default()
+        }
+        .native(),
+    );
     story
         .status_until("work", "one worker", Patience::NORMAL, |status| {
             status.ready_replicas == Some(1)
@@ -13,8 +19,15 @@ async fn deleting_a_taskqueue_removes_its_workers_and_keeps_its_tasks() {
         .await;
     story.kubectl(&["delete", "tq", "work", "--timeout=20s"]);
     eventually("no Deployment and no pods", Patience::NORMAL, async || {
-        let (replicas, pods) = (story.replicas("work").await, story.pods("work").await.len());
-        if replicas.is_none() && pods == 0 { Ok(()) } else { Err((replicas, pods)) }
+        let (replicas, pods) = (
+            story.replicas("work").await,
+            story.all_pods("work").await.len(),
+        );
+        if replicas.is_none() && pods == 0 {
+            Ok(())
+        } else {
+            Err((replicas, pods))
+        }
     })
     .await;
     story.enqueue("work", 2, "echo", "1").await;
@@ -26,13 +39,22 @@ async fn deleting_a_taskqueue_removes_its_workers_and_keeps_its_tasks() {
 #[tokio::test]
 async fn deleting_a_namespace_is_never_blocked() {
     let story = Story::begin("namespace").await;
-    story.apply(&Workload { min: 1, ..Workload::default() }.native());
+    story.apply(
+        &Workload {
+            min: 1,
+            ..Workload::default()
+        }
+        .native(),
+    );
     story
         .status_until("work", "one worker", Patience::NORMAL, |status| {
             status.ready_replicas == Some(1)
         })
         .await;
-    kubectl(&["delete", "namespace", &story.namespace, "--timeout=60s"], "");
+    kubectl(
+        &["delete", "namespace", &story.namespace, "--timeout=60s"],
+        "",
+    );
     // For the story's own end.
     kubectl(&["create", "namespace", &story.namespace], "");
 }

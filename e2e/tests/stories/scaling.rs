@@ -9,7 +9,10 @@ async fn a_queue_scales_from_zero_to_n_and_back_to_zero() {
     story
         .status_until("work", "ready at zero", Patience::NORMAL, |status| {
             status.desired_replicas == Some(0)
-                && status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
+                && status
+                    .conditions
+                    .iter()
+                    .any(|c| c.type_ == "Ready" && c.status == "True")
         })
         .await;
     assert_eq!(story.replicas("work").await, Some(0));
@@ -44,11 +47,17 @@ async fn a_queue_scales_from_zero_to_n_and_back_to_zero() {
 async fn a_task_due_later_wakes_a_worker_although_none_runs() {
     let story = Story::begin("delay").await;
     story.apply(&Workload::default().native());
-    let id = story.tq(&["enqueue", "work", "echo", "--payload", "7", "--delay", "4s"], "");
+    let id = story.tq(
+        &["enqueue", "work", "echo", "--payload", "7", "--delay", "4s"],
+        "",
+    );
     let id = id.trim().parse().unwrap();
     story
         .status_until("work", "one scheduled task", Patience::NORMAL, |status| {
-            status.depth.as_ref().is_some_and(|depth| depth.scheduled == 1)
+            status
+                .depth
+                .as_ref()
+                .is_some_and(|depth| depth.scheduled == 1)
         })
         .await;
     story.drained("work", 1, Patience::NORMAL).await;

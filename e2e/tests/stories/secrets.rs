@@ -28,15 +28,21 @@ async fn a_url_from_a_secret_is_used_and_its_password_is_shown_nowhere() {
         })
         .await;
     let missing = message(&status, "Ready", "False").unwrap();
-    assert!(missing.contains("redis-url") && missing.contains("create it"), "{missing}");
+    assert!(
+        missing.contains("redis-url") && missing.contains("create it"),
+        "{missing}"
+    );
 
     let host = format!("redis.{}.svc:6379", story.namespace);
-    let secret = format!("--from-literal=url=redis://default:hunter2@{host}");
+    let secret = format!("--from-literal=url=redis://nobody:hunter2@{host}");
     story.kubectl(&["create", "secret", "generic", "redis-url", &secret]);
     let status = story
-        .status_until("work", "the password is refused", Patience::NORMAL, |status| {
-            message(status, "RedisReachable", "False").is_some()
-        })
+        .status_until(
+            "work",
+            "the password is refused",
+            Patience::NORMAL,
+            |status| message(status, "RedisReachable", "False").is_some(),
+        )
         .await;
     let refused = message(&status, "RedisReachable", "False").unwrap();
     assert!(refused.to_lowercase().contains("password"), "{refused}");
@@ -44,7 +50,14 @@ async fn a_url_from_a_secret_is_used_and_its_password_is_shown_nowhere() {
     assert!(!everything.contains("hunter2"), "the password is shown");
 
     let secret = format!(r#"{{"stringData":{{"url":"redis://{host}"}}}}"#);
-    story.kubectl(&["patch", "secret", "redis-url", "--type=merge", "-p", &secret]);
+    story.kubectl(&[
+        "patch",
+        "secret",
+        "redis-url",
+        "--type=merge",
+        "-p",
+        &secret,
+    ]);
     // An edit is looked at once; without one the Secret is read again within a minute.
     story.enqueue("work", 3, "echo", "1").await;
     story.drained("work", 3, Patience::LONG).await;
@@ -59,10 +72,16 @@ async fn plain_text_spoken_to_and_expected_from_redis_is_named() {
     };
     story.apply(&workload.native());
     let status = story
-        .status_until("work", "the mismatch is named", Patience::NORMAL, |status| {
-            message(status, "RedisReachable", "False").is_some()
-        })
+        .status_until(
+            "work",
+            "the mismatch is named",
+            Patience::NORMAL,
+            |status| message(status, "RedisReachable", "False").is_some(),
+        )
         .await;
     let named = message(&status, "RedisReachable", "False").unwrap();
-    assert!(named.contains("TLS") && named.contains("redis://"), "{named}");
+    assert!(
+        named.contains("TLS") && named.contains("redis://"),
+        "{named}"
+    );
 }

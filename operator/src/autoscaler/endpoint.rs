@@ -14,7 +14,7 @@ use taskqueue_queue::{
 };
 use tokio::{
     sync::watch,
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -27,8 +27,6 @@ const TICK: Duration = Duration::from_secs(1);
 const HOT_TICK: Duration = Duration::from_millis(100);
 /// How long a queue is looked at that often.
 const HOT: Duration = Duration::from_secs(1);
-/// How long a connection may take to be made.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Requests to Redis or to the API server under way at once, beside the look itself.
 const CONCURRENCY: usize = 16;
 
@@ -223,20 +221,11 @@ impl Server {
             .collect()
     }
 
+    /// Makes the connection. The client bounds the time that this takes.
     async fn connect(&mut self) -> Result<(), String> {
-        let connecting = async {
-            let endpoint = Endpoint::parse(self.url.expose())?;
-            Client::connect(&endpoint).await
-        };
-        let client = match timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(connected) => connected.map_err(|error: Error| error.to_string())?,
-            Err(_) => {
-                return Err(format!(
-                    "{} did not answer within {CONNECT_TIMEOUT:?}",
-                    self.url
-                ));
-            }
-        };
+        let told = |error: Error| error.to_string();
+        let endpoint = Endpoint::parse(self.url.expose()).map_err(told)?;
+        let client = Client::connect(&endpoint).await.map_err(told)?;
         tracing::info!(redis = %self.url, "connected");
         self.redis = Some(Redis {
             announcements: client.announcements(),

@@ -65,9 +65,17 @@ impl Error {
             Self::Observe(ObserveError::RedisUrl(_)) => "InvalidRedisUrl",
             Self::Observe(ObserveError::Api { .. }) => "ReadFailed",
             Self::Apply(ApplyError::NotOurs { .. }) => "NameTaken",
+            Self::Apply(error @ ApplyError::Api { .. }) if is_terminating(error) => {
+                "NamespaceTerminating"
+            }
             Self::Apply(error @ ApplyError::Api { .. }) if is_refusal(error) => "Refused",
             Self::Apply(ApplyError::Api { .. }) => "ApplyFailed",
         }
+    }
+
+    /// Whether somebody should be told. What ends with its namespace is no news.
+    pub fn is_news(&self) -> bool {
+        !matches!(self, Self::Apply(error) if is_terminating(error))
     }
 
     /// What follows.
@@ -77,7 +85,11 @@ impl Error {
                 Follow::WaitForEdit
             }
             Self::Conflict { .. } => Follow::Recheck(CONFLICT_RECHECK),
-            Self::Apply(error @ ApplyError::Api { .. }) if is_refusal(error) => Follow::WaitForEdit,
+            Self::Apply(error @ ApplyError::Api { .. })
+                if is_refusal(error) || is_terminating(error) =>
+            {
+                Follow::WaitForEdit
+            }
             Self::Observe(
                 ObserveError::SecretMissing { .. }
                 | ObserveError::SecretKeyMissing { .. }
@@ -119,6 +131,21 @@ pub fn action(error: &Error, failures: u32) -> Action {
             let doublings = failures.saturating_sub(1).min(16);
             Action::requeue(Duration::from_secs(1 << doublings).min(MAX_BACKOFF))
         }
+    }
+}
+
+/// The namespace is being deleted, and the TaskQueue in it will be in a moment.
+fn is_terminating(error: &ApplyError) -> bool {
+    match error {
+        ApplyError::Api {
+            source: kube::Error::Api(status),
+            ..
+        } => status
+            .details
+            .iter()
+            .flat_map(|details| &details.causes)
+            .any(|cause| cause.reason == "NamespaceTerminating"),
+        ApplyError::Api { .. } | ApplyError::NotOurs { .. } => false,
     }
 }
 

@@ -10,6 +10,7 @@ pub mod claim;
 pub mod error;
 pub mod memory;
 pub mod observe;
+mod template;
 pub mod validate;
 
 use std::{sync::Arc, time::Duration};
@@ -96,8 +97,10 @@ pub async fn reconcile(resource: Arc<Guarded>, context: Arc<Context>) -> Result<
 pub fn error_policy(resource: Arc<Guarded>, error: &Error, context: Arc<Context>) -> Action {
     let key = Key::of(resource.as_ref());
     let failures = context.memory.failed(&key);
-    tracing::warn!(queue = %key, reason = error.reason(), failures, error = error.chain(), "reconcile failed");
-    context.events.reconcile_failed(resource.as_ref(), error);
+    if error.is_news() {
+            tracing::warn!(queue = %key, reason = error.reason(), failures, error = error.chain(), "reconcile failed");
+        context.events.reconcile_failed(resource.as_ref(), error);
+    }
     error::action(error, failures)
 }
 

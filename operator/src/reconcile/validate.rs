@@ -17,6 +17,7 @@ use taskqueue_api::{
 use taskqueue_queue::{Backoff, BackoffKind, Policy, QueueName, RetryPolicy};
 use taskqueue_worker::config::{Concurrency, HandlerConfig};
 
+use super::template;
 use crate::key::Key;
 
 /// How long a pod takes to start: a task due within this time counts as demand already.
@@ -207,9 +208,15 @@ fn retry_policy(retry: &Retry) -> Result<RetryPolicy, Invalid> {
 }
 
 fn scaling_policy(scaling: &Scaling) -> Result<taskqueue_scaling::Policy, Invalid> {
-    let replicas = |field, value, from| within(field, value, "0 to 1000", from, 1000);
-    let min = replicas("spec.scaling.minReplicas", scaling.min_replicas, 0)?;
-    let max = replicas("spec.scaling.maxReplicas", scaling.max_replicas, 1)?;
+    let replicas = |field, value| within(field, value, "0 to 1000", 0, 1000);
+    let min = replicas("spec.scaling.minReplicas", scaling.min_replicas)?;
+    let max = within(
+        "spec.scaling.maxReplicas",
+        scaling.max_replicas,
+        "1 to 1000",
+        1,
+        1000,
+    )?;
     if min > max {
         return Err(Invalid::Range {
             field: "spec.scaling.minReplicas",
@@ -219,7 +226,7 @@ fn scaling_policy(scaling: &Scaling) -> Result<taskqueue_scaling::Policy, Invali
     }
     let by_hand = scaling
         .replicas
-        .map(|value| replicas("spec.scaling.replicas", value, 0))
+        .map(|value| replicas("spec.scaling.replicas", value))
         .transpose()?;
     Ok(taskqueue_scaling::Policy {
         mode: match scaling.mode {
@@ -259,15 +266,7 @@ fn worker(resource: &TaskQueue) -> Result<ValidWorker, Invalid> {
         } => (HandlerConfig::Native {}, "native"),
         Handler { .. } => return Err(Invalid::Handler),
     };
-    let template = match &worker.template {
-        None => None,
-        Some(template) => {
-            let value = serde_json::Value::Object(template.0.clone());
-            let template: PodTemplateSpec = serde_json::from_value(value)
-                .map_err(|error| Invalid::Template(error.to_string()))?;
-            Some(template)
-        }
-    };
+    let template = worker.template.as_ref().map(template::parse).transpose()?;
     if name == "exec" && template.is_none() {
         return Err(Invalid::NoTemplate);
     }

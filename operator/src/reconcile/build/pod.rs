@@ -127,12 +127,16 @@ fn grace_period(worker: &ValidWorker) -> i64 {
     drain + GRACE_AFTER_DRAIN
 }
 
+/// Adds our labels. Those that select the pods must be ours; the others may be the template's.
 fn label(metadata: &mut Option<ObjectMeta>, valid: &ValidQueue) {
-    metadata
+    let labels = metadata
         .get_or_insert_with(ObjectMeta::default)
         .labels
-        .get_or_insert_with(BTreeMap::new)
-        .extend(deployment::labels(valid));
+        .get_or_insert_with(BTreeMap::new);
+    for (name, value) in deployment::labels(valid) {
+        labels.entry(name).or_insert(value);
+    }
+    labels.extend(deployment::selector(&valid.key.name));
 }
 
 /// The pod of a TaskQueue without a template: the worker's own image with its demo handlers.
