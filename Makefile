@@ -68,7 +68,7 @@ test-chart: ## Lint and template checks of the chart
 
 ##@ The cluster (CLUSTER=current uses the one of KUBECONFIG)
 
-.PHONY: cluster-up cluster-down images install cli test-cluster
+.PHONY: cluster-up cluster-down images install test-cluster
 cluster-up: ## Bring up the real single-node cluster on this machine
 	@hack/deps cluster
 	@hack/cluster/up
@@ -83,18 +83,15 @@ images: ## Build the images and load them into the cluster
 install: cluster-up images ## Install the chart with the images built here
 	@$(IN_CLUSTER) hack/install
 
-cli:
-	@cargo build --quiet --locked --release --package taskqueue-cli
-
-test-cluster: install cli ## Real API server and real pods: the stories and the chart's installation
-	$(IN_CLUSTER) TQ=$(CARGO_TARGET_DIR)/release/tq cargo test --locked --package taskqueue-e2e -- --test-threads 4
+test-cluster: install ## Real API server and real pods: the stories and the chart's installation
+	$(IN_CLUSTER) TQ=$$(hack/static-build tq) cargo test --locked --package taskqueue-e2e -- --test-threads 4
 	$(IN_CLUSTER) hack/chart/test-cluster
 
 ##@ Measurements
 
 .PHONY: bench-wake bench-memory
-bench-wake: install cli ## From zero to N: 20 trials of 50 tasks into a queue at zero replicas
-	@$(IN_CLUSTER) cargo run --quiet --locked --release --package taskqueue-bench --bin wake
+bench-wake: install ## From zero to N: 20 trials of 50 tasks into a queue at zero replicas
+	@$(IN_CLUSTER) cargo run --quiet --locked --package taskqueue-bench --bin wake
 
-bench-memory: install cli ## Memory of the operator with 1 and 200 TaskQueues, and its writes in an idle minute
-	@$(IN_CLUSTER) cargo run --quiet --locked --release --package taskqueue-bench --bin memory
+bench-memory: install ## Memory of the operator with 1 and 200 TaskQueues, and its writes in an idle minute
+	@$(IN_CLUSTER) cargo run --quiet --locked --package taskqueue-bench --bin memory
