@@ -15,42 +15,65 @@ const TASKS: u32 = 100_000;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::var("REDIS_URL")?;
-    let slots = std::env::args().nth(1).map_or(Ok(100), |text| text.parse())?;
-    let mut raw = redis::Client::open(url.as_str())?.get_multiplexed_async_connection().await?;
+    let slots = std::env::args()
+        .nth(1)
+        .map_or(Ok(100), |text| text.parse())?;
+    let mut raw = redis::Client::open(url.as_str())?
+        .get_multiplexed_async_connection()
+        .await?;
     redis::cmd("FLUSHALL").exec_async(&mut raw).await?;
     let client = Client::connect(&Endpoint::parse(&url)?).await?;
     let queue = client.queue(QueueName::new("bench", "jobs")?);
 
     let payload = Payload::of(&"x".repeat(98))?;
-    let tasks = (0..TASKS).map(|_| NewTask::new("noop", payload.clone())).collect();
+    let tasks = (0..TASKS)
+        .map(|_| NewTask::new("noop", payload.clone()))
+        .collect();
     let before = cpu_micros(&mut raw).await?;
     let begun = Instant::now();
     queue.enqueue_many(tasks).await?;
-    print("enqueue_many", begun.elapsed(), cpu_micros(&mut raw).await? - before);
+    print(
+        "enqueue_many",
+        begun.elapsed(),
+        cpu_micros(&mut raw).await? - before,
+    );
 
     let stop = CancellationToken::new();
-    let worker = Worker::new(queue.clone(), |_: LeasedTask| async { Outcome::Completed(None) }).concurrency(slots);
+    let worker = Worker::new(queue.clone(), |_: LeasedTask| async {
+        Outcome::Completed(None)
+    })
+    .concurrency(slots);
     let before = cpu_micros(&mut raw).await?;
     let begun = Instant::now();
     let run = tokio::spawn(worker.run(stop.clone(), CancellationToken::new()));
     while completed(&client, &queue).await? < u64::from(TASKS) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    print("drain", begun.elapsed(), cpu_micros(&mut raw).await? - before);
+    print(
+        "drain",
+        begun.elapsed(),
+        cpu_micros(&mut raw).await? - before,
+    );
     stop.cancel();
     run.await??;
     Ok(())
 }
 
 async fn completed(client: &Client, queue: &taskqueue_queue::Queue) -> Result<u64, Error> {
-    let snapshot = client.snapshot(std::slice::from_ref(queue)).await.remove(0)?;
+    let snapshot = client
+        .snapshot(std::slice::from_ref(queue))
+        .await
+        .remove(0)?;
     Ok(snapshot.counters.completed)
 }
 
 fn print(what: &str, took: Duration, micros: f64) {
     let tasks = f64::from(TASKS);
     let rate = tasks / took.as_secs_f64();
-    println!("{what:14}{rate:10.0} tasks/s  {:6.2} µs of Redis CPU a task", micros / tasks);
+    println!(
+        "{what:14}{rate:10.0} tasks/s  {:6.2} µs of Redis CPU a task",
+        micros / tasks
+    );
 }
 
 /// CPU time that the server has used, in µs.

@@ -58,7 +58,10 @@ impl Announcements {
 impl Stream for Announcements {
     type Item = Announcement;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Announcement>> {
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Announcement>> {
         self.arriving.poll_recv(context)
     }
 }

@@ -67,12 +67,20 @@ impl Client {
 
     pub(crate) fn next_task_id(&self) -> TaskId {
         let now = self.link().clock().now_ms() / 1_000;
-        self.0.ids.lock().unwrap_or_else(PoisonError::into_inner).task(now)
+        self.0
+            .ids
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .task(now)
     }
 
     pub(crate) fn next_worker_id(&self) -> WorkerId {
         let now = self.link().clock().now_ms() / 1_000;
-        self.0.ids.lock().unwrap_or_else(PoisonError::into_inner).worker(now)
+        self.0
+            .ids
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .worker(now)
     }
 }
 

@@ -27,7 +27,8 @@ impl Clock {
     pub(crate) fn hear(&self, sent: Instant, server_ms: u64) {
         let middle = self.millis_since_origin(sent) + millis(sent.elapsed()) / 2;
         let server = i64::try_from(server_ms).unwrap_or(i64::MAX);
-        self.offset_ms.store(server.saturating_sub(middle), Ordering::Relaxed);
+        self.offset_ms
+            .store(server.saturating_sub(middle), Ordering::Relaxed);
     }
 
     /// Milliseconds since 1970 by the server's clock.

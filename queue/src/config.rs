@@ -52,7 +52,10 @@ impl Queue {
     /// Reads the policy and remembers it.
     pub(crate) async fn refresh(&self) -> Result<Arc<Known>, Fault> {
         let mut command = redis::cmd("HMGET");
-        command.arg(self.keys().config()).arg("version").arg("policy");
+        command
+            .arg(self.keys().config())
+            .arg("version")
+            .arg("policy");
         let value = self.link().read_plain(&command, "HMGET").await?;
         let (version, policy): (Option<u64>, Option<String>) =
             redis::from_redis_value(value).map_err(|fault| self.unreadable(&fault))?;
@@ -84,7 +87,8 @@ impl Queue {
 
     /// Writes the policy if `before` is still in force and the levels that it drops are still empty.
     async fn replace(&self, before: &Known, wanted: &Policy) -> Result<Option<u64>, Error> {
-        let stays = |level: &&String| wanted.levels.contains(level) || wanted.retired.contains(level);
+        let stays =
+            |level: &&String| wanted.levels.contains(level) || wanted.retired.contains(level);
         let levels = before.policy.levels.iter().chain(&before.policy.retired);
         let dropped: Vec<String> = levels
             .filter(|level| !stays(level))

@@ -19,7 +19,9 @@ pub(crate) async fn mismatch(endpoint: &Endpoint) -> Option<&'static str> {
     match info.addr() {
         ConnectionAddr::Tcp(host, port) => {
             let speaks_tls = tokio::time::timeout(PATIENCE, answers_tls(host, *port)).await;
-            speaks_tls.is_ok_and(|tls| tls).then_some("the server speaks TLS; write rediss:// instead of redis://")
+            speaks_tls
+                .is_ok_and(|tls| tls)
+                .then_some("the server speaks TLS; write rediss:// instead of redis://")
         }
         ConnectionAddr::TcpTls { host, port, .. } => {
             let answer = tokio::time::timeout(PATIENCE, first_byte_of_pong(host, *port)).await;
@@ -43,7 +45,10 @@ async fn answers_tls(host: &str, port: u16) -> bool {
         return false;
     };
     let config = AsyncConnectionConfig::new();
-    match client.get_multiplexed_async_connection_with_config(&config).await {
+    match client
+        .get_multiplexed_async_connection_with_config(&config)
+        .await
+    {
         Ok(_) => true,
         Err(fault) => is_tls_refusal(&fault),
     }

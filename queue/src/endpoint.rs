@@ -108,9 +108,17 @@ mod tests {
         let endpoint = Endpoint::parse("redis://me:hunter2@cache.example:6390/3").unwrap();
         for shown in [endpoint.to_string(), format!("{endpoint:?}")] {
             assert!(shown.contains("redis://cache.example:6390/3"), "{shown}");
-            assert!(!shown.contains("hunter2") && !shown.contains("me:"), "{shown}");
+            assert!(
+                !shown.contains("hunter2") && !shown.contains("me:"),
+                "{shown}"
+            );
         }
-        for bad in ["redis://me:hunter2@", "redis://me:hunter2@h/notadb", "hunter2", "http://:hunter2@h"] {
+        for bad in [
+            "redis://me:hunter2@",
+            "redis://me:hunter2@h/notadb",
+            "hunter2",
+            "http://:hunter2@h",
+        ] {
             let refusal = Endpoint::parse(bad).unwrap_err().to_string();
             assert!(!refusal.contains("hunter2"), "{refusal}");
         }
@@ -120,6 +128,9 @@ mod tests {
     fn the_scheme_says_whether_it_is_tls() {
         assert!(Endpoint::parse("rediss://h").unwrap().is_tls());
         assert!(!Endpoint::parse("redis://h").unwrap().is_tls());
-        assert_eq!(Endpoint::parse("redis://[::1]:7000").unwrap().address(), "::1:7000");
+        assert_eq!(
+            Endpoint::parse("redis://[::1]:7000").unwrap().address(),
+            "::1:7000"
+        );
     }
 }

@@ -67,7 +67,8 @@ impl Faults {
         match (fault.kind(), fault.code()) {
             // The client library keeps nothing of what the server said.
             (ErrorKind::AuthenticationFailed, _) => self.auth(
-                "WRONGPASS: the server did not accept the user name and password of the URL".to_owned(),
+                "WRONGPASS: the server did not accept the user name and password of the URL"
+                    .to_owned(),
             ),
             (_, Some(code)) => self.of_code(code, fault.detail().unwrap_or(&reason), "connect"),
             _ if io_error(fault).is_some_and(is_tls_error) => self.tls_failed(reason),
@@ -92,7 +93,11 @@ impl Faults {
 
     /// What the server's refusal means.
     pub(crate) fn of_reply(&self, refusal: &ServerError, script: &'static str) -> Error {
-        self.of_code(refusal.code(), refusal.details().unwrap_or_default(), script)
+        self.of_code(
+            refusal.code(),
+            refusal.details().unwrap_or_default(),
+            script,
+        )
     }
 
     /// An answer that no script of this crate gives.
@@ -120,7 +125,9 @@ impl Faults {
             .find(|hidden| code == "ERR" && detail.contains(&format!("-{hidden} ")))
             .unwrap_or(code);
         match code {
-            "NOAUTH" => self.auth("NOAUTH: it wants a password; write redis://:password@host".to_owned()),
+            "NOAUTH" => {
+                self.auth("NOAUTH: it wants a password; write redis://:password@host".to_owned())
+            }
             "WRONGPASS" => self.auth(format!("WRONGPASS: {detail}")),
             "NOPERM" => self.auth(format!("NOPERM: the user lacks a right: {detail}")),
             "READONLY" => Error::ReadOnly { endpoint, reason },
@@ -166,7 +173,8 @@ fn io_error(fault: &RedisError) -> Option<&io::Error> {
 }
 
 fn is_tls_error(io: &io::Error) -> bool {
-    io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+    io.get_ref()
+        .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
 }
 
 /// Whether a handshake failed over the server's certificate, which only a server that speaks TLS has.

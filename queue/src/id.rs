@@ -203,9 +203,18 @@ mod tests {
 
     #[test]
     fn a_wrong_id_is_refused_with_its_form() {
-        for text in ["", "0", "0123456789abcdefghiw", "0123456789ABCDEFGHIJ", "0123456789abcdefghijk"] {
+        for text in [
+            "",
+            "0",
+            "0123456789abcdefghiw",
+            "0123456789ABCDEFGHIJ",
+            "0123456789abcdefghijk",
+        ] {
             let refusal = text.parse::<TaskId>().unwrap_err().to_string();
-            assert!(refusal.contains("20 characters of 0-9 and a-v"), "{refusal}");
+            assert!(
+                refusal.contains("20 characters of 0-9 and a-v"),
+                "{refusal}"
+            );
         }
     }
 

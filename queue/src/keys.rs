@@ -25,7 +25,8 @@ impl Keys {
     pub(crate) fn new(queue: &QueueName) -> Self {
         let base = format!("{PREFIX}:{{{queue}}}");
         let shared = [
-            "config", "tasks", "due", "active", "workers", "info", "lost", "dead", "stats", "idle", "wake",
+            "config", "tasks", "due", "active", "workers", "info", "lost", "dead", "stats", "idle",
+            "wake",
         ]
         .map(|part| format!("{base}:{part}"));
         Self { base, shared }

@@ -79,7 +79,11 @@ impl Queue {
         let mut acks = exchange.acks;
         let mut known = self.known().await?;
         loop {
-            let asked = if known.policy.paused { 0 } else { exchange.slots };
+            let asked = if known.policy.paused {
+                0
+            } else {
+                exchange.slots
+            };
             let call = self.exchange_call(&known, exchange, asked, acks);
             let sent = std::time::Instant::now();
             let value = self.link().call(&call).await?;
@@ -94,13 +98,25 @@ impl Queue {
                 known = self.refresh().await?;
                 continue;
             }
-            return Ok(Exchanged { refused, ..exchanged });
+            return Ok(Exchanged {
+                refused,
+                ..exchanged
+            });
         }
     }
 
-    fn exchange_call(&self, known: &Known, exchange: &Exchange<'_>, asked: usize, acks: &[Ack]) -> script::Call {
+    fn exchange_call(
+        &self,
+        known: &Known,
+        exchange: &Exchange<'_>,
+        asked: usize,
+        acks: &[Ack],
+    ) -> script::Call {
         let runs = buckets(acks.iter().map(|ack| ack.id));
-        let done: Vec<String> = runs.iter().map(|(id, _)| self.keys().done(id.bucket())).collect();
+        let done: Vec<String> = runs
+            .iter()
+            .map(|(id, _)| self.keys().done(id.bucket()))
+            .collect();
         let retention = known.policy.completed_max_age.max(LEAST_RETENTION);
         let flag = |set: bool| if set { "1" } else { "0" };
         let mut call = self
@@ -125,10 +141,14 @@ impl Queue {
     }
 
     /// Settles up to 1000 attempts and returns those that the worker no longer held.
-    pub(crate) async fn settle(&self, worker: WorkerId, settlements: &[Settlement]) -> Result<Vec<TaskId>, Fault> {
+    pub(crate) async fn settle(
+        &self,
+        worker: WorkerId,
+        settlements: &[Settlement],
+    ) -> Result<Vec<TaskId>, Fault> {
         // Each hand-back goes to the head of its list, so the last one written is the first one fetched.
         let mut ordered: Vec<&Settlement> = settlements.iter().collect();
-        ordered.sort_by(|a, b| b.id.cmp(&a.id));
+        ordered.sort_by_key(|settlement| std::cmp::Reverse(settlement.id));
         let mut rounds = self.rounds();
         loop {
             let known = rounds.next().await?;
@@ -151,7 +171,12 @@ impl Queue {
     }
 
     /// Registers a worker under an id that was never used, with what it says of itself.
-    pub(crate) async fn register(&self, worker: WorkerId, lease: Duration, info: &str) -> Result<(), Fault> {
+    pub(crate) async fn register(
+        &self,
+        worker: WorkerId,
+        lease: Duration,
+        info: &str,
+    ) -> Result<(), Fault> {
         self.beat_with(worker, lease, info).await.map(drop)
     }
 
@@ -160,7 +185,12 @@ impl Queue {
         self.beat_with(worker, lease, "").await
     }
 
-    async fn beat_with(&self, worker: WorkerId, lease: Duration, info: &str) -> Result<bool, Fault> {
+    async fn beat_with(
+        &self,
+        worker: WorkerId,
+        lease: Duration,
+        info: &str,
+    ) -> Result<bool, Fault> {
         let known = self.known().await?;
         let call = self
             .call(&script::BEAT, &known, &[])
@@ -211,7 +241,12 @@ fn status(reply: &mut Reply<'_>) -> Result<(String, u64), Error> {
     Ok((reply.next()?, reply.next()?))
 }
 
-fn take(reply: &mut Reply<'_>, status: &str, now_ms: u64, asked: usize) -> Result<Exchanged, Error> {
+fn take(
+    reply: &mut Reply<'_>,
+    status: &str,
+    now_ms: u64,
+    asked: usize,
+) -> Result<Exchanged, Error> {
     let refused = ids(&reply.next::<Vec<String>>()?)?;
     if status != "ok" {
         return Ok(Exchanged {

@@ -68,7 +68,9 @@ impl Queue {
                     tasks.push(task);
                 }
                 // One that cannot be read must not hide the others.
-                Err(fault) => tracing::warn!(queue = %name, task = id, %fault, "dead letter passed over"),
+                Err(fault) => {
+                    tracing::warn!(queue = %name, task = id, %fault, "dead letter passed over");
+                }
             }
         }
         Ok(tasks)
@@ -85,7 +87,11 @@ impl Queue {
         self.in_batches(&script::PURGE, selection).await
     }
 
-    async fn in_batches(&self, script: &'static Script, selection: Selection) -> Result<u64, Error> {
+    async fn in_batches(
+        &self,
+        script: &'static Script,
+        selection: Selection,
+    ) -> Result<u64, Error> {
         let mut moved = 0;
         match selection {
             Selection::Ids(ids) => {
@@ -110,12 +116,20 @@ impl Queue {
     }
 
     /// One batch; the time of Redis when it was done, and how many were.
-    async fn batch(&self, script: &'static Script, before: Option<u64>, ids: &[TaskId]) -> Result<(u64, u64), Error> {
+    async fn batch(
+        &self,
+        script: &'static Script,
+        before: Option<u64>,
+        ids: &[TaskId],
+    ) -> Result<(u64, u64), Error> {
         let before = before.map(|ms| ms.to_string()).unwrap_or_default();
         let mut rounds = self.rounds();
         loop {
             let known = rounds.next().await?;
-            let mut call = self.call(script, &known, &[]).arg(before.as_str()).arg(BATCH);
+            let mut call = self
+                .call(script, &known, &[])
+                .arg(before.as_str())
+                .arg(BATCH);
             if script.name == script::REDRIVE.name {
                 call = self.announcing(call, &known);
             }

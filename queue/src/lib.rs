@@ -7,6 +7,15 @@
 //! What lives where: pure files (`name`, `id`, `policy`, `retry`, `record`, `pack`, `batch`) take time and chance as
 //! arguments; `keys` makes every Redis key; `scripts` owns every Lua script; `link` owns the connection.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::panic,
+        reason = "a test fails by panicking"
+    )
+)]
+
 mod announce;
 mod batch;
 mod client;

@@ -99,7 +99,11 @@ impl Link {
     }
 
     /// Sends a plain command that only reads; once more if the connection turns out to have broken.
-    pub(crate) async fn read_plain(&self, command: &Cmd, name: &'static str) -> Result<Value, Fault> {
+    pub(crate) async fn read_plain(
+        &self,
+        command: &Cmd,
+        name: &'static str,
+    ) -> Result<Value, Fault> {
         match self.send(command, name).await {
             Err(fault) if fault.is_broken_line() => self.send(command, name).await,
             result => result,
@@ -108,7 +112,10 @@ impl Link {
 
     /// As [`Link::read`], with many scripts in one round trip; a second one is needed only if the server did not
     /// know them.
-    pub(crate) async fn read_all(&self, calls: &[Call]) -> Result<Vec<Result<Value, Error>>, Fault> {
+    pub(crate) async fn read_all(
+        &self,
+        calls: &[Call],
+    ) -> Result<Vec<Result<Value, Error>>, Fault> {
         match self.call_all(calls).await {
             Err(fault) if fault.is_broken_line() => self.call_all(calls).await,
             result => result,
@@ -120,15 +127,21 @@ impl Link {
         let missing = |value: &Value| is_missing_script(value);
         let values = match values.iter().position(missing) {
             Some(place) => {
-                self.send(&calls[place].script.load(), calls[place].script.name).await?;
+                self.send(&calls[place].script.load(), calls[place].script.name)
+                    .await?;
                 self.round_trip(calls).await?
             }
             None => values,
         };
-        let checked = values.into_iter().zip(calls).map(|(value, call)| match value {
-            Value::ServerError(refusal) => Err(self.0.faults.of_reply(&refusal, call.script.name)),
-            value => Ok(value),
-        });
+        let checked = values
+            .into_iter()
+            .zip(calls)
+            .map(|(value, call)| match value {
+                Value::ServerError(refusal) => {
+                    Err(self.0.faults.of_reply(&refusal, call.script.name))
+                }
+                value => Ok(value),
+            });
         Ok(checked.collect())
     }
 
@@ -138,7 +151,9 @@ impl Link {
             NoScript::Other(fault) => fault,
             // Loaded a moment ago and gone again: someone flushes scripts all the time.
             NoScript::Missing => Fault::not_done(
-                self.0.faults.script(name, "NOSCRIPT right after it was loaded".into()),
+                self.0
+                    .faults
+                    .script(name, "NOSCRIPT right after it was loaded".into()),
             ),
         })
     }
@@ -171,7 +186,9 @@ impl Link {
             pipeline.add_command(call.command.clone());
         }
         let mut live = self.live().await.map_err(Fault::not_done)?;
-        let answers = live.connection.send_packed_commands(&pipeline, 0, calls.len());
+        let answers = live
+            .connection
+            .send_packed_commands(&pipeline, 0, calls.len());
         answers
             .await
             .map_err(|fault| self.broken(live.attempt, &fault, "pipeline"))
@@ -240,7 +257,10 @@ impl Link {
             .set_response_timeout(Some(self.0.timeout))
             .set_pipeline_buffer_size(SEND_QUEUE);
         let client = self.0.endpoint.client();
-        let mut connection = match client.get_multiplexed_async_connection_with_config(&config).await {
+        let mut connection = match client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
+        {
             Ok(connection) => connection,
             Err(fault) => return Err(self.explain(&fault).await),
         };

@@ -35,7 +35,9 @@ impl Queue {
         let mut rounds = self.rounds();
         loop {
             let known = rounds.next().await?;
-            let call = self.call(&script::RECLAIM, &known, &[]).arg(known.policy.max_losses);
+            let call = self
+                .call(&script::RECLAIM, &known, &[])
+                .arg(known.policy.max_losses);
             let call = self.announcing(call, &known);
             if let Some(mut reply) = self.ask(&script::RECLAIM, &call).await? {
                 return Ok(Reclaimed {

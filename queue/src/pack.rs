@@ -1,4 +1,4 @@
-//! Writing and reading the few kinds of MessagePack values that records are made of, by hand: records are packed
+//! Writing and reading the few kinds of `MessagePack` values that records are made of, by hand: records are packed
 //! and unpacked for every task, and Lua must be able to read them too. Pure. Which values make a record is in
 //! `record`.
 
@@ -75,7 +75,11 @@ impl<'a> Reader<'a> {
     /// An array of exactly this length begins here.
     pub(crate) fn array_of(&mut self, length: u32) -> Result<(), Malformed> {
         let found = self.array()?;
-        if found == length { Ok(()) } else { Err(Malformed("an array of another length")) }
+        if found == length {
+            Ok(())
+        } else {
+            Err(Malformed("an array of another length"))
+        }
     }
 
     pub(crate) fn uint<T: TryFrom<u64>>(&mut self) -> Result<T, Malformed> {

@@ -90,9 +90,15 @@ mod tests {
             assert!(Payload::json(good).is_ok(), "{good}");
         }
         for bad in ["", "{", "1 2", "nul", "\u{feff}1"] {
-            assert!(matches!(Payload::json(bad), Err(Error::NotJson { .. })), "{bad}");
+            assert!(
+                matches!(Payload::json(bad), Err(Error::NotJson { .. })),
+                "{bad}"
+            );
         }
-        assert!(matches!(Payload::json(b"\"\xff\"".as_slice()), Err(Error::NotJson { .. })));
+        assert!(matches!(
+            Payload::json(b"\"\xff\"".as_slice()),
+            Err(Error::NotJson { .. })
+        ));
     }
 
     #[test]

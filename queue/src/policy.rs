@@ -13,7 +13,7 @@ const MAX_LEVEL_NAME: usize = 32;
 /// Most levels a policy may have; each is a key that every fetch looks at.
 const MAX_LEVELS: usize = 16;
 /// Longest duration of any field: ten years, far from every overflow.
-const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 86_400);
+const MAX_DURATION: Duration = Duration::from_hours(10 * 365 * 24);
 
 /// What holds for every task of a queue.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,9 +56,9 @@ impl Default for Policy {
             timeout: Duration::from_secs(30),
             paused: false,
             max_payload_bytes: 256 * 1024,
-            completed_max_age: Duration::from_secs(3_600),
+            completed_max_age: Duration::from_hours(1),
             dead_max_count: 10_000,
-            dead_max_age: Duration::from_secs(14 * 86_400),
+            dead_max_age: Duration::from_hours(14 * 24),
             max_losses: 3,
         }
     }
@@ -74,7 +74,11 @@ impl Policy {
     pub fn check(&self) -> Result<(), Error> {
         let levels = self.levels.len();
         if !(1..=MAX_LEVELS).contains(&levels) {
-            return Err(Error::invalid("levels", &levels.to_string(), "1 to 16 levels"));
+            return Err(Error::invalid(
+                "levels",
+                &levels.to_string(),
+                "1 to 16 levels",
+            ));
         }
         for (place, level) in self.levels.iter().enumerate() {
             check_level(level)?;
@@ -121,13 +125,21 @@ impl RetryPolicy {
         if self.max_attempts == 0 {
             return Err(Error::invalid("retry.maxAttempts", "0", "at least 1"));
         }
-        at_least("retry.backoff.initial", self.backoff.initial, Duration::ZERO)?;
+        at_least(
+            "retry.backoff.initial",
+            self.backoff.initial,
+            Duration::ZERO,
+        )?;
         at_least("retry.backoff.max", self.backoff.max, self.backoff.initial)?;
         let jitter = self.backoff.jitter;
         if (0.0..=1.0).contains(&jitter) {
             Ok(())
         } else {
-            Err(Error::invalid("retry.backoff.jitter", &jitter.to_string(), "0 to 1"))
+            Err(Error::invalid(
+                "retry.backoff.jitter",
+                &jitter.to_string(),
+                "0 to 1",
+            ))
         }
     }
 }
@@ -153,7 +165,7 @@ impl Default for Backoff {
         Self {
             kind: BackoffKind::Exponential,
             initial: Duration::from_secs(1),
-            max: Duration::from_secs(600),
+            max: Duration::from_mins(10),
             jitter: 0.2,
         }
     }
@@ -198,7 +210,11 @@ fn at_least(field: &'static str, value: Duration, least: Duration) -> Result<(),
         Ok(())
     } else {
         let rule = format!("{} ms to 10 years", least.as_millis());
-        Err(Error::invalid(field, &format!("{} ms", value.as_millis()), rule))
+        Err(Error::invalid(
+            field,
+            &format!("{} ms", value.as_millis()),
+            rule,
+        ))
     }
 }
 
@@ -208,11 +224,16 @@ mod millis {
 
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        value: &Duration,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(u64::try_from(value.as_millis()).unwrap_or(u64::MAX))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Duration, D::Error> {
         u64::deserialize(deserializer).map(Duration::from_millis)
     }
 }
@@ -252,12 +273,21 @@ mod tests {
         let edits: [(Edit, &str); 9] = [
             (|p| p.levels.clear(), "levels"),
             (|p| p.levels = vec!["a".into(); 2], "levels"),
-            (|p| p.levels = (0..17).map(|n| format!("l{n}")).collect(), "levels"),
+            (
+                |p| p.levels = (0..17).map(|n| format!("l{n}")).collect(),
+                "levels",
+            ),
             (|p| p.levels[0] = "High".into(), "priority"),
             (|p| p.retry.max_attempts = 0, "retry.maxAttempts"),
             (|p| p.retry.backoff.jitter = 1.01, "retry.backoff.jitter"),
-            (|p| p.retry.backoff.jitter = f64::NAN, "retry.backoff.jitter"),
-            (|p| p.retry.backoff.max = Duration::ZERO, "retry.backoff.max"),
+            (
+                |p| p.retry.backoff.jitter = f64::NAN,
+                "retry.backoff.jitter",
+            ),
+            (
+                |p| p.retry.backoff.max = Duration::ZERO,
+                "retry.backoff.max",
+            ),
             (|p| p.timeout = Duration::ZERO, "timeout"),
         ];
         for (edit, at) in edits {

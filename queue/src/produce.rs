@@ -18,7 +18,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(25);
 /// Longest task type, in bytes.
 const MAX_KIND_BYTES: usize = 128;
 /// Longest delay: ten years.
-const MAX_DELAY: Duration = Duration::from_secs(10 * 365 * 86_400);
+const MAX_DELAY: Duration = Duration::from_hours(10 * 365 * 24);
 
 /// How much longer a call is tried while Redis is away.
 struct Patience {
@@ -66,7 +66,9 @@ impl Queue {
         self.check_all(&tasks).await?;
         let mut rest = tasks.as_slice();
         while !rest.is_empty() {
-            let (slice, more) = rest.split_at(next_slice(rest.iter().map(|(_, task)| task.payload.as_bytes().len())));
+            let (slice, more) = rest.split_at(next_slice(
+                rest.iter().map(|(_, task)| task.payload.as_bytes().len()),
+            ));
             self.put(slice).await?;
             rest = more;
         }
@@ -75,7 +77,11 @@ impl Queue {
 
     /// Checks tasks against the policy as last read, and before it refuses one, against the one in force.
     async fn check_all(&self, tasks: &[(TaskId, NewTask)]) -> Result<(), Error> {
-        let check = |known: &Known| tasks.iter().try_for_each(|(_, task)| self.check(known, task).map(drop));
+        let check = |known: &Known| {
+            tasks
+                .iter()
+                .try_for_each(|(_, task)| self.check(known, task).map(drop))
+        };
         if let Some(known) = self.remembered()
             && check(&known).is_ok()
         {
@@ -167,7 +173,11 @@ impl Queue {
     /// Checks a task against the policy and returns its level.
     fn check(&self, known: &Known, task: &NewTask) -> Result<usize, Error> {
         let policy = &known.policy;
-        fits("payload", task.payload.as_bytes().len(), policy.max_payload_bytes as usize)?;
+        fits(
+            "payload",
+            task.payload.as_bytes().len(),
+            policy.max_payload_bytes as usize,
+        )?;
         fits("type", task.kind.len(), MAX_KIND_BYTES)?;
         if task.kind.is_empty() || task.kind.chars().any(char::is_control) {
             let rule = "1 to 128 bytes without control characters";

@@ -43,10 +43,17 @@ pub(crate) struct Known {
 
 impl Known {
     pub(crate) fn new(keys: &Keys, current: Versioned<Policy>) -> Self {
-        let Versioned { version, value: policy } = current;
+        let Versioned {
+            version,
+            value: policy,
+        } = current;
         let levels = policy.levels.iter().chain(&policy.retired);
         Self {
-            version: if version == 0 { String::new() } else { version.to_string() },
+            version: if version == 0 {
+                String::new()
+            } else {
+                version.to_string()
+            },
             lists: levels.map(|level| keys.list(level)).collect(),
             policy,
         }
@@ -77,7 +84,9 @@ impl Rounds<'_> {
             2..=MOST_ROUNDS => self.queue.refresh().await,
             _ => {
                 let why = format!("the policy changed {MOST_ROUNDS} times during the call");
-                Err(Fault::not_done(self.queue.link().faults().script("policy", why)))
+                Err(Fault::not_done(
+                    self.queue.link().faults().script("policy", why),
+                ))
             }
         }
     }
@@ -143,7 +152,11 @@ impl Queue {
 
     /// The policy as last read, if it ever was.
     pub(crate) fn remembered(&self) -> Option<Arc<Known>> {
-        self.0.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .known
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The policy as last read; read now if it never was.
@@ -179,11 +192,18 @@ impl Queue {
     }
 
     pub(crate) fn rounds(&self) -> Rounds<'_> {
-        Rounds { queue: self, made: 0 }
+        Rounds {
+            queue: self,
+            made: 0,
+        }
     }
 
     /// Calls a script and returns its answer from behind the time on; `None` if the policy is out of date.
-    pub(crate) async fn ask(&self, script: &'static Script, call: &Call) -> Result<Option<Reply<'_>>, Fault> {
+    pub(crate) async fn ask(
+        &self,
+        script: &'static Script,
+        call: &Call,
+    ) -> Result<Option<Reply<'_>>, Fault> {
         let sent = Instant::now();
         let value = self.link().call(call).await?;
         let mut reply = self.reply(script, value)?;

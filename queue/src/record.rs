@@ -1,6 +1,6 @@
 //! What Redis holds of a task: one value, packed here and nowhere else. Pure.
 //!
-//! A live task is its level's name, a zero byte, a MessagePack array of created, due, type, attempts and errors,
+//! A live task is its level's name, a zero byte, a `MessagePack` array of created, due, type, attempts and errors,
 //! and the payload as it is. Lua reads the level and, to quarantine or redrive, edits the array. A done task is
 //! one array.
 
@@ -102,7 +102,13 @@ impl Record {
 }
 
 /// Packs a new task without the detour over an owned record: enqueueing is a hot path.
-pub(crate) fn pack_new(level: &str, created_ms: u64, due_ms: u64, kind: &str, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn pack_new(
+    level: &str,
+    created_ms: u64,
+    due_ms: u64,
+    kind: &str,
+    payload: &[u8],
+) -> Vec<u8> {
     let mut writer = begin(level, kind.len() + payload.len());
     writer.uint(created_ms);
     writer.uint(due_ms);
@@ -137,8 +143,13 @@ impl Done<'_> {
     /// errors, result, payload. Times as spans because small numbers pack small.
     pub(crate) fn pack(&self) -> Vec<u8> {
         let record = self.record;
-        let payload = Some(record.payload.as_slice()).filter(|bytes| bytes.len() <= MOST_RETAINED_PAYLOAD_BYTES);
-        let long = [self.result, payload].into_iter().flatten().map(<[u8]>::len).sum::<usize>();
+        let payload = Some(record.payload.as_slice())
+            .filter(|bytes| bytes.len() <= MOST_RETAINED_PAYLOAD_BYTES);
+        let long = [self.result, payload]
+            .into_iter()
+            .flatten()
+            .map(<[u8]>::len)
+            .sum::<usize>();
         let mut writer = Writer::after(&[], 64 + record.kind.len() + long);
         writer.array(11);
         writer.uint(0);
@@ -263,15 +274,19 @@ mod tests {
     use super::*;
 
     fn any_failure() -> impl Strategy<Value = Failure> {
-        let causes = prop_oneof![Just(Cause::Error), Just(Cause::Timeout), Just(Cause::WorkerLost)];
-        (1..100_u32, 0..4_000_000_000_000_u64, causes, ".{0,40}").prop_map(|(attempt, at, cause, message)| {
-            Failure {
+        let causes = prop_oneof![
+            Just(Cause::Error),
+            Just(Cause::Timeout),
+            Just(Cause::WorkerLost)
+        ];
+        (1..100_u32, 0..4_000_000_000_000_u64, causes, ".{0,40}").prop_map(
+            |(attempt, at, cause, message)| Failure {
                 attempt,
                 at: timestamp(at),
                 cause,
                 message,
-            }
-        })
+            },
+        )
     }
 
     fn any_record() -> impl Strategy<Value = Record> {
@@ -284,15 +299,17 @@ mod tests {
             prop::collection::vec(any_failure(), 0..10),
             prop::collection::vec(any::<u8>(), 0..200),
         )
-            .prop_map(|(level, created_ms, due_ms, kind, attempts, errors, payload)| Record {
-                level,
-                created_ms,
-                due_ms,
-                kind,
-                attempts,
-                errors,
-                payload,
-            })
+            .prop_map(
+                |(level, created_ms, due_ms, kind, attempts, errors, payload)| Record {
+                    level,
+                    created_ms,
+                    due_ms,
+                    kind,
+                    attempts,
+                    errors,
+                    payload,
+                },
+            )
     }
 
     proptest! {

@@ -13,7 +13,11 @@ pub(crate) struct Reply<'a> {
 }
 
 impl<'a> Reply<'a> {
-    pub(crate) fn new(value: Value, script: &'static str, faults: &'a Faults) -> Result<Self, Error> {
+    pub(crate) fn new(
+        value: Value,
+        script: &'static str,
+        faults: &'a Faults,
+    ) -> Result<Self, Error> {
         match value {
             Value::Array(values) => Ok(Self {
                 script,
@@ -27,6 +31,7 @@ impl<'a> Reply<'a> {
     /// The next value as the caller's type.
     pub(crate) fn next<T: FromRedisValue>(&mut self) -> Result<T, Error> {
         let value = self.values.next().unwrap_or(Value::Nil);
-        T::from_redis_value(value).map_err(|fault| self.faults.script(self.script, fault.to_string()))
+        T::from_redis_value(value)
+            .map_err(|fault| self.faults.script(self.script, fault.to_string()))
     }
 }

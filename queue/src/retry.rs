@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::policy::{BackoffKind, RetryPolicy};
 
 /// Longest wait before a retry, whoever asks for it: one year.
-pub const MAX_WAIT: Duration = Duration::from_secs(365 * 86_400);
+pub const MAX_WAIT: Duration = Duration::from_hours(365 * 24);
 
 /// What becomes of a task whose attempt failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +70,7 @@ mod tests {
             backoff: Backoff {
                 kind,
                 initial: Duration::from_secs(1),
-                max: Duration::from_secs(600),
+                max: Duration::from_mins(10),
                 jitter,
             },
         }
@@ -119,8 +119,14 @@ mod tests {
     fn a_requested_wait_is_taken_exactly_and_bounded() {
         let policy = policy(BackoffKind::Fixed, 1.0);
         let asked = Duration::from_millis(1_234);
-        assert_eq!(decide(&policy, 1, Some(asked), 0.9), Next::Retry { after: asked });
-        assert_eq!(decide(&policy, 1, Some(Duration::MAX), 0.9), Next::Retry { after: MAX_WAIT });
+        assert_eq!(
+            decide(&policy, 1, Some(asked), 0.9),
+            Next::Retry { after: asked }
+        );
+        assert_eq!(
+            decide(&policy, 1, Some(Duration::MAX), 0.9),
+            Next::Retry { after: MAX_WAIT }
+        );
     }
 
     proptest! {

@@ -64,10 +64,18 @@ impl Script {
 
     /// The beginning of a call: the digest, all keys, and the two arguments that every script takes. `lists` are
     /// the level lists, `more` the keys that this script adds.
-    pub(crate) fn call(&'static self, keys: &Keys, lists: &[String], more: &[String], version: &str) -> Call {
+    pub(crate) fn call(
+        &'static self,
+        keys: &Keys,
+        lists: &[String],
+        more: &[String],
+        version: &str,
+    ) -> Call {
         let base = keys.shared();
         let mut command = redis::cmd("EVALSHA");
-        command.arg(self.digest.as_str()).arg(base.len() + lists.len() + more.len());
+        command
+            .arg(self.digest.as_str())
+            .arg(base.len() + lists.len() + more.len());
         for key in base.iter().chain(lists).chain(more) {
             command.arg(key);
         }

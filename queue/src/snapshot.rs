@@ -81,7 +81,9 @@ impl Client {
         for queue in queues {
             known.push(queue.known().await.map_err(Error::from));
         }
-        let asked: Vec<usize> = (0..queues.len()).filter(|&place| known[place].is_ok()).collect();
+        let asked: Vec<usize> = (0..queues.len())
+            .filter(|&place| known[place].is_ok())
+            .collect();
         let mut results: Vec<Result<Snapshot, Error>> = Vec::with_capacity(queues.len());
         let mut answers = match self.ask_all(queues, &known, &asked).await {
             Ok(answers) => answers,
@@ -114,7 +116,9 @@ impl Client {
     ) -> Result<Vec<Result<Value, Error>>, Error> {
         let calls: Vec<_> = asked
             .iter()
-            .filter_map(|&place| Some(queues[place].call(&script::SNAPSHOT, known[place].as_ref().ok()?, &[])))
+            .filter_map(|&place| {
+                Some(queues[place].call(&script::SNAPSHOT, known[place].as_ref().ok()?, &[]))
+            })
             .collect();
         if calls.is_empty() {
             return Ok(Vec::new());
@@ -128,7 +132,10 @@ impl Queue {
     async fn snapshot_anew(&self) -> Result<Snapshot, Error> {
         loop {
             let known = self.refresh().await?;
-            let value = self.link().read(&self.call(&script::SNAPSHOT, &known, &[])).await?;
+            let value = self
+                .link()
+                .read(&self.call(&script::SNAPSHOT, &known, &[]))
+                .await?;
             if let Some(snapshot) = read(self, &known, value)? {
                 return Ok(snapshot);
             }
@@ -173,7 +180,11 @@ fn read(queue: &Queue, known: &Known, value: Value) -> Result<Option<Snapshot>, 
 }
 
 /// A sorted set's score, which Redis prints as a number that need not be whole; below 0 for none.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked, and milliseconds are whole")]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "checked, and milliseconds are whole"
+)]
 fn millis(score: f64) -> Option<u64> {
     (score >= 0.0).then_some(score as u64)
 }

@@ -1,4 +1,9 @@
 //! Refusals: typed, naming field, value and limit, and leaving nothing half-written behind.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod bench;
 
@@ -12,11 +17,19 @@ use bench::{queue, task, tasks};
 /// Everything that Redis holds.
 async fn contents(redis: &RedisServer) -> Vec<(String, Vec<u8>)> {
     let mut raw = redis.connection().await;
-    let mut keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut raw).await.unwrap();
+    let mut keys: Vec<String> = redis::cmd("KEYS")
+        .arg("*")
+        .query_async(&mut raw)
+        .await
+        .unwrap();
     keys.sort();
     let mut all = Vec::new();
     for key in keys {
-        let dump = redis::cmd("DUMP").arg(&key).query_async(&mut raw).await.unwrap();
+        let dump = redis::cmd("DUMP")
+            .arg(&key)
+            .query_async(&mut raw)
+            .await
+            .unwrap();
         all.push((key, dump));
     }
     all
@@ -35,12 +48,30 @@ async fn a_refused_task_leaves_no_trace_not_even_of_its_batch() {
     let before = contents(&redis).await;
     let payload = |text: &str| Payload::of(text).unwrap();
     let refused = [
-        (NewTask::new("t", payload("123456789")), "payload has 11 bytes, the limit is 10"),
-        (NewTask::new("", payload("x")), r#"type "" is not allowed: 1 to 128 bytes without control characters"#),
-        (NewTask::new("a\nb", payload("x")), r#"type "a\nb" is not allowed: 1 to 128 bytes without control characters"#),
-        (NewTask::new("t".repeat(129), payload("x")), "type has 129 bytes, the limit is 128"),
-        (task(1).priority("absent"), r#"priority "absent" is not a level of queue test/jobs; it has: high, normal, low"#),
-        (task(1).delay(Duration::MAX), r#"delay "18446744073709551615 s" is not allowed: at most 10 years"#),
+        (
+            NewTask::new("t", payload("123456789")),
+            "payload has 11 bytes, the limit is 10",
+        ),
+        (
+            NewTask::new("", payload("x")),
+            r#"type "" is not allowed: 1 to 128 bytes without control characters"#,
+        ),
+        (
+            NewTask::new("a\nb", payload("x")),
+            r#"type "a\nb" is not allowed: 1 to 128 bytes without control characters"#,
+        ),
+        (
+            NewTask::new("t".repeat(129), payload("x")),
+            "type has 129 bytes, the limit is 128",
+        ),
+        (
+            task(1).priority("absent"),
+            r#"priority "absent" is not a level of queue test/jobs; it has: high, normal, low"#,
+        ),
+        (
+            task(1).delay(Duration::MAX),
+            r#"delay "18446744073709551615 s" is not allowed: at most 10 years"#,
+        ),
     ];
     for (bad, message) in refused {
         let alone = queue.enqueue(bad.clone()).await.unwrap_err();
@@ -51,7 +82,10 @@ async fn a_refused_task_leaves_no_trace_not_even_of_its_batch() {
         assert_eq!(queue.enqueue_many(batch).await.unwrap_err(), alone);
     }
     assert_eq!(contents(&redis).await, before);
-    queue.enqueue(NewTask::new("t".repeat(128), payload("12345678"))).await.unwrap();
+    queue
+        .enqueue(NewTask::new("t".repeat(128), payload("12345678")))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -63,7 +97,16 @@ async fn a_refused_policy_changes_nothing() {
     let mut policy = Policy::default();
     policy.retry.backoff.jitter = 2.0;
     let refusal = queue.configure(&policy).await.unwrap_err();
-    assert!(matches!(refusal, Error::Invalid { field: "retry.backoff.jitter", .. }), "{refusal}");
+    assert!(
+        matches!(
+            refusal,
+            Error::Invalid {
+                field: "retry.backoff.jitter",
+                ..
+            }
+        ),
+        "{refusal}"
+    );
     assert_eq!(contents(&redis).await, before);
 }
 
@@ -73,8 +116,18 @@ async fn a_policy_in_redis_that_cannot_be_read_is_an_error_that_names_the_queue(
     let queue = queue(&redis).await;
     let mut raw = redis.connection().await;
     let mut command = redis::cmd("HSET");
-    command.arg("tq:{test/jobs}:config").arg("version").arg(1).arg("policy").arg("{");
+    command
+        .arg("tq:{test/jobs}:config")
+        .arg("version")
+        .arg(1)
+        .arg("policy")
+        .arg("{");
     command.exec_async(&mut raw).await.unwrap();
     let fault = queue.enqueue(task(1)).await.unwrap_err();
-    assert!(fault.to_string().starts_with("the policy of queue test/jobs in Redis cannot be read"), "{fault}");
+    assert!(
+        fault
+            .to_string()
+            .starts_with("the policy of queue test/jobs in Redis cannot be read"),
+        "{fault}"
+    );
 }

@@ -1,4 +1,9 @@
 //! The end of a worker: what runs finishes, what does not is handed back, nothing is fetched any more.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod bench;
 
@@ -30,13 +35,27 @@ async fn a_stopped_worker_fetches_nothing_and_finishes_what_it_runs() {
         }
     };
     let worker = Running::start(Worker::new(queue.clone(), handler).concurrency(4));
-    eventually(SOON, "four run", async || (worker.probe().running() == 4).then_some(())).await;
+    eventually(SOON, "four run", async || {
+        (worker.probe().running() == 4).then_some(())
+    })
+    .await;
     worker.tell_to_stop();
     gate.add_permits(10);
     let report = worker.ended().await;
-    assert_eq!((report.completed, report.released, report.undelivered), (4, 0, 0));
+    assert_eq!(
+        (report.completed, report.released, report.undelivered),
+        (4, 0, 0)
+    );
     let figures = snapshot(&queue, &client).await;
-    assert_eq!((figures.backlog(), figures.active, figures.workers, figures.counters.lost), (6, 0, 0, 0));
+    assert_eq!(
+        (
+            figures.backlog(),
+            figures.active,
+            figures.workers,
+            figures.counters.lost
+        ),
+        (6, 0, 0, 0)
+    );
 }
 
 #[tokio::test]
@@ -52,14 +71,31 @@ async fn what_outlives_the_drain_timeout_is_handed_back_without_costing_an_attem
         std::future::pending().await
     };
     let span = Duration::from_millis(200);
-    let worker = Running::start(Worker::new(queue.clone(), handler).concurrency(2).drain_timeout(span));
-    until(&client, &queue, "one done, one runs", |s| s.active == 1 && s.counters.completed == 1).await;
+    let worker = Running::start(
+        Worker::new(queue.clone(), handler)
+            .concurrency(2)
+            .drain_timeout(span),
+    );
+    until(&client, &queue, "one done, one runs", |s| {
+        s.active == 1 && s.counters.completed == 1
+    })
+    .await;
     let begun = Instant::now();
     let report = worker.stop().await;
-    assert!(begun.elapsed() >= span, "it waited for {:?}", begun.elapsed());
-    assert_eq!((report.completed, report.released, report.undelivered), (1, 1, 0));
+    assert!(
+        begun.elapsed() >= span,
+        "it waited for {:?}",
+        begun.elapsed()
+    );
+    assert_eq!(
+        (report.completed, report.released, report.undelivered),
+        (1, 1, 0)
+    );
     let task = queue.get(&ids[1]).await.unwrap().unwrap();
-    assert_eq!((task.state, task.attempts, task.losses), (State::Waiting, 0, 0));
+    assert_eq!(
+        (task.state, task.attempts, task.losses),
+        (State::Waiting, 0, 0)
+    );
 }
 
 #[tokio::test]
@@ -69,7 +105,11 @@ async fn an_abort_hands_back_at_once() {
     let client = redis.client().await;
     queue.enqueue_many(tasks(0..3)).await.unwrap();
     let hang = |_: LeasedTask| async { std::future::pending::<Outcome>().await };
-    let worker = Running::start(Worker::new(queue.clone(), hang).concurrency(3).drain_timeout(SOON * 10));
+    let worker = Running::start(
+        Worker::new(queue.clone(), hang)
+            .concurrency(3)
+            .drain_timeout(SOON * 10),
+    );
     until(&client, &queue, "all taken", |s| s.active == 3).await;
     worker.tell_to_stop();
     let begun = Instant::now();

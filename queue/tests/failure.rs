@@ -1,4 +1,9 @@
 //! Failed attempts: retries, timeouts, panics, dead letters and what is done with them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod bench;
 
@@ -11,7 +16,14 @@ use taskqueue_queue::{Cause, Page, Queue, Selection, State, Task, TaskId};
 use bench::{Running, SOON, brisk, number, queue, snapshot, task, tasks, until};
 
 async fn in_state(queue: &Queue, id: TaskId, state: State) -> Task {
-    eventually(SOON, "the state", async || queue.get(&id).await.unwrap().filter(|task| task.state == state)).await
+    eventually(SOON, "the state", async || {
+        queue
+            .get(&id)
+            .await
+            .unwrap()
+            .filter(|task| task.state == state)
+    })
+    .await
 }
 
 fn failing(_: LeasedTask) -> std::future::Ready<Outcome> {
@@ -34,16 +46,29 @@ async fn a_failing_task_is_retried_with_backoff_and_then_dead_with_its_history()
     let dead = in_state(&queue, id, State::Dead).await;
 
     assert_eq!(dead.attempts, 4);
-    assert_eq!(dead.errors.iter().map(|e| e.attempt).collect::<Vec<_>>(), [1, 2, 3, 4]);
-    assert!(dead.errors.iter().all(|e| e.cause == Cause::Error && e.message == "no luck"));
+    assert_eq!(
+        dead.errors.iter().map(|e| e.attempt).collect::<Vec<_>>(),
+        [1, 2, 3, 4]
+    );
+    assert!(
+        dead.errors
+            .iter()
+            .all(|e| e.cause == Cause::Error && e.message == "no luck")
+    );
     for (pair, least) in dead.errors.windows(2).zip([40, 80, 160]) {
         let waited = pair[1].at.duration_since(pair[0].at).as_millis();
-        assert!((least - 5..least + 1_500).contains(&waited), "waited {waited} ms, not {least}");
+        assert!(
+            (least - 5..least + 1_500).contains(&waited),
+            "waited {waited} ms, not {least}"
+        );
     }
     let report = worker.stop().await;
     assert_eq!((report.retried, report.dead, report.completed), (3, 1, 0));
     let counters = snapshot(&queue, &redis.client().await).await.counters;
-    assert_eq!((counters.failed, counters.retried, counters.dead), (4, 3, 1));
+    assert_eq!(
+        (counters.failed, counters.retried, counters.dead),
+        (4, 3, 1)
+    );
 }
 
 #[tokio::test]
@@ -54,11 +79,14 @@ async fn a_wait_that_the_handler_asks_for_is_kept() {
     let worker = Running::start(Worker::new(queue.clone(), |_: LeasedTask| async {
         Outcome::Retry {
             error: "later".into(),
-            after: Some(Duration::from_secs(3_600)),
+            after: Some(Duration::from_hours(1)),
         }
     }));
     let scheduled = in_state(&queue, id, State::Scheduled).await;
-    let wait = scheduled.due.unwrap().duration_since(scheduled.errors[0].at);
+    let wait = scheduled
+        .due
+        .unwrap()
+        .duration_since(scheduled.errors[0].at);
     assert!((3_599..=3_601).contains(&wait.as_secs()), "{wait}");
     worker.stop().await;
 }
@@ -68,10 +96,17 @@ async fn a_task_refused_for_good_is_dead_at_once() {
     let redis = RedisServer::start().await;
     let queue = queue(&redis).await;
     let id = queue.enqueue(task(1)).await.unwrap();
-    let refuse = |_: LeasedTask| async { Outcome::Dead { error: "never".into() } };
+    let refuse = |_: LeasedTask| async {
+        Outcome::Dead {
+            error: "never".into(),
+        }
+    };
     let worker = Running::start(Worker::new(queue.clone(), refuse));
     let dead = in_state(&queue, id, State::Dead).await;
-    assert_eq!((dead.attempts, dead.errors[0].message.as_str()), (1, "never"));
+    assert_eq!(
+        (dead.attempts, dead.errors[0].message.as_str()),
+        (1, "never")
+    );
     worker.stop().await;
 }
 
@@ -93,11 +128,16 @@ async fn a_panic_fails_its_own_attempt_and_touches_no_other_task() {
         })
         .concurrency(8),
     );
-    until(&redis.client().await, &queue, "all ended", |s| s.counters.completed == 18 && s.dead == 2).await;
+    until(&redis.client().await, &queue, "all ended", |s| {
+        s.counters.completed == 18 && s.dead == 2
+    })
+    .await;
     for (n, text) in [(3, "while making the future"), (7, "inside the future")] {
         let dead = in_state(&queue, ids[n], State::Dead).await;
         assert_eq!(dead.errors[0].cause, Cause::Error);
-        assert!(dead.errors[0].message.contains("panicked") && dead.errors[0].message.contains(text));
+        assert!(
+            dead.errors[0].message.contains("panicked") && dead.errors[0].message.contains(text)
+        );
     }
     assert_eq!(worker.stop().await.completed, 18);
 }
@@ -115,7 +155,11 @@ async fn an_attempt_that_runs_too_long_is_a_timeout() {
     let worker = Running::start(Worker::new(queue.clone(), hang));
     let dead = in_state(&queue, id, State::Dead).await;
     assert_eq!(dead.errors.len(), 2);
-    assert!(dead.errors.iter().all(|e| e.cause == Cause::Timeout && e.message == "ran longer than 50 ms"));
+    assert!(
+        dead.errors
+            .iter()
+            .all(|e| e.cause == Cause::Timeout && e.message == "ran longer than 50 ms")
+    );
     worker.stop().await;
 }
 
@@ -123,9 +167,16 @@ async fn an_attempt_that_runs_too_long_is_a_timeout() {
 async fn graveyard(redis: &RedisServer, count: u32) -> (Queue, Vec<TaskId>) {
     let queue = queue(redis).await;
     let ids = queue.enqueue_many(tasks(0..count)).await.unwrap();
-    let refuse = |_: LeasedTask| async { Outcome::Dead { error: "never".into() } };
+    let refuse = |_: LeasedTask| async {
+        Outcome::Dead {
+            error: "never".into(),
+        }
+    };
     let worker = Running::start(Worker::new(queue.clone(), refuse).concurrency(50));
-    until(&redis.client().await, &queue, "all dead", |s| s.dead == u64::from(count)).await;
+    until(&redis.client().await, &queue, "all dead", |s| {
+        s.dead == u64::from(count)
+    })
+    .await;
     worker.stop().await;
     (queue, ids)
 }
@@ -134,9 +185,16 @@ async fn graveyard(redis: &RedisServer, count: u32) -> (Queue, Vec<TaskId>) {
 async fn redriven_letters_run_again_with_all_attempts_and_their_history() {
     let redis = RedisServer::start().await;
     let (queue, ids) = graveyard(&redis, 450).await;
-    let some = Selection::Ids(vec![ids[3], ids[4], "00000000000000000000".parse().unwrap()]);
+    let some = Selection::Ids(vec![
+        ids[3],
+        ids[4],
+        "00000000000000000000".parse().unwrap(),
+    ]);
     assert_eq!(queue.redrive(some).await.unwrap(), 2);
-    assert_eq!(queue.get(&ids[3]).await.unwrap().unwrap().state, State::Waiting);
+    assert_eq!(
+        queue.get(&ids[3]).await.unwrap().unwrap().state,
+        State::Waiting
+    );
     assert_eq!(queue.redrive(Selection::All).await.unwrap(), 448);
     let (sender, mut seen) = tokio::sync::mpsc::unbounded_channel();
     let worker = Running::start(Worker::new(queue.clone(), move |task: LeasedTask| {
@@ -144,11 +202,17 @@ async fn redriven_letters_run_again_with_all_attempts_and_their_history() {
         async { Outcome::Completed(None) }
     }));
     for _ in 0..450 {
-        let (_, attempt) = tokio::time::timeout(SOON, seen.recv()).await.unwrap().unwrap();
+        let (_, attempt) = tokio::time::timeout(SOON, seen.recv())
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(attempt, 1);
     }
     let done = in_state(&queue, ids[9], State::Completed).await;
-    assert_eq!((done.attempts, done.errors[0].message.as_str()), (0, "never"));
+    assert_eq!(
+        (done.attempts, done.errors[0].message.as_str()),
+        (0, "never")
+    );
     worker.stop().await;
     let figures = snapshot(&queue, &redis.client().await).await;
     assert_eq!((figures.dead, figures.counters.redriven), (0, 450));
@@ -172,11 +236,38 @@ async fn a_page_of_letters_begins_with_the_newest() {
     let (queue, _) = graveyard(&redis, 30).await;
     let all = queue.dead(Page::default()).await.unwrap();
     assert_eq!(all.len(), 30);
-    assert!(all.windows(2).all(|pair| pair[0].finished >= pair[1].finished));
-    let page = queue.dead(Page { offset: 10, limit: 5 }).await.unwrap();
+    assert!(
+        all.windows(2)
+            .all(|pair| pair[0].finished >= pair[1].finished)
+    );
+    let page = queue
+        .dead(Page {
+            offset: 10,
+            limit: 5,
+        })
+        .await
+        .unwrap();
     assert_eq!(page, all[10..15]);
-    assert_eq!(queue.dead(Page { offset: 30, limit: 5 }).await.unwrap(), []);
-    assert_eq!(queue.dead(Page { offset: 0, limit: 0 }).await.unwrap(), []);
+    assert_eq!(
+        queue
+            .dead(Page {
+                offset: 30,
+                limit: 5
+            })
+            .await
+            .unwrap(),
+        []
+    );
+    assert_eq!(
+        queue
+            .dead(Page {
+                offset: 0,
+                limit: 0
+            })
+            .await
+            .unwrap(),
+        []
+    );
 }
 
 #[tokio::test]

@@ -1,4 +1,9 @@
 //! Redis as it fails: restarts, lost answers, freezes, refused access, full memory.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod bench;
 
@@ -9,6 +14,7 @@ use taskqueue_queue::testing::{RedisServer, eventually};
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
 use taskqueue_queue::{Announcement, Client, Endpoint, Error, NewTask, Payload, State};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use bench::proxy::Proxy;
 use bench::{Running, SOON, name, next, number, queue, recording, snapshot, task, tasks, until};
@@ -24,16 +30,24 @@ async fn a_server_that_forgot_the_scripts_is_given_them_again() {
         queue.enqueue(task(n)).await.unwrap();
         assert_eq!(next(&mut seen, 1).await, [n]);
         let mut raw = redis.connection().await;
-        redis::cmd("SCRIPT").arg("FLUSH").exec_async(&mut raw).await.unwrap();
+        redis::cmd("SCRIPT")
+            .arg("FLUSH")
+            .exec_async(&mut raw)
+            .await
+            .unwrap();
         // The pipelined ones too.
-        assert_eq!(snapshot(&queue, &client).await.counters.enqueued, u64::from(n) + 1);
+        assert_eq!(
+            snapshot(&queue, &client).await.counters.enqueued,
+            u64::from(n) + 1
+        );
     }
     assert_eq!(worker.stop().await.completed, 3);
 }
 
 #[tokio::test]
 async fn after_a_restart_workers_deliver_their_acks_and_consume_within_two_seconds() {
-    let mut redis = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await;
+    let mut redis =
+        RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await;
     let queue = queue(&redis).await;
     let client = redis.client().await;
     let finish = Arc::new(Notify::new());
@@ -54,18 +68,29 @@ async fn after_a_restart_workers_deliver_their_acks_and_consume_within_two_secon
     until(&client, &queue, "both taken", |s| s.active == 2).await;
     for round in 0..2_u32 {
         redis.kill();
-        eventually(SOON, "noticed", async || (!worker.probe().redis_up()).then_some(())).await;
+        eventually(SOON, "noticed", async || {
+            (!worker.probe().redis_up()).then_some(())
+        })
+        .await;
         finish.notify_one();
         redis.restart().await;
         let back = Instant::now();
         let id = queue.enqueue(task(10 + round)).await.unwrap();
         for id in [ids[round as usize], id] {
             eventually(SOON, "completed", async || {
-                queue.get(&id).await.ok()?.filter(|task| task.state == State::Completed)
+                queue
+                    .get(&id)
+                    .await
+                    .ok()?
+                    .filter(|task| task.state == State::Completed)
             })
             .await;
         }
-        assert!(back.elapsed() < Duration::from_secs(2), "took {:?}", back.elapsed());
+        assert!(
+            back.elapsed() < Duration::from_secs(2),
+            "took {:?}",
+            back.elapsed()
+        );
         assert!(worker.probe().redis_up());
     }
     let report = worker.stop().await;
@@ -83,10 +108,20 @@ async fn an_enqueue_whose_answer_is_lost_is_repeated_and_enqueues_once() {
         proxy.lose_answer_to_request_holding("doubtful");
         let task = |n: u32| {
             let task = NewTask::new("doubtful", Payload::of(&n).unwrap());
-            if n % 3 == 0 { task.delay(SOON * 100) } else { task }
+            if n.is_multiple_of(3) {
+                task.delay(SOON * 100)
+            } else {
+                task
+            }
         };
-        let before = snapshot(&queue, &redis.client().await).await.counters.enqueued;
-        let ids = queue.enqueue_many((0..batch).map(task).collect()).await.unwrap();
+        let before = snapshot(&queue, &redis.client().await)
+            .await
+            .counters
+            .enqueued;
+        let ids = queue
+            .enqueue_many((0..batch).map(task).collect())
+            .await
+            .unwrap();
         assert_eq!(proxy.lost(), round + 1);
         let after = snapshot(&queue, &redis.client().await).await;
         assert_eq!(after.counters.enqueued - before, u64::from(batch));
@@ -104,7 +139,11 @@ async fn tasks_leased_by_a_lost_answer_are_run_by_the_same_worker() {
     let consumer = proxy.client().await.queue(name("jobs"));
     let (handler, mut seen) = recording();
     // With a lease that would keep the tasks from anyone for longer than this test waits.
-    let worker = Running::start(Worker::new(consumer, handler).concurrency(8).lease(SOON * 10));
+    let worker = Running::start(
+        Worker::new(consumer, handler)
+            .concurrency(8)
+            .lease(SOON * 10),
+    );
     until(&client, &queue, "registered", |s| s.workers == 1).await;
     proxy.lose_answer_holding("count");
     queue.enqueue_many(tasks(0..5)).await.unwrap();
@@ -129,7 +168,10 @@ async fn acks_whose_answer_is_lost_are_sent_again_and_count_once() {
     let (handler, mut seen) = recording();
     let worker = Running::start(Worker::new(consumer, handler).concurrency(8));
     next(&mut seen, 20).await;
-    until(&client, &queue, "all acked", |s| s.counters.completed == 20 && s.active == 0).await;
+    until(&client, &queue, "all acked", |s| {
+        s.counters.completed == 20 && s.active == 0
+    })
+    .await;
     assert_eq!(proxy.lost(), 1);
     let report = worker.stop().await;
     assert_eq!((report.completed, report.lost), (20, 0));
@@ -146,13 +188,20 @@ async fn a_frozen_server_is_a_timeout_and_work_goes_on_when_it_thaws() {
     assert_eq!(next(&mut seen, 1).await, [1]);
     redis.freeze();
     let fault = queue.enqueue(task(2)).await.unwrap_err();
-    assert!(matches!(fault, Error::Timeout { .. }) && fault.is_transient(), "{fault}");
+    assert!(
+        matches!(fault, Error::Timeout { .. }) && fault.is_transient(),
+        "{fault}"
+    );
     redis.thaw();
     let back = Instant::now();
     queue.enqueue(task(3)).await.unwrap();
     // The call that timed out may have been done all the same: its outcome is unknown.
     while next(&mut seen, 1).await != [3] {}
-    assert!(back.elapsed() < Duration::from_secs(2), "took {:?}", back.elapsed());
+    assert!(
+        back.elapsed() < Duration::from_secs(2),
+        "took {:?}",
+        back.elapsed()
+    );
     worker.stop().await;
 }
 
@@ -164,10 +213,19 @@ async fn no_server_at_all_is_unreachable_and_names_the_address() {
     let address = format!("127.0.0.1:{}", redis.port());
     for fault in [
         client.ping().await.unwrap_err(),
-        Client::connect(&Endpoint::parse(&redis.url()).unwrap()).await.unwrap_err(),
-        client.queue(name("jobs")).enqueue(task(1)).await.unwrap_err(),
+        Client::connect(&Endpoint::parse(&redis.url()).unwrap())
+            .await
+            .unwrap_err(),
+        client
+            .queue(name("jobs"))
+            .enqueue(task(1))
+            .await
+            .unwrap_err(),
     ] {
-        assert!(matches!(fault, Error::Unreachable { .. }) && fault.is_transient(), "{fault}");
+        assert!(
+            matches!(fault, Error::Unreachable { .. }) && fault.is_transient(),
+            "{fault}"
+        );
         assert!(fault.to_string().contains(&address), "{fault}");
     }
     redis.restart().await;
@@ -179,32 +237,71 @@ async fn refused_access_says_which_kind_and_never_shows_the_password() {
     let redis = RedisServer::start_with(&["--requirepass", "right"]).await;
     let port = redis.port();
     let url = |credentials: &str| format!("redis://{credentials}127.0.0.1:{port}");
-    let right = Client::connect(&Endpoint::parse(&url(":right@")).unwrap()).await.unwrap();
+    let right = Client::connect(&Endpoint::parse(&url(":right@")).unwrap())
+        .await
+        .unwrap();
     right.ping().await.unwrap();
-    let mut raw = redis::Client::open(url(":right@")).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let mut raw = redis::Client::open(url(":right@"))
+        .unwrap()
+        .get_multiplexed_async_connection()
+        .await
+        .unwrap();
     let mut acl = redis::cmd("ACL");
-    acl.arg("SETUSER").arg("guest").arg("on").arg(">hunter2").arg("+@connection").arg("+time").arg("~*");
+    acl.arg("SETUSER")
+        .arg("guest")
+        .arg("on")
+        .arg(">hunter2")
+        .arg("+@connection")
+        .arg("+time")
+        .arg("~*");
     acl.exec_async(&mut raw).await.unwrap();
 
-    for (credentials, word) in [("", "NOAUTH"), (":hunter2@", "WRONGPASS"), ("nobody:hunter2@", "WRONGPASS")] {
-        let fault = Client::connect(&Endpoint::parse(&url(credentials)).unwrap()).await.unwrap_err();
-        assert!(matches!(fault, Error::AuthFailed { .. }) && !fault.is_transient(), "{fault}");
-        assert!(fault.to_string().contains(word) && !fault.to_string().contains("hunter2"), "{fault}");
+    for (credentials, word) in [
+        ("", "NOAUTH"),
+        (":hunter2@", "WRONGPASS"),
+        ("nobody:hunter2@", "WRONGPASS"),
+    ] {
+        let fault = Client::connect(&Endpoint::parse(&url(credentials)).unwrap())
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(fault, Error::AuthFailed { .. }) && !fault.is_transient(),
+            "{fault}"
+        );
+        assert!(
+            fault.to_string().contains(word) && !fault.to_string().contains("hunter2"),
+            "{fault}"
+        );
     }
-    let guest = Client::connect(&Endpoint::parse(&url("guest:hunter2@")).unwrap()).await.unwrap();
-    let fault = guest.queue(name("jobs")).enqueue(task(1)).await.unwrap_err();
+    let guest = Client::connect(&Endpoint::parse(&url("guest:hunter2@")).unwrap())
+        .await
+        .unwrap();
+    let fault = guest
+        .queue(name("jobs"))
+        .enqueue(task(1))
+        .await
+        .unwrap_err();
     assert!(matches!(fault, Error::AuthFailed { .. }), "{fault}");
     assert!(fault.to_string().contains("NOPERM"), "{fault}");
 
-    let worker = Worker::new(guest.queue(name("jobs")), |_: LeasedTask| async { Outcome::Completed(None) });
-    let fault = worker.run(Default::default(), Default::default()).await.unwrap_err();
-    assert!(matches!(fault, Error::AuthFailed { .. }), "waiting would not help: {fault}");
+    let worker = Worker::new(guest.queue(name("jobs")), |_: LeasedTask| async {
+        Outcome::Completed(None)
+    });
+    let fault = worker
+        .run(CancellationToken::new(), CancellationToken::new())
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(fault, Error::AuthFailed { .. }),
+        "waiting would not help: {fault}"
+    );
 }
 
 #[tokio::test]
 async fn a_password_for_a_server_without_one_is_refused() {
     let redis = RedisServer::start().await;
-    let endpoint = Endpoint::parse(&format!("redis://:hunter2@127.0.0.1:{}", redis.port())).unwrap();
+    let endpoint =
+        Endpoint::parse(&format!("redis://:hunter2@127.0.0.1:{}", redis.port())).unwrap();
     let fault = Client::connect(&endpoint).await.unwrap_err();
     assert!(matches!(fault, Error::AuthFailed { .. }), "{fault}");
     assert!(!fault.to_string().contains("hunter2"), "{fault}");
@@ -218,8 +315,16 @@ async fn a_full_server_and_a_replica_are_named_as_such_and_recover() {
     queue.enqueue(task(1)).await.unwrap();
     let mut raw = redis.connection().await;
     for (set, unset, is_it) in [
-        (["CONFIG", "SET", "maxmemory", "1"], ["CONFIG", "SET", "maxmemory", "0"], is_out_of_memory as fn(&Error) -> bool),
-        (["REPLICAOF", "127.0.0.1", "1", ""], ["REPLICAOF", "NO", "ONE", ""], is_read_only),
+        (
+            ["CONFIG", "SET", "maxmemory", "1"],
+            ["CONFIG", "SET", "maxmemory", "0"],
+            is_out_of_memory as fn(&Error) -> bool,
+        ),
+        (
+            ["REPLICAOF", "127.0.0.1", "1", ""],
+            ["REPLICAOF", "NO", "ONE", ""],
+            is_read_only,
+        ),
     ] {
         run(&mut raw, &set).await;
         let fault = queue.enqueue(task(2)).await.unwrap_err();
@@ -253,7 +358,11 @@ async fn announcements_come_when_a_queue_fills_and_again_after_a_restart() {
     let client = redis.client().await;
     let queue = client.queue(name("jobs"));
     let mut announcements = client.announcements();
-    let mut next = async || tokio::time::timeout(SOON, announcements.next()).await.unwrap();
+    let mut next = async || {
+        tokio::time::timeout(SOON, announcements.next())
+            .await
+            .unwrap()
+    };
     assert_eq!(next().await, Announcement::Resync);
     queue.enqueue_many(tasks(0..5)).await.unwrap();
     queue.enqueue(task(6)).await.unwrap();

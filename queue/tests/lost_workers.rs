@@ -1,4 +1,9 @@
 //! Workers that die, or that only seem dead: reclaim, quarantine, fencing.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod bench;
 
@@ -11,7 +16,9 @@ use taskqueue_queue::{Cause, Reclaimed, State};
 use tokio::sync::{Notify, mpsc};
 
 use bench::proxy::Proxy;
-use bench::{Running, SOON, brisk, name, next, number, queue, recording, snapshot, task, tasks, until};
+use bench::{
+    Running, SOON, brisk, name, next, number, queue, recording, snapshot, task, tasks, until,
+};
 
 const LEASE: Duration = Duration::from_millis(600);
 
@@ -35,10 +42,20 @@ async fn a_dead_workers_tasks_run_elsewhere_within_a_lease_and_a_beat() {
     // The oldest first, as they were enqueued.
     assert_eq!(next(&mut seen, 5).await, [0, 1, 2, 3, 4]);
     let took = died.elapsed();
-    assert!(took < LEASE + LEASE / 3 + Duration::from_millis(700), "took {took:?}");
+    assert!(
+        took < LEASE + LEASE / 3 + Duration::from_millis(700),
+        "took {took:?}"
+    );
     peer.stop().await;
     let figures = snapshot(&queue, &client).await;
-    assert_eq!((figures.counters.lost, figures.counters.failed, figures.expired_workers), (5, 0, 0));
+    assert_eq!(
+        (
+            figures.counters.lost,
+            figures.counters.failed,
+            figures.expired_workers
+        ),
+        (5, 0, 0)
+    );
 }
 
 #[tokio::test]
@@ -50,7 +67,11 @@ async fn reclaim_needs_no_worker_and_leaves_live_leases_alone() {
     let doomed = Running::start(Worker::new(queue.clone(), hang).concurrency(2).lease(LEASE));
     until(&client, &queue, "two taken", |s| s.active == 2).await;
     // With a lease so long that it does no maintenance meanwhile.
-    let calm = Running::start(Worker::new(queue.clone(), hang).concurrency(2).lease(SOON * 10));
+    let calm = Running::start(
+        Worker::new(queue.clone(), hang)
+            .concurrency(2)
+            .lease(SOON * 10),
+    );
     until(&client, &queue, "four taken", |s| s.active == 4).await;
     assert_eq!(queue.reclaim().await.unwrap(), Reclaimed::default());
     doomed.crash().await;
@@ -63,7 +84,10 @@ async fn reclaim_needs_no_worker_and_leaves_live_leases_alone() {
     assert_eq!(queue.reclaim().await.unwrap(), expected);
     // The calm one may have been woken and be full; the tasks wait.
     let figures = snapshot(&queue, &client).await;
-    assert_eq!((figures.active, figures.backlog(), figures.workers), (2, 2, 1));
+    assert_eq!(
+        (figures.active, figures.backlog(), figures.workers),
+        (2, 2, 1)
+    );
     calm.abort().await;
 }
 
@@ -85,15 +109,24 @@ async fn a_task_that_loses_too_many_workers_is_quarantined() {
             })
             .lease(LEASE),
         );
-        let (attempt, losses) = tokio::time::timeout(SOON, seen.recv()).await.unwrap().unwrap();
+        let (attempt, losses) = tokio::time::timeout(SOON, seen.recv())
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!((attempt, losses), (1, round), "a loss costs no attempt");
         doomed.crash().await;
         until(&client, &queue, "lapsed", |s| s.expired_workers == 1).await;
         let reclaimed = queue.reclaim().await.unwrap();
-        assert_eq!((reclaimed.released, reclaimed.quarantined), if round == 0 { (1, 0) } else { (0, 1) });
+        assert_eq!(
+            (reclaimed.released, reclaimed.quarantined),
+            if round == 0 { (1, 0) } else { (0, 1) }
+        );
     }
     let dead = queue.get(&id).await.unwrap().unwrap();
-    assert_eq!((dead.state, dead.losses, dead.attempts), (State::Dead, 2, 0));
+    assert_eq!(
+        (dead.state, dead.losses, dead.attempts),
+        (State::Dead, 2, 0)
+    );
     assert_eq!(dead.errors[0].cause, Cause::WorkerLost);
     assert_eq!(dead.errors[0].message, "lost its worker 2 times");
     assert_eq!(dead.payload.unwrap().parse::<u32>().unwrap(), 1);
@@ -104,7 +137,8 @@ struct Losses(std::sync::atomic::AtomicUsize);
 
 impl Observer for Losses {
     fn lease_lost(&self, tasks: usize) {
-        self.0.fetch_add(tasks, std::sync::atomic::Ordering::Relaxed);
+        self.0
+            .fetch_add(tasks, std::sync::atomic::Ordering::Relaxed);
     }
 }
 
@@ -134,7 +168,12 @@ async fn a_worker_that_comes_back_too_late_drops_its_results_and_goes_on_under_a
                 Outcome::Completed(None)
             }
         };
-        Running::start(Worker::new(cut_off, handler).concurrency(2).lease(LEASE).observer(Arc::clone(&losses)))
+        Running::start(
+            Worker::new(cut_off, handler)
+                .concurrency(2)
+                .lease(LEASE)
+                .observer(Arc::clone(&losses)),
+        )
     };
     until(&client, &queue, "both taken", |s| s.active == 2).await;
     proxy.go_down();
@@ -148,15 +187,26 @@ async fn a_worker_that_comes_back_too_late_drops_its_results_and_goes_on_under_a
     peer.stop().await;
     finish.notify_one();
     proxy.come_back();
-    let old = tokio::time::timeout(SOON, hears.recv()).await.unwrap().unwrap();
+    let old = tokio::time::timeout(SOON, hears.recv())
+        .await
+        .unwrap()
+        .unwrap();
     let third = queue.enqueue(task(7)).await.unwrap();
     let done = eventually(SOON, "the third ran", async || {
-        queue.get(&third).await.unwrap().filter(|task| task.state == State::Completed)
+        queue
+            .get(&third)
+            .await
+            .unwrap()
+            .filter(|task| task.state == State::Completed)
     })
     .await;
     assert_ne!(done.worker.unwrap(), old, "a worker id is never used twice");
     let report = worker.stop().await;
     assert_eq!((report.completed, report.lost), (1, 2));
     assert_eq!(losses.0.load(std::sync::atomic::Ordering::Relaxed), 2);
-    assert_eq!(snapshot(&queue, &client).await.counters.completed, 3, "each task once");
+    assert_eq!(
+        snapshot(&queue, &client).await.counters.completed,
+        3,
+        "each task once"
+    );
 }

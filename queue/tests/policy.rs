@@ -1,4 +1,9 @@
 //! The policy in Redis: live for everyone, versioned, and never a list that nobody reads.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod bench;
 
@@ -21,8 +26,14 @@ async fn a_policy_in_force_is_not_written_again() {
     let queue = queue(&redis).await;
     assert_eq!(queue.policy().await.unwrap().version, 0);
     let policy = with_levels(&["fast", "slow"]);
-    assert_eq!(queue.configure(&policy).await.unwrap(), Configured::Changed { version: 1 });
-    assert_eq!(queue.configure(&policy).await.unwrap(), Configured::Unchanged);
+    assert_eq!(
+        queue.configure(&policy).await.unwrap(),
+        Configured::Changed { version: 1 }
+    );
+    assert_eq!(
+        queue.configure(&policy).await.unwrap(),
+        Configured::Unchanged
+    );
     let stored = queue.policy().await.unwrap();
     assert_eq!((stored.version, stored.value), (1, policy));
 }
@@ -37,11 +48,20 @@ async fn an_edit_holds_for_producers_and_workers_that_run_already() {
     producer.enqueue(task(1)).await.unwrap();
     assert_eq!(next(&mut seen, 1).await, [1]);
 
-    admin.configure(&with_levels(&["urgent", "calm"])).await.unwrap();
+    admin
+        .configure(&with_levels(&["urgent", "calm"]))
+        .await
+        .unwrap();
     producer.enqueue(task(2).priority("urgent")).await.unwrap();
-    let refusal = producer.enqueue(task(3).priority("normal")).await.unwrap_err();
+    let refusal = producer
+        .enqueue(task(3).priority("normal"))
+        .await
+        .unwrap_err();
     assert!(matches!(refusal, Error::UnknownLevel { .. }), "{refusal}");
-    assert_eq!(refusal.to_string(), r#"priority "normal" is not a level of queue test/jobs; it has: urgent, calm"#);
+    assert_eq!(
+        refusal.to_string(),
+        r#"priority "normal" is not a level of queue test/jobs; it has: urgent, calm"#
+    );
     assert_eq!(next(&mut seen, 1).await, [2]);
 
     let mut small = with_levels(&["urgent"]);
@@ -63,22 +83,38 @@ async fn a_level_that_is_taken_away_is_drained_last_and_then_forgotten() {
     queue.configure(&policy).await.unwrap();
     assert_eq!(queue.policy().await.unwrap().value.retired, ["high"]);
     let waiting = snapshot(&queue, &client).await.waiting;
-    assert_eq!(waiting, [("normal".into(), 1), ("low".into(), 0), ("high".into(), 1)]);
+    assert_eq!(
+        waiting,
+        [("normal".into(), 1), ("low".into(), 0), ("high".into(), 1)]
+    );
 
     let (handler, mut seen) = recording();
     let worker = Running::start(Worker::new(queue.clone(), handler));
     assert_eq!(next(&mut seen, 2).await, [2, 1]);
     worker.stop().await;
-    assert_eq!(queue.configure(&policy).await.unwrap(), Configured::Changed { version: 2 });
+    assert_eq!(
+        queue.configure(&policy).await.unwrap(),
+        Configured::Changed { version: 2 }
+    );
     assert!(queue.policy().await.unwrap().value.retired.is_empty());
-    assert_eq!(queue.configure(&policy).await.unwrap(), Configured::Unchanged);
+    assert_eq!(
+        queue.configure(&policy).await.unwrap(),
+        Configured::Unchanged
+    );
 }
 
 #[tokio::test]
 async fn a_scheduled_task_of_a_level_that_is_gone_still_runs() {
     let redis = RedisServer::start().await;
     let queue = queue(&redis).await;
-    queue.enqueue(task(1).priority("high").delay(std::time::Duration::from_millis(100))).await.unwrap();
+    queue
+        .enqueue(
+            task(1)
+                .priority("high")
+                .delay(std::time::Duration::from_millis(100)),
+        )
+        .await
+        .unwrap();
     queue.configure(&with_levels(&["only"])).await.unwrap();
     let (handler, mut seen) = recording();
     let worker = Running::start(Worker::new(queue, handler));
@@ -107,6 +143,10 @@ async fn a_paused_queue_takes_tasks_runs_none_and_goes_on_at_once_when_resumed()
     let begun = std::time::Instant::now();
     queue.configure(&Policy::default()).await.unwrap();
     assert_eq!(next(&mut seen, 1).await, [1]);
-    assert!(begun.elapsed() < std::time::Duration::from_secs(1), "resumed after {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < std::time::Duration::from_secs(1),
+        "resumed after {:?}",
+        begun.elapsed()
+    );
     worker.stop().await;
 }

@@ -1,4 +1,9 @@
 //! Tasks from enqueue to ack, against a real redis-server.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod bench;
 
@@ -14,7 +19,10 @@ use bench::{Running, queue};
 async fn a_task_is_enqueued_run_and_can_be_read_with_its_result() {
     let redis = RedisServer::start().await;
     let queue = queue(&redis).await;
-    let id = queue.enqueue(NewTask::new("greet", Payload::of("world").unwrap())).await.unwrap();
+    let id = queue
+        .enqueue(NewTask::new("greet", Payload::of("world").unwrap()))
+        .await
+        .unwrap();
     assert_eq!(queue.get(&id).await.unwrap().unwrap().state, State::Waiting);
 
     let worker = Running::start(Worker::new(queue.clone(), |task: LeasedTask| async move {
@@ -22,11 +30,18 @@ async fn a_task_is_enqueued_run_and_can_be_read_with_its_result() {
         Outcome::Completed(Some(Payload::of(&format!("hello {name}")).unwrap()))
     }));
     let done = eventually(Duration::from_secs(5), "completed", async || {
-        queue.get(&id).await.unwrap().filter(|task| task.state == State::Completed)
+        queue
+            .get(&id)
+            .await
+            .unwrap()
+            .filter(|task| task.state == State::Completed)
     })
     .await;
     assert_eq!(done.result.unwrap().as_bytes(), br#""hello world""#);
     assert_eq!(done.payload.unwrap().as_bytes(), br#""world""#);
     let report = worker.stop().await;
-    assert_eq!((report.completed, report.lost, report.undelivered), (1, 0, 0));
+    assert_eq!(
+        (report.completed, report.lost, report.undelivered),
+        (1, 0, 0)
+    );
 }

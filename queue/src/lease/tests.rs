@@ -5,7 +5,7 @@ use crate::record::{Done, Record};
 use crate::testing::RedisServer;
 use crate::{Client, NewTask, Payload, Policy, QueueName, State};
 
-const LEASE: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_mins(1);
 
 async fn queue(redis: &RedisServer) -> (Client, Queue) {
     let client = redis.client().await;
@@ -20,7 +20,9 @@ async fn worker(queue: &Queue) -> WorkerId {
 }
 
 async fn enqueue(queue: &Queue, count: u32) -> Vec<TaskId> {
-    let tasks = (0..count).map(|n| NewTask::new("t", Payload::of(&n).unwrap())).collect();
+    let tasks = (0..count)
+        .map(|n| NewTask::new("t", Payload::of(&n).unwrap()))
+        .collect();
     queue.enqueue_many(tasks).await.unwrap()
 }
 
@@ -55,7 +57,11 @@ fn ack(worker: WorkerId, leased: &Leased) -> Ack {
 }
 
 async fn completed(client: &Client, queue: &Queue) -> (u64, u64) {
-    let snapshot = client.snapshot(std::slice::from_ref(queue)).await.remove(0).unwrap();
+    let snapshot = client
+        .snapshot(std::slice::from_ref(queue))
+        .await
+        .remove(0)
+        .unwrap();
     (snapshot.counters.completed, snapshot.active)
 }
 
@@ -67,12 +73,19 @@ async fn one_stale_ack_is_refused_and_the_rest_of_its_batch_is_not() {
     enqueue(&queue, 6).await;
     let held = exchange(&queue, mine, 5, &[]).await.leased;
     let foreign = exchange(&queue, other, 1, &[]).await.leased;
-    let mut acks: Vec<Ack> = held.iter().chain(&foreign).map(|leased| ack(mine, leased)).collect();
+    let mut acks: Vec<Ack> = held
+        .iter()
+        .chain(&foreign)
+        .map(|leased| ack(mine, leased))
+        .collect();
     acks.sort_by_key(|ack| ack.id);
     let answer = exchange(&queue, mine, 0, &acks).await;
     assert_eq!(answer.refused, [foreign[0].id]);
     assert_eq!(completed(&client, &queue).await, (5, 1));
-    assert_eq!(queue.get(&foreign[0].id).await.unwrap().unwrap().state, State::Active);
+    assert_eq!(
+        queue.get(&foreign[0].id).await.unwrap().unwrap().state,
+        State::Active
+    );
 }
 
 #[tokio::test]
@@ -87,7 +100,11 @@ async fn a_batch_over_several_done_buckets_is_acked_whole_and_again_without_effe
         leased.extend(exchange(&queue, me, 1_000, &[]).await.leased);
     }
     // Every fifth, so that one call touches all buckets.
-    let acks: Vec<Ack> = leased.iter().step_by(5).map(|leased| ack(me, leased)).collect();
+    let acks: Vec<Ack> = leased
+        .iter()
+        .step_by(5)
+        .map(|leased| ack(me, leased))
+        .collect();
     let buckets: std::collections::BTreeSet<_> = acks.iter().map(|ack| ack.id.bucket()).collect();
     assert!(buckets.len() >= 3, "{buckets:?}");
     for _ in 0..2 {
@@ -95,7 +112,10 @@ async fn a_batch_over_several_done_buckets_is_acked_whole_and_again_without_effe
         assert_eq!(completed(&client, &queue).await, (500, 2_000));
     }
     for id in ids.iter().step_by(5) {
-        assert_eq!(queue.get(id).await.unwrap().unwrap().state, State::Completed);
+        assert_eq!(
+            queue.get(id).await.unwrap().unwrap().state,
+            State::Completed
+        );
     }
 }
 
@@ -110,12 +130,20 @@ async fn a_late_ack_is_refused_even_when_someone_else_has_completed_the_task() {
     assert_eq!(queue.reclaim().await.unwrap().released, 1);
     let again = exchange(&queue, other, 1, &[]).await.leased;
     assert_eq!(again[0].losses, 1);
-    assert_eq!(exchange(&queue, other, 0, &[ack(other, &again[0])]).await.refused, []);
+    assert_eq!(
+        exchange(&queue, other, 0, &[ack(other, &again[0])])
+            .await
+            .refused,
+        []
+    );
     let answer = exchange(&queue, late, 1, &[ack(late, &held[0])]).await;
     assert!(answer.lapsed);
     assert_eq!(answer.refused, [held[0].id]);
     assert_eq!(completed(&client, &queue).await, (1, 0));
-    assert!(!queue.beat(late, LEASE).await.unwrap(), "a lapsed id is spent");
+    assert!(
+        !queue.beat(late, LEASE).await.unwrap(),
+        "a lapsed id is spent"
+    );
 }
 
 #[tokio::test]
@@ -129,7 +157,10 @@ async fn a_worker_that_is_late_but_was_not_reclaimed_keeps_its_lease() {
     let answer = exchange(&queue, me, 0, &[]).await;
     assert!(!answer.lapsed);
     assert_eq!(queue.reclaim().await.unwrap().workers, 0);
-    assert_eq!(exchange(&queue, me, 0, &[ack(me, &held[0])]).await.refused, []);
+    assert_eq!(
+        exchange(&queue, me, 0, &[ack(me, &held[0])]).await.refused,
+        []
+    );
 }
 
 #[tokio::test]
@@ -160,10 +191,30 @@ async fn a_settlement_that_is_sent_twice_counts_once() {
     assert_eq!(queue.settle(me, &settlements).await.unwrap(), []);
     // A hand-back leaves no mark of its own; that the task is no longer held is all that can be said.
     assert_eq!(queue.settle(me, &settlements).await.unwrap(), [held[2].id]);
-    let figures = client.snapshot(std::slice::from_ref(&queue)).await.remove(0).unwrap();
-    assert_eq!((figures.scheduled, figures.dead, figures.backlog(), figures.active), (1, 1, 1, 0));
+    let figures = client
+        .snapshot(std::slice::from_ref(&queue))
+        .await
+        .remove(0)
+        .unwrap();
+    assert_eq!(
+        (
+            figures.scheduled,
+            figures.dead,
+            figures.backlog(),
+            figures.active
+        ),
+        (1, 1, 1, 0)
+    );
     let counters = figures.counters;
-    assert_eq!((counters.failed, counters.retried, counters.dead, counters.released), (2, 1, 1, 1));
+    assert_eq!(
+        (
+            counters.failed,
+            counters.retried,
+            counters.dead,
+            counters.released
+        ),
+        (2, 1, 1, 1)
+    );
 }
 
 #[tokio::test]
@@ -175,7 +226,10 @@ async fn resume_finds_what_a_lost_answer_leased_and_leaving_waits_for_it() {
     exchange(&queue, other, 1, &[]).await;
     exchange(&queue, me, 4, &[]).await;
     let found = queue.resume(me, [ids[2]]).await.unwrap().unwrap();
-    assert_eq!(found.iter().map(|leased| leased.id).collect::<Vec<_>>(), [ids[1], ids[3], ids[4]]);
+    assert_eq!(
+        found.iter().map(|leased| leased.id).collect::<Vec<_>>(),
+        [ids[1], ids[3], ids[4]]
+    );
     assert!(!queue.leave(me).await.unwrap());
     let release = |id| Settlement {
         id,
@@ -186,7 +240,12 @@ async fn resume_finds_what_a_lost_answer_leased_and_leaving_waits_for_it() {
     assert!(queue.leave(me).await.unwrap());
     assert!(queue.resume(me, []).await.unwrap().is_none());
     // In their old order.
-    let again: Vec<_> = exchange(&queue, other, 4, &[]).await.leased.iter().map(|leased| leased.id).collect();
+    let again: Vec<_> = exchange(&queue, other, 4, &[])
+        .await
+        .leased
+        .iter()
+        .map(|leased| leased.id)
+        .collect();
     assert_eq!(again, ids[1..]);
 }
 

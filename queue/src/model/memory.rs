@@ -59,7 +59,12 @@ impl Memory {
     }
 
     pub(super) fn promote(&mut self) -> u64 {
-        let due: Vec<_> = self.scheduled.iter().filter(|(_, due)| **due).map(|(id, _)| *id).collect();
+        let due: Vec<_> = self
+            .scheduled
+            .iter()
+            .filter(|(_, due)| **due)
+            .map(|(id, _)| *id)
+            .collect();
         for id in &due {
             self.scheduled.remove(id);
             self.list(*id).push_back(*id);
@@ -86,7 +91,9 @@ impl Memory {
 
     /// Which of the acks are refused.
     pub(super) fn ack(&mut self, worker: WorkerId, ids: &[TaskId]) -> Vec<TaskId> {
-        let (mine, refused): (Vec<_>, Vec<_>) = ids.iter().partition(|id| self.active.get(id) == Some(&worker));
+        let (mine, refused): (Vec<_>, Vec<_>) = ids
+            .iter()
+            .partition(|id| self.active.get(id) == Some(&worker));
         for id in mine {
             self.active.remove(&id);
             self.losses.remove(&id);
@@ -125,9 +132,19 @@ impl Memory {
     }
 
     pub(super) fn reclaim(&mut self, most_losses: u32) {
-        let lapsed: BTreeSet<_> = self.workers.iter().filter(|(_, lapsed)| **lapsed).map(|(id, _)| *id).collect();
+        let lapsed: BTreeSet<_> = self
+            .workers
+            .iter()
+            .filter(|(_, lapsed)| **lapsed)
+            .map(|(id, _)| *id)
+            .collect();
         self.workers.retain(|worker, _| !lapsed.contains(worker));
-        let held: Vec<_> = self.active.iter().filter(|(_, worker)| lapsed.contains(worker)).map(|(id, _)| *id).collect();
+        let held: Vec<_> = self
+            .active
+            .iter()
+            .filter(|(_, worker)| lapsed.contains(worker))
+            .map(|(id, _)| *id)
+            .collect();
         for id in held.into_iter().rev() {
             self.active.remove(&id);
             self.counts.lost += 1;

@@ -2,6 +2,7 @@
 //! on a plain model in memory. After each operation both must hold the same: each task in exactly one state, the
 //! same order in each list, counters equal to contents, nothing lost.
 
+mod compare;
 mod memory;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +11,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use redis::aio::MultiplexedConnection;
 
-use self::memory::{Counts, Memory};
+use self::memory::Memory;
 use crate::lease::{Ack, End, Exchange, Leased, Settlement};
 use crate::record::{Done, Record};
 use crate::testing::RedisServer;
@@ -20,28 +21,58 @@ const CASES: u32 = 48;
 const STEPS: usize = 100;
 const WORKERS: usize = 3;
 const MOST_LOSSES: u32 = 1;
-const LEASE: Duration = Duration::from_secs(3_600);
-const LEVELS: [&[&str]; 3] = [&["high", "normal", "low"], &["normal", "low"], &["urgent", "normal"]];
+const LEASE: Duration = Duration::from_hours(1);
+const LEVELS: [&[&str]; 3] = [
+    &["high", "normal", "low"],
+    &["normal", "low"],
+    &["urgent", "normal"],
+];
 
 #[derive(Debug, Clone)]
 enum Step {
-    Enqueue { count: usize, level: usize, delayed: bool },
+    Enqueue {
+        count: usize,
+        level: usize,
+        delayed: bool,
+    },
     /// The answer may be lost: then the worker asks what it holds.
-    Fetch { worker: usize, slots: usize, lost: bool },
+    Fetch {
+        worker: usize,
+        slots: usize,
+        lost: bool,
+    },
     /// Of what the worker believes to hold, and of what another one holds.
-    Ack { worker: usize, count: usize, foreign: bool, twice: bool },
-    Retry { worker: usize },
-    Bury { worker: usize },
-    Release { worker: usize, count: usize },
-    Crash { worker: usize },
+    Ack {
+        worker: usize,
+        count: usize,
+        foreign: bool,
+        twice: bool,
+    },
+    Retry {
+        worker: usize,
+    },
+    Bury {
+        worker: usize,
+    },
+    Release {
+        worker: usize,
+        count: usize,
+    },
+    Crash {
+        worker: usize,
+    },
     /// It is late with its heartbeat, and does not know.
-    Stall { worker: usize },
+    Stall {
+        worker: usize,
+    },
     Reclaim,
     PassTime,
     Promote,
     Redrive,
     Purge,
-    Configure { levels: usize },
+    Configure {
+        levels: usize,
+    },
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -126,9 +157,22 @@ impl Pair {
 
     async fn take(&mut self, step: &Step) {
         match *step {
-            Step::Enqueue { count, level, delayed } => self.enqueue(count, self.levels[level], delayed).await,
-            Step::Fetch { worker, slots, lost } => self.fetch(worker, slots, lost).await,
-            Step::Ack { worker, count, foreign, twice } => self.ack(worker, count, foreign, twice).await,
+            Step::Enqueue {
+                count,
+                level,
+                delayed,
+            } => self.enqueue(count, self.levels[level], delayed).await,
+            Step::Fetch {
+                worker,
+                slots,
+                lost,
+            } => self.fetch(worker, slots, lost).await,
+            Step::Ack {
+                worker,
+                count,
+                foreign,
+                twice,
+            } => self.ack(worker, count, foreign, twice).await,
             Step::Retry { worker } => self.settle_one(worker, true).await,
             Step::Bury { worker } => self.settle_one(worker, false).await,
             Step::Release { worker, count } => self.release(worker, count).await,
@@ -148,11 +192,17 @@ impl Pair {
             }
             Step::Redrive => {
                 let order = self.ids("ZRANGE", "dead", &["0", "-1"]).await;
-                assert_eq!(self.queue.redrive(Selection::All).await.unwrap(), order.len() as u64);
+                assert_eq!(
+                    self.queue.redrive(Selection::All).await.unwrap(),
+                    order.len() as u64
+                );
                 self.memory.redrive(&order);
             }
             Step::Purge => {
-                assert_eq!(self.queue.purge(Selection::All).await.unwrap(), self.memory.dead.len() as u64);
+                assert_eq!(
+                    self.queue.purge(Selection::All).await.unwrap(),
+                    self.memory.dead.len() as u64
+                );
                 self.memory.purge();
             }
             Step::Configure { levels } => self.configure(levels).await,
@@ -171,13 +221,20 @@ impl Pair {
 
     async fn enqueue(&mut self, count: usize, level: &str, delayed: bool) {
         let delay = if delayed { LEASE } else { Duration::ZERO };
-        let task = NewTask::new("t", Payload::of(&1).unwrap()).priority(level).delay(delay);
+        let task = NewTask::new("t", Payload::of(&1).unwrap())
+            .priority(level)
+            .delay(delay);
         for id in self.queue.enqueue_many(vec![task; count]).await.unwrap() {
             self.memory.enqueue(id, level, delayed);
         }
     }
 
-    async fn exchange(&self, worker: WorkerId, slots: usize, acks: &[Ack]) -> crate::lease::Exchanged {
+    async fn exchange(
+        &self,
+        worker: WorkerId,
+        slots: usize,
+        acks: &[Ack],
+    ) -> crate::lease::Exchanged {
         let exchange = Exchange {
             worker,
             lease: LEASE,
@@ -207,13 +264,18 @@ impl Pair {
         }
         let got: Vec<_> = answer.leased.iter().map(|leased| leased.id).collect();
         assert_eq!(got, expected);
-        self.hands[worker].held.extend(answer.leased.into_iter().map(|leased| (leased.id, leased)));
+        self.hands[worker]
+            .held
+            .extend(answer.leased.into_iter().map(|leased| (leased.id, leased)));
     }
 
     async fn ack(&mut self, worker: usize, count: usize, foreign: bool, twice: bool) {
         let id = self.hands[worker].id;
         let mut acks: Vec<Ack> = Vec::new();
-        for hand in [worker].into_iter().chain(foreign.then_some((worker + 1) % WORKERS)) {
+        for hand in [worker]
+            .into_iter()
+            .chain(foreign.then_some((worker + 1) % WORKERS))
+        {
             let held = self.hands[hand].held.values().take(count);
             acks.extend(held.map(|leased| ack(id, leased)));
         }
@@ -225,7 +287,9 @@ impl Pair {
             // Whether it is registered or not, the fence is each task's own.
             let mut expected = self.memory.ack(id, &ids);
             if round > 0 {
-                expected.retain(|id| self.sent.get(id) != acks.iter().find(|ack| ack.id == *id).map(|ack| &ack.done));
+                expected.retain(|id| {
+                    self.sent.get(id) != acks.iter().find(|ack| ack.id == *id).map(|ack| &ack.done)
+                });
             }
             assert_eq!(answer.refused, expected);
             if answer.lapsed {
@@ -239,7 +303,9 @@ impl Pair {
                 }
             }
         }
-        self.hands[worker].held.retain(|held, _| !ids.contains(held));
+        self.hands[worker]
+            .held
+            .retain(|held, _| !ids.contains(held));
     }
 
     async fn settle_one(&mut self, worker: usize, retry: bool) {
@@ -249,9 +315,20 @@ impl Pair {
         let mut record = Record::unpack(&leased.record).unwrap();
         record.fail(jiff::Timestamp::UNIX_EPOCH, Cause::Error, "no");
         let record = record.pack();
-        let end = if retry { End::Retry { record, after: LEASE } } else { End::Dead { record } };
+        let end = if retry {
+            End::Retry {
+                record,
+                after: LEASE,
+            }
+        } else {
+            End::Dead { record }
+        };
         let me = self.hands[worker].id;
-        let refused = self.queue.settle(me, &[Settlement { id, end }]).await.unwrap();
+        let refused = self
+            .queue
+            .settle(me, &[Settlement { id, end }])
+            .await
+            .unwrap();
         assert_eq!(refused.is_empty(), self.memory.holds(me, id));
         match (refused.is_empty(), retry) {
             (true, true) => self.memory.retry(id),
@@ -262,14 +339,32 @@ impl Pair {
 
     async fn release(&mut self, worker: usize, count: usize) {
         let me = self.hands[worker].id;
-        let ids: Vec<_> = self.hands[worker].held.keys().copied().take(count).collect();
-        let settlements: Vec<_> = ids.iter().map(|&id| Settlement { id, end: End::Release }).collect();
-        let refused: BTreeSet<_> = self.queue.settle(me, &settlements).await.unwrap().into_iter().collect();
+        let ids: Vec<_> = self.hands[worker]
+            .held
+            .keys()
+            .copied()
+            .take(count)
+            .collect();
+        let settlements: Vec<_> = ids
+            .iter()
+            .map(|&id| Settlement {
+                id,
+                end: End::Release,
+            })
+            .collect();
+        let refused: BTreeSet<_> = self
+            .queue
+            .settle(me, &settlements)
+            .await
+            .unwrap()
+            .into_iter()
+            .collect();
         for id in &ids {
             self.hands[worker].held.remove(id);
             assert_eq!(refused.contains(id), !self.memory.holds(me, *id));
         }
-        self.memory.release(ids.into_iter().filter(|id| !refused.contains(id)).collect());
+        self.memory
+            .release(ids.into_iter().filter(|id| !refused.contains(id)).collect());
     }
 
     async fn lapse(&mut self, worker: usize) {
@@ -300,63 +395,6 @@ impl Pair {
         let admin = self.queue.client().queue(self.queue.name().clone());
         admin.configure(&policy).await.unwrap();
         self.memory.configure(self.levels);
-    }
-
-    fn key(&self, part: &str) -> String {
-        format!("tq:{{{}}}:{part}", self.queue.name())
-    }
-
-    async fn ids(&mut self, command: &str, part: &str, arguments: &[&str]) -> Vec<TaskId> {
-        let mut command = redis::cmd(command);
-        command.arg(self.key(part)).arg(arguments);
-        let ids: Vec<String> = command.query_async(&mut self.raw).await.unwrap();
-        ids.iter().map(|id| id.parse().unwrap()).collect()
-    }
-
-    async fn compare(&mut self, when: &str) {
-        let mut all = BTreeSet::new();
-        let mut waiting = 0;
-        for level in ["high", "normal", "low", "urgent"] {
-            let list = std::collections::VecDeque::from(self.ids("LRANGE", &format!("wait:{level}"), &["0", "-1"]).await);
-            let expected = self.memory.lists.get(level).cloned().unwrap_or_default();
-            assert_eq!(list, expected, "{level} {when}");
-            waiting += list.len();
-            all.extend(list);
-        }
-        let scheduled: BTreeSet<_> = self.ids("ZRANGE", "due", &["0", "-1"]).await.into_iter().collect();
-        assert_eq!(scheduled, self.memory.scheduled.keys().copied().collect(), "scheduled {when}");
-        let dead: BTreeSet<_> = self.ids("ZRANGE", "dead", &["0", "-1"]).await.into_iter().collect();
-        assert_eq!(dead, self.memory.dead, "dead {when}");
-        let mut command = redis::cmd("HGETALL");
-        let active: BTreeMap<String, String> = command.arg(self.key("active")).query_async(&mut self.raw).await.unwrap();
-        let expected = self.memory.active.iter().map(|(id, worker)| (id.to_string(), worker.to_string()));
-        assert_eq!(active, expected.collect(), "active {when}");
-
-        let states = waiting + scheduled.len() + dead.len() + active.len();
-        all.extend(scheduled.iter().chain(&dead).chain(self.memory.active.keys()));
-        let records: BTreeSet<_> = self.ids("HKEYS", "tasks", &[]).await.into_iter().collect();
-        assert_eq!(all.len(), states, "a task in two states {when}");
-        assert_eq!(records, all, "records and tasks {when}");
-        let lost: BTreeSet<_> = self.ids("HKEYS", "lost", &[]).await.into_iter().collect();
-        assert_eq!(lost, self.memory.losses.keys().copied().collect(), "losses {when}");
-
-        let figures = self.queue.client().snapshot(std::slice::from_ref(&self.queue)).await.remove(0).unwrap();
-        let counters = figures.counters;
-        let counts = Counts {
-            enqueued: counters.enqueued,
-            completed: counters.completed,
-            failed: counters.failed,
-            retried: counters.retried,
-            dead: counters.dead,
-            lost: counters.lost,
-            released: counters.released,
-            redriven: counters.redriven,
-            purged: counters.purged,
-        };
-        assert_eq!(counts, self.memory.counts, "{when}");
-        let ended = counts.completed + counts.purged;
-        assert_eq!(counts.enqueued, ended + states as u64, "nothing is lost {when}");
-        assert_eq!(figures.waiting.iter().map(|(_, n)| n).sum::<u64>(), waiting as u64, "{when}");
     }
 }
 

@@ -44,7 +44,10 @@ impl RedisServer {
                 return server;
             }
         }
-        panic!("redis-server did not start with {arguments:?}: {}", server.log());
+        panic!(
+            "redis-server did not start with {arguments:?}: {}",
+            server.log()
+        );
     }
 
     /// `redis://127.0.0.1:port`.
@@ -64,7 +67,9 @@ impl RedisServer {
 
     /// A client of this crate.
     pub async fn client(&self) -> Client {
-        Client::connect(&Endpoint::parse(&self.url()).unwrap()).await.unwrap()
+        Client::connect(&Endpoint::parse(&self.url()).unwrap())
+            .await
+            .unwrap()
     }
 
     /// A connection for commands of the test's own.
@@ -108,32 +113,51 @@ impl RedisServer {
     /// Starts it again, after a stop or a kill, on the same port and directory.
     pub async fn restart(&mut self) {
         self.kill();
-        assert!(self.launch().await, "redis-server did not restart: {}", self.log());
+        assert!(
+            self.launch().await,
+            "redis-server did not restart: {}",
+            self.log()
+        );
     }
 
     /// Whether it runs and answers; `false` if another process has the port.
     async fn launch(&mut self) -> bool {
         let directory = self.directory.path().display().to_string();
         let child = Command::new("redis-server")
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--dir", &directory])
+            .args([
+                "--port",
+                &self.port.to_string(),
+                "--bind",
+                "127.0.0.1",
+                "--dir",
+                &directory,
+            ])
             .args(["--logfile", &format!("{directory}/log")])
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
             .unwrap_or_else(|fault| {
-                panic!("redis-server cannot be run ({fault}): install the Debian package redis-server")
+                panic!(
+                    "redis-server cannot be run ({fault}): install the Debian package redis-server"
+                )
             });
         let pid = child.id();
         self.child = Some(child);
         let deadline = Instant::now() + START;
         while Instant::now() < deadline {
-            if self.child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some()) {
+            if self
+                .child
+                .as_mut()
+                .is_none_or(|child| child.try_wait().unwrap().is_some())
+            {
                 self.child = None;
                 return false;
             }
             // It also counts as up when it answers that it wants a password, or speaks only TLS.
-            if self.log().contains("Ready to accept connections") && self.log().contains(&format!("{pid}:M")) {
+            if self.log().contains("Ready to accept connections")
+                && self.log().contains(&format!("{pid}:M"))
+            {
                 return true;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -147,7 +171,9 @@ impl RedisServer {
 
     fn signal(&self, signal: &str) {
         if let Some(child) = &self.child {
-            let sent = Command::new("kill").args([signal, &child.id().to_string()]).status();
+            let sent = Command::new("kill")
+                .args([signal, &child.id().to_string()])
+                .status();
             assert!(sent.unwrap().success());
         }
     }

@@ -59,7 +59,12 @@ impl Message {
 }
 
 /// Runs one attempt and reports how it ended.
-pub(super) async fn run<H: Handler>(shop: Arc<Shop<H>>, known: Arc<Known>, lease: Lease, leased: Leased) {
+pub(super) async fn run<H: Handler>(
+    shop: Arc<Shop<H>>,
+    known: Arc<Known>,
+    lease: Lease,
+    leased: Leased,
+) {
     let worker = lease.worker;
     let message = match Record::unpack(&leased.record) {
         Ok(record) => attempt(&shop, &known, lease, &leased, record).await,
@@ -68,7 +73,9 @@ pub(super) async fn run<H: Handler>(shop: Arc<Shop<H>>, known: Arc<Known>, lease
             tracing::error!(task = %leased.id, %fault, "a task cannot be read");
             Message::Other(Settlement {
                 id: leased.id,
-                end: End::Dead { record: leased.record },
+                end: End::Dead {
+                    record: leased.record,
+                },
             })
         }
     };
@@ -115,18 +122,48 @@ async fn attempt<H: Handler>(
         Ok(Ok(Outcome::Released)) => (Ended::Released, settle(leased.id, End::Release)),
         Ok(Ok(Outcome::Dead { error })) => {
             record.fail(timestamp(clock.now_ms()), Cause::Error, &error);
-            (Ended::Dead, settle(leased.id, End::Dead { record: record.pack() }))
+            (
+                Ended::Dead,
+                settle(
+                    leased.id,
+                    End::Dead {
+                        record: record.pack(),
+                    },
+                ),
+            )
         }
-        Ok(Ok(Outcome::Retry { error, after })) => {
-            fail(shop, known, leased.id, &mut record, Cause::Error, &error, after)
-        }
+        Ok(Ok(Outcome::Retry { error, after })) => fail(
+            shop,
+            known,
+            leased.id,
+            &mut record,
+            Cause::Error,
+            &error,
+            after,
+        ),
         Ok(Err(panic)) => {
             let error = format!("panicked: {}", text_of(panic.as_ref()));
-            fail(shop, known, leased.id, &mut record, Cause::Error, &error, None)
+            fail(
+                shop,
+                known,
+                leased.id,
+                &mut record,
+                Cause::Error,
+                &error,
+                None,
+            )
         }
         Err(_) => {
             let error = format!("ran longer than {} ms", known.policy.timeout.as_millis());
-            fail(shop, known, leased.id, &mut record, Cause::Timeout, &error, None)
+            fail(
+                shop,
+                known,
+                leased.id,
+                &mut record,
+                Cause::Timeout,
+                &error,
+                None,
+            )
         }
     };
     shop.observer.finished(&Finished {
@@ -138,7 +175,13 @@ async fn attempt<H: Handler>(
     end
 }
 
-fn lease_task<H>(shop: &Shop<H>, known: &Known, lease: Lease, leased: &Leased, record: &Record) -> LeasedTask {
+fn lease_task<H>(
+    shop: &Shop<H>,
+    known: &Known,
+    lease: Lease,
+    leased: &Leased,
+    record: &Record,
+) -> LeasedTask {
     LeasedTask {
         id: leased.id,
         queue: shop.queue.name().clone(),
@@ -166,14 +209,31 @@ fn fail<H>(
 ) -> (Ended, Message) {
     let now_ms = shop.queue.link().clock().now_ms();
     record.fail(timestamp(now_ms), cause, error);
-    match retry::decide(&known.policy.retry, record.attempts, requested, rand::random()) {
+    match retry::decide(
+        &known.policy.retry,
+        record.attempts,
+        requested,
+        rand::random(),
+    ) {
         Next::Retry { after } => {
             record.due_ms = now_ms.saturating_add(millis(after));
-            let ended = if cause == Cause::Timeout { Ended::TimedOut } else { Ended::Retried };
+            let ended = if cause == Cause::Timeout {
+                Ended::TimedOut
+            } else {
+                Ended::Retried
+            };
             let record = record.pack();
             (ended, settle(id, End::Retry { record, after }))
         }
-        Next::Dead => (Ended::Dead, settle(id, End::Dead { record: record.pack() })),
+        Next::Dead => (
+            Ended::Dead,
+            settle(
+                id,
+                End::Dead {
+                    record: record.pack(),
+                },
+            ),
+        ),
     }
 }
 

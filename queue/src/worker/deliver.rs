@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::Handler;
 use super::attempt;
 use super::turn::Turner;
-use super::Handler;
 use crate::TaskId;
 use crate::fault::Fault;
 use crate::lease::{End, Exchange, Exchanged, Leased};
@@ -83,9 +83,14 @@ impl<H: Handler> Turner<H> {
             return;
         }
         // Read before anything could be leased.
-        let known = self.queue.remembered().filter(|_| !self.stop.is_cancelled());
+        let known = self
+            .queue
+            .remembered()
+            .filter(|_| !self.stop.is_cancelled());
         let Some(known) = known else {
-            leased.iter().for_each(|task| self.outbox.release(task.id));
+            for task in &leased {
+                self.outbox.release(task.id);
+            }
             return;
         };
         self.vitals.observer.fetched(leased.len());
@@ -103,7 +108,12 @@ impl<H: Handler> Turner<H> {
         let Some(worker) = self.session.as_ref().map(|session| session.lease.worker) else {
             return false;
         };
-        let held: Vec<TaskId> = self.running.keys().copied().chain(self.outbox.ids()).collect();
+        let held: Vec<TaskId> = self
+            .running
+            .keys()
+            .copied()
+            .chain(self.outbox.ids())
+            .collect();
         match self.queue.resume(worker, held).await {
             Ok(Some(leased)) => {
                 self.mind.unsure = false;

@@ -40,7 +40,10 @@ impl<H: Handler> Turner<H> {
         self.turned();
         self.collect().await;
         self.notice_loss();
-        while self.session.is_some() && (!self.outbox.is_empty() || self.mind.unsure) && self.may_call() {
+        while self.session.is_some()
+            && (!self.outbox.is_empty() || self.mind.unsure)
+            && self.may_call()
+        {
             self.deliver_and_fetch(0).await;
         }
     }
@@ -48,7 +51,10 @@ impl<H: Handler> Turner<H> {
     /// Drops the attempts that still run, and hands their tasks back.
     async fn drop_attempts(&mut self) {
         let running: Vec<_> = self.running.iter_mut().map(|(_, handle)| handle).collect();
-        let handles: Vec<_> = running.into_iter().chain(self.strays.values_mut()).collect();
+        let handles: Vec<_> = running
+            .into_iter()
+            .chain(self.strays.values_mut())
+            .collect();
         for handle in &handles {
             handle.abort();
         }

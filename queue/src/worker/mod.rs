@@ -158,7 +158,11 @@ impl<H: Handler> Worker<H> {
     ///
     /// Redis being away is waited for; only a fault that waiting cannot heal is an error (credentials, TLS, a
     /// queue whose config cannot be read), and only before the first task was fetched.
-    pub async fn run(self, stop: CancellationToken, abort: CancellationToken) -> Result<Report, Error> {
+    pub async fn run(
+        self,
+        stop: CancellationToken,
+        abort: CancellationToken,
+    ) -> Result<Report, Error> {
         let vitals = Vitals {
             probe: self.probe,
             observer: self.observer,

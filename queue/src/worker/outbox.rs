@@ -44,10 +44,12 @@ impl Outbox {
     pub(super) fn next(&mut self) -> (&[Ack], &[Settlement]) {
         self.acks.sort_unstable_by_key(|ack| ack.id);
         let acks = next_slice(self.acks.iter().map(|ack| ack.done.len()));
-        let settlements = next_slice(self.settlements.iter().map(|settlement| match &settlement.end {
-            End::Retry { record, .. } | End::Dead { record } => record.len(),
-            End::Release => 0,
-        }));
+        let settlements = next_slice(self.settlements.iter().map(
+            |settlement| match &settlement.end {
+                End::Retry { record, .. } | End::Dead { record } => record.len(),
+                End::Release => 0,
+            },
+        ));
         (&self.acks[..acks], &self.settlements[..settlements])
     }
 

@@ -23,7 +23,11 @@ pub(super) struct Session {
 
 impl Session {
     /// Registers under a new worker id, and beats from now on.
-    pub(super) async fn open(queue: &Queue, settings: &Settings, vitals: &Vitals) -> Result<Self, Fault> {
+    pub(super) async fn open(
+        queue: &Queue,
+        settings: &Settings,
+        vitals: &Vitals,
+    ) -> Result<Self, Fault> {
         let lease = Lease {
             worker: queue.client().next_worker_id(),
             lost: CancellationToken::new(),

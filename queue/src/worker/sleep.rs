@@ -42,13 +42,16 @@ impl Sleeper {
         // 0 would mean for ever.
         let seconds = span.clamp(Duration::from_millis(1), LONGEST).as_secs_f64();
         let mut command = redis::cmd("BLPOP");
-        command.arg(self.queue.keys().wake()).arg(format!("{seconds:.3}"));
+        command
+            .arg(self.queue.keys().wake())
+            .arg(format!("{seconds:.3}"));
         self.wait = Some(Box::pin(async move {
             let value = link.send(&command, "BLPOP").await?;
             let popped: Option<(String, String)> = match value {
                 Value::Nil => None,
-                value => redis::from_redis_value(value)
-                    .map_err(|fault| Fault::not_done(link.faults().script("BLPOP", fault.to_string())))?,
+                value => redis::from_redis_value(value).map_err(|fault| {
+                    Fault::not_done(link.faults().script("BLPOP", fault.to_string()))
+                })?,
             };
             Ok(popped.map(|(_, token)| token))
         }));

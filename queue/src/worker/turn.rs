@@ -75,7 +75,9 @@ impl<H: Handler> Turner<H> {
     ) -> Result<Option<Self>, Error> {
         let mut pause = FIRST_PAUSE;
         let session = loop {
-            let opened = Session::open(&queue, &settings, &vitals).await.map_err(Error::from);
+            let opened = Session::open(&queue, &settings, &vitals)
+                .await
+                .map_err(Error::from);
             vitals.note(&opened);
             vitals.probe.turned(0);
             match opened {
@@ -91,7 +93,7 @@ impl<H: Handler> Turner<H> {
             }
         };
         let (sender, ended) = unbounded_channel();
-        let shop = Shop {
+        let workshop = Shop {
             queue: queue.clone(),
             handler,
             observer: Arc::clone(&vitals.observer),
@@ -108,7 +110,7 @@ impl<H: Handler> Turner<H> {
             running: HashMap::new(),
             strays: HashMap::new(),
             report: Report::default(),
-            shop: Arc::new(shop),
+            shop: Arc::new(workshop),
             ended,
             mind: Mind::default(),
             pause: FIRST_PAUSE,
@@ -145,14 +147,16 @@ impl<H: Handler> Turner<H> {
                 () = stop.cancelled() => {}
                 woken = self.sleeper.woken() => self.woken(woken),
                 delivery = next(&mut self.ended, self.session.as_ref(), self.not_before) => {
-                    delivery.into_iter().for_each(|delivery| self.put(delivery));
+                    self.put_any(delivery);
                 }
             }
         }
     }
 
     pub(super) fn turned(&self) {
-        self.vitals.probe.turned(self.running.len() + self.strays.len());
+        self.vitals
+            .probe
+            .turned(self.running.len() + self.strays.len());
         self.vitals.observer.loop_turned();
     }
 
@@ -160,7 +164,7 @@ impl<H: Handler> Turner<H> {
     /// again, or a second is over.
     pub(super) async fn wait(&mut self) {
         let delivery = next(&mut self.ended, self.session.as_ref(), self.not_before).await;
-        delivery.into_iter().for_each(|delivery| self.put(delivery));
+        self.put_any(delivery);
     }
 
     /// Takes in every attempt that has ended, and those that end meanwhile.
@@ -200,7 +204,11 @@ impl<H: Handler> Turner<H> {
 
     /// If the heartbeat has found the lease lost, so has the worker.
     pub(super) fn notice_loss(&mut self) {
-        if self.session.as_ref().is_some_and(|session| session.lease.lost.is_cancelled()) {
+        if self
+            .session
+            .as_ref()
+            .is_some_and(|session| session.lease.lost.is_cancelled())
+        {
             self.lose(0);
         }
     }
@@ -215,7 +223,8 @@ impl<H: Handler> Turner<H> {
         let worker = session.lease.worker;
         let dropped = refused + self.running.len() + self.outbox.len();
         let running = self.running.drain();
-        self.strays.extend(running.map(|(task, handle)| ((worker, task), handle)));
+        self.strays
+            .extend(running.map(|(task, handle)| ((worker, task), handle)));
         self.outbox.clear();
         self.mind = Mind::default();
         self.note_lost(dropped);
@@ -226,6 +235,12 @@ impl<H: Handler> Turner<H> {
         match Session::open(&self.queue, &self.settings, &self.vitals).await {
             Ok(session) => self.session = Some(session),
             Err(fault) => self.note_fault(fault),
+        }
+    }
+
+    fn put_any(&mut self, delivery: Option<Delivery>) {
+        if let Some(delivery) = delivery {
+            self.put(delivery);
         }
     }
 

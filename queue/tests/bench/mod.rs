@@ -1,5 +1,9 @@
 //! What the tests of this crate share: a queue on a fresh server, tasks, and a worker that runs beside the test.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses a part of it"
+)]
 
 pub mod proxy;
 
@@ -44,13 +48,26 @@ pub fn brisk() -> Policy {
 }
 
 pub async fn snapshot(queue: &Queue, client: &Client) -> Snapshot {
-    client.snapshot(std::slice::from_ref(queue)).await.remove(0).unwrap()
+    client
+        .snapshot(std::slice::from_ref(queue))
+        .await
+        .remove(0)
+        .unwrap()
 }
 
 /// Waits until a queue's figures are as wanted.
-pub async fn until(client: &Client, queue: &Queue, what: &str, wanted: impl Fn(&Snapshot) -> bool) -> Snapshot {
+pub async fn until(
+    client: &Client,
+    queue: &Queue,
+    what: &str,
+    wanted: impl Fn(&Snapshot) -> bool,
+) -> Snapshot {
     eventually(SOON, what, async || {
-        let snapshot = client.snapshot(std::slice::from_ref(queue)).await.remove(0).ok()?;
+        let snapshot = client
+            .snapshot(std::slice::from_ref(queue))
+            .await
+            .remove(0)
+            .ok()?;
         wanted(&snapshot).then_some(snapshot)
     })
     .await
@@ -96,7 +113,11 @@ impl Running {
     }
 
     pub async fn ended(self) -> Report {
-        tokio::time::timeout(SOON, self.run).await.expect("the worker ends").unwrap().unwrap()
+        tokio::time::timeout(SOON, self.run)
+            .await
+            .expect("the worker ends")
+            .unwrap()
+            .unwrap()
     }
 
     /// As SIGKILL would end it: no farewell, no more heartbeats.
@@ -124,7 +145,10 @@ pub async fn next(receiver: &mut UnboundedReceiver<u32>, count: usize) -> Vec<u3
     let mut numbers = Vec::new();
     while numbers.len() < count {
         let next = tokio::time::timeout(SOON, receiver.recv()).await;
-        numbers.push(next.unwrap_or_else(|_| panic!("got only {numbers:?}")).unwrap());
+        numbers.push(
+            next.unwrap_or_else(|_| panic!("got only {numbers:?}"))
+                .unwrap(),
+        );
     }
     numbers
 }

@@ -101,10 +101,20 @@ impl Proxy {
         }
     }
 
-    async fn requests(&self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf, doomed: &Mutex<bool>) {
+    async fn requests(
+        &self,
+        mut from: OwnedReadHalf,
+        mut to: OwnedWriteHalf,
+        doomed: &Mutex<bool>,
+    ) {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(size @ 1..) = from.read(&mut buffer).await {
-            let dooms = self.with(|faults| faults.request.take_if(|text| holds(&buffer[..size], text)).is_some());
+            let dooms = self.with(|faults| {
+                faults
+                    .request
+                    .take_if(|text| holds(&buffer[..size], text))
+                    .is_some()
+            });
             if dooms {
                 *doomed.lock().unwrap() = true;
             }
@@ -117,7 +127,12 @@ impl Proxy {
     async fn answers(&self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf, doomed: &Mutex<bool>) {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(size @ 1..) = from.read(&mut buffer).await {
-            let lost = self.with(|faults| faults.answer.take_if(|text| holds(&buffer[..size], text)).is_some());
+            let lost = self.with(|faults| {
+                faults
+                    .answer
+                    .take_if(|text| holds(&buffer[..size], text))
+                    .is_some()
+            });
             if lost || *doomed.lock().unwrap() {
                 self.with(|faults| faults.lost += 1);
                 return;
@@ -134,5 +149,7 @@ impl Proxy {
 }
 
 fn holds(bytes: &[u8], text: &str) -> bool {
-    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    bytes
+        .windows(text.len())
+        .any(|window| window == text.as_bytes())
 }
