@@ -15,7 +15,10 @@ use tokio::sync::mpsc;
 
 use crate::{
     key::Key,
-    reconcile::{Guarded, error::Error},
+    reconcile::{
+        Guarded,
+        error::{self, Error},
+    },
 };
 
 /// Events that may wait to be published.
@@ -76,7 +79,8 @@ impl Events {
 
     /// The replicas could not be written.
     pub fn scale_failed(&self, key: &Key, from: u32, to: u32, error: &kube::Error) {
-        let note = format!("{from} → {to}: {error}");
+        let cause = error::refusal(error).map_or_else(|| error.to_string(), ToOwned::to_owned);
+        let note = format!("{from} → {to}: {cause}");
         self.about(key, event(EventType::Warning, "ScaleFailed", "Scale", note));
     }
 

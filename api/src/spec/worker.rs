@@ -71,9 +71,9 @@ pub struct ExecHandler {
 #[serde(rename_all = "camelCase")]
 pub struct NativeHandler {}
 
-/// A pod template as given. The resource's schema knows only what the rules need; the API
-/// server checks the rest when the Deployment is applied, so that a field that Kubernetes gains
-/// later can be used at once.
+/// A pod template as given. The resource's schema knows only what the rules need, which keeps
+/// it small; the operator checks that it knows each field, and the API server the rest when the
+/// Deployment is applied.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(transparent)]
 pub struct PodTemplate(pub serde_json::Map<String, serde_json::Value>);

@@ -106,12 +106,14 @@ impl Error {
         let mut text = self.to_string();
         let mut source = std::error::Error::source(self);
         while let Some(cause) = source {
-            let cause_text = cause.to_string();
+            let api = cause.downcast_ref().and_then(refusal);
+            let cause_text = api.map_or_else(|| cause.to_string(), ToOwned::to_owned);
             if !text.contains(&cause_text) {
                 text.push_str(": ");
                 text.push_str(&cause_text);
             }
-            source = cause.source();
+            // What is below an answer of the API server repeats it.
+            source = cause.source().filter(|_| api.is_none());
         }
         if text.len() > MAX {
             let end = (0..=MAX).rev().find(|&end| text.is_char_boundary(end));
@@ -119,6 +121,14 @@ impl Error {
             text.push('…');
         }
         text
+    }
+}
+
+/// What the API server said, in its own words; the client's error repeats it as a debug dump.
+pub fn refusal(error: &kube::Error) -> Option<&str> {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => Some(&status.message),
+        _ => None,
     }
 }
 

@@ -98,7 +98,7 @@ pub fn error_policy(resource: Arc<Guarded>, error: &Error, context: Arc<Context>
     let key = Key::of(resource.as_ref());
     let failures = context.memory.failed(&key);
     if error.is_news() {
-            tracing::warn!(queue = %key, reason = error.reason(), failures, error = error.chain(), "reconcile failed");
+        tracing::warn!(queue = %key, reason = error.reason(), failures, error = error.chain(), "reconcile failed");
         context.events.reconcile_failed(resource.as_ref(), error);
     }
     error::action(error, failures)

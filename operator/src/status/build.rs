@@ -133,6 +133,14 @@ fn conditions(
                 problem.reason,
                 &problem.message,
             );
+            // Nobody looks at the queue, so nothing is known of it.
+            for kind in [
+                condition::REDIS_REACHABLE,
+                condition::SCALING_LIMITED,
+                condition::PAUSED,
+            ] {
+                conditions.set(kind, Truth::Unknown, problem.reason, "");
+            }
             let conflict = if problem.conflict {
                 problem.message.as_str()
             } else {

@@ -1,0 +1,178 @@
+//! `TaskQueues` and what is made of them.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
+use serde_json::{Value, json};
+use taskqueue_api::TaskQueue;
+use taskqueue_operator::{
+    config::WorkerImage,
+    endpoint::EndpointUrl,
+    index::{Orders, Reading, Sight},
+    key::Key,
+    rates::Rates,
+    reconcile::{
+        build::{self, Children},
+        observe::Observed,
+        validate::{ValidQueue, validate},
+    },
+};
+use taskqueue_queue::{Counters, Snapshot};
+use taskqueue_scaling::{Decision, Reason};
+
+/// The uid of [`resource`].
+pub(crate) const UID: &str = "5cf0a1de-0000-0000-0000-000000000001";
+
+/// A field of the manifest and what it is set to.
+pub(crate) type Edit = (&'static str, Value);
+
+/// The TaskQueue `shop/thumbnails` as the API server stores it, with these fields set.
+pub(crate) fn resource(edits: &[Edit]) -> TaskQueue {
+    let mut manifest = json!({
+        "apiVersion": "taskqueue.dev/v1alpha1",
+        "kind": "TaskQueue",
+        "metadata": {
+            "name": "thumbnails",
+            "namespace": "shop",
+            "uid": UID,
+            "generation": 3,
+            "creationTimestamp": "2026-01-02T03:04:05Z"
+        },
+        "spec": {
+            "redis": { "url": "redis://redis:6379" },
+            "worker": { "handler": { "native": {} } }
+        }
+    });
+    for (path, value) in edits {
+        let (parent, name) = path.rsplit_once('/').unwrap();
+        let mut place = &mut manifest;
+        for part in parent.split('/').skip(1) {
+            place = match part.parse::<usize>() {
+                Ok(index) => &mut place[index],
+                Err(_) => &mut place[part],
+            };
+        }
+        place[name] = value.clone();
+    }
+    serde_json::from_value(manifest).unwrap()
+}
+
+pub(crate) fn key() -> Key {
+    Key {
+        namespace: "shop".to_owned(),
+        name: "thumbnails".to_owned(),
+    }
+}
+
+/// With the exec handler and this pod template.
+pub(crate) fn exec(template: Value) -> Vec<Edit> {
+    let handler = json!({ "exec": { "command": ["sha256sum", "-"] } });
+    vec![
+        ("/spec/worker/handler", handler),
+        ("/spec/worker/template", template),
+    ]
+}
+
+/// A pod template that holds nothing but a container.
+pub(crate) fn template() -> Value {
+    json!({ "spec": { "containers": [{ "name": "app", "image": "app:1" }] } })
+}
+
+pub(crate) fn valid(edits: &[Edit]) -> ValidQueue {
+    validate(&resource(edits), true).unwrap()
+}
+
+pub(crate) fn endpoint(url: &str) -> EndpointUrl {
+    EndpointUrl::parse(url.to_owned()).unwrap()
+}
+
+pub(crate) fn image() -> WorkerImage {
+    WorkerImage {
+        name: "registry.example/taskqueue-worker:1.2.3".to_owned(),
+        pull_policy: Some("IfNotPresent".to_owned()),
+    }
+}
+
+/// What is built for a TaskQueue whose Redis is at `url`.
+pub(crate) fn build(edits: &[Edit], url: &str) -> Children {
+    let observed = Observed {
+        endpoint: endpoint(url),
+        deployment: None,
+    };
+    build::build(&valid(edits), &observed, &image())
+}
+
+/// The Deployment of a TaskQueue, as JSON.
+pub(crate) fn deployment(edits: &[Edit]) -> Value {
+    serde_json::to_value(build(edits, "redis://redis:6379").deployment).unwrap()
+}
+
+/// The Deployment as it stands in the cluster after the autoscaler has got its replicas.
+pub(crate) fn standing(generation: i64, replicas: i32) -> Deployment {
+    let mut deployment = build(&[], "redis://redis:6379").deployment;
+    deployment.metadata.generation = Some(generation);
+    deployment.metadata.managed_fields = Some(vec![
+        serde_json::from_value(json!({
+            "manager": "taskqueue-autoscaler", "operation": "Apply", "subresource": "scale"
+        }))
+        .unwrap(),
+    ]);
+    deployment.spec.replicas = Some(replicas);
+    deployment
+}
+
+/// What the autoscaler is told to do.
+pub(crate) fn orders(edits: &[Edit]) -> Orders {
+    let valid = valid(edits);
+    Orders {
+        generation: valid.generation,
+        queue: valid.queue,
+        endpoint: endpoint("redis://redis:6379"),
+        policy: valid.policy,
+        scaling: valid.scaling,
+        from_secret: false,
+    }
+}
+
+/// A reading with a different number in each figure.
+pub(crate) fn snapshot() -> Snapshot {
+    let waiting = [("high", 0), ("normal", 2), ("low", 0)];
+    Snapshot {
+        now: Timestamp::from_second(1_700_000_000).unwrap(),
+        waiting: waiting
+            .map(|(level, tasks)| (level.to_owned(), tasks))
+            .to_vec(),
+        scheduled: 5,
+        due: 1,
+        active: 6,
+        dead: 7,
+        oldest_waiting: Some(Duration::from_secs(12)),
+        next_due: None,
+        workers: 3,
+        expired_workers: 0,
+        counters: Counters::default(),
+        version: 1,
+    }
+}
+
+/// What the autoscaler saw, and that it decided on five workers.
+pub(crate) fn sight(queue: Result<Snapshot, String>) -> Sight {
+    let reason = match &queue {
+        Ok(_) => Reason::Backlog,
+        Err(_) => Reason::RedisUnreachable,
+    };
+    Sight {
+        queue: queue.map(|snapshot| Reading {
+            snapshot,
+            rates: Rates::default(),
+        }),
+        decision: Decision {
+            replicas: 5,
+            reason,
+            limit: None,
+            equation: "5 = 5".to_owned(),
+        },
+        decided_at: Timestamp::from_second(1_700_000_000).unwrap(),
+    }
+}

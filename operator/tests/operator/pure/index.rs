@@ -1,0 +1,84 @@
+//! What is known of each TaskQueue, and who is woken by a change.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use taskqueue_operator::index::{Index, Problem};
+use tokio::sync::Notify;
+
+use crate::fixtures::{key, orders, sight, snapshot};
+
+fn woken(notify: &Notify) -> bool {
+    notify.notified().now_or_never().is_some()
+}
+
+fn problem(reason: &'static str) -> Problem {
+    Problem {
+        generation: Some(3),
+        reason,
+        message: String::new(),
+        conflict: false,
+    }
+}
+
+/// An index with orders whose wakes have been heard.
+fn ordered() -> Index {
+    let index = Index::default();
+    index.order(&key(), Ok(orders(&[])));
+    assert!(woken(&index.orders_changed) && woken(&index.status_wanted));
+    assert!(index.take_dirty().contains(&key()));
+    index
+}
+
+#[test]
+fn equal_orders_do_not_wake_the_autoscaler_and_stay_the_same_value() {
+    let index = ordered();
+    let before = index.orders().remove(0).1;
+    index.order(&key(), Ok(orders(&[])));
+    assert!(!woken(&index.orders_changed));
+    assert!(Arc::ptr_eq(&before, &index.orders().remove(0).1));
+    // But the Deployment may have changed, which the status tells.
+    assert!(woken(&index.status_wanted));
+    assert!(index.take_dirty().contains(&key()));
+}
+
+#[test]
+fn other_orders_wake_the_autoscaler() {
+    let index = ordered();
+    index.order(&key(), Ok(orders(&[("/spec/timeout", "7s".into())])));
+    assert!(woken(&index.orders_changed));
+    assert_eq!(index.orders()[0].1.policy.timeout.as_secs(), 7);
+}
+
+#[test]
+fn a_problem_takes_the_orders_away_and_wakes_once() {
+    let index = ordered();
+    index.order(&key(), Err(problem("InvalidSpec")));
+    assert!(woken(&index.orders_changed));
+    assert!(index.orders().is_empty());
+    index.order(&key(), Err(problem("InvalidSpec")));
+    assert!(!woken(&index.orders_changed));
+}
+
+#[test]
+fn a_sight_is_for_the_status_and_outlives_a_problem() {
+    let index = ordered();
+    let seen = Arc::new(sight(Ok(snapshot())));
+    assert!(index.see(&key(), Arc::clone(&seen)));
+    assert!(woken(&index.status_wanted) && !woken(&index.orders_changed));
+    index.order(&key(), Err(problem("InvalidSpec")));
+    let entry = index.get(&key()).unwrap();
+    assert!(Arc::ptr_eq(&entry.sight.unwrap(), &seen));
+}
+
+#[test]
+fn what_is_forgotten_stays_forgotten() {
+    let index = ordered();
+    index.forget(&key());
+    assert!(woken(&index.orders_changed));
+    assert!(!index.see(&key(), Arc::new(sight(Ok(snapshot())))));
+    assert!(index.get(&key()).is_none());
+    assert!(index.keys().is_empty() && index.take_dirty().is_empty());
+    index.forget(&key());
+    assert!(!woken(&index.orders_changed));
+}

@@ -1,0 +1,59 @@
+//! What was applied before, and how often it failed.
+
+use taskqueue_operator::reconcile::{apply::Applied, memory::Memory};
+
+use crate::fixtures::{build, key, standing};
+
+const URL: &str = "redis://redis:6379";
+
+fn applied() -> Memory {
+    let memory = Memory::default();
+    let after = Applied {
+        generation: Some(4),
+    };
+    memory.applied(&key(), build(&[], URL), after);
+    memory
+}
+
+#[test]
+fn what_was_never_applied_differs() {
+    let memory = Memory::default();
+    assert!(memory.differs(&key(), &build(&[], URL), Some(&standing(4, 0))));
+}
+
+#[test]
+fn what_stands_as_it_was_applied_does_not_differ() {
+    assert!(!applied().differs(&key(), &build(&[], URL), Some(&standing(4, 0))));
+}
+
+#[test]
+fn an_edit_of_either_side_differs() {
+    let memory = applied();
+    let edited = build(&[("/spec/worker/concurrency", 2.into())], URL);
+    assert!(memory.differs(&key(), &edited, Some(&standing(4, 0))));
+    assert!(memory.differs(&key(), &build(&[], URL), Some(&standing(5, 0))));
+    assert!(memory.differs(&key(), &build(&[], URL), None));
+}
+
+#[test]
+fn after_a_failure_or_a_deletion_everything_is_applied_anew() {
+    let ends: [fn(&Memory); 2] = [
+        |memory| _ = memory.failed(&key()),
+        |memory| memory.forget(&key()),
+    ];
+    for forget in ends {
+        let memory = applied();
+        forget(&memory);
+        assert!(memory.differs(&key(), &build(&[], URL), Some(&standing(4, 0))));
+    }
+}
+
+#[test]
+fn failures_are_counted_in_a_row() {
+    let memory = Memory::default();
+    assert_eq!((memory.failed(&key()), memory.failed(&key())), (1, 2));
+    memory.succeeded(&key());
+    assert_eq!(memory.failed(&key()), 1);
+    memory.forget(&key());
+    assert_eq!(memory.failed(&key()), 1);
+}

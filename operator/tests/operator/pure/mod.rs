@@ -1,0 +1,11 @@
+//! Tables and properties of what decides without I/O.
+
+mod build;
+mod claim;
+mod endpoint;
+mod error;
+mod index;
+mod memory;
+mod rates;
+mod status;
+mod validate;
