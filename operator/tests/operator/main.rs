@@ -4,4 +4,5 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod fixtures;
+mod mock;
 mod pure;

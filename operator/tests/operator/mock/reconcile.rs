@@ -1,0 +1,484 @@
+//! Passes over one TaskQueue.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{
+    core::DeserializeGuard,
+    runtime::{
+        controller::Action,
+        reflector::{self, store::Writer},
+        watcher::Event,
+    },
+};
+use serde_json::{Value, json};
+use taskqueue_api::TaskQueue;
+use taskqueue_operator::{
+    config::{Config, LogFormat},
+    events,
+    index::{Index, Problem},
+    metrics::Metrics,
+    reconcile::{Context, Guarded, error::Error, error_policy, memory::Memory, reconcile},
+};
+
+use super::server::{Call, Played, playing};
+use crate::fixtures::{Edit, UID, endpoint, exec, image, key, resource, standing, template};
+
+const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/shop/deployments/thumbnails";
+const SCALE: &str = "/apis/apps/v1/namespaces/shop/deployments/thumbnails/scale";
+const SECRET: &str = "/api/v1/namespaces/shop/secrets/thumbnails-redis";
+const USERS_SECRET: &str = "/api/v1/namespaces/shop/secrets/cache";
+const OPERATOR: &str = "taskqueue-operator";
+const AUTOSCALER: &str = "taskqueue-autoscaler";
+
+/// What the API server is asked and what it answers.
+enum Scenario {
+    ANewDeploymentGetsReplicasThatAreHandedOver { replicas: i32 },
+    ADeploymentWithAnOwnerOfItsReplicasIsAppliedWithoutThem,
+    ADeploymentWithoutAnOwnerOfItsReplicasKeepsThem { replicas: i32 },
+    ADeploymentOfSomebodyElseIsOnlyRead,
+    TheUsersSecretIsMissing,
+    TheUsersSecretHas { data: Value },
+    TheSecretComesBeforeTheDeployment,
+    ASecretOfSomebodyElseIsOnlyRead,
+    TheDeploymentIsRefused { code: u16, message: &'static str },
+    TheDeploymentIsRefusedTwice,
+    NobodyCalls,
+}
+
+impl Scenario {
+    fn calls(self) -> Vec<Call> {
+        match self {
+            Self::ANewDeploymentGetsReplicasThatAreHandedOver { replicas } => {
+                let mut calls = vec![Call::get(DEPLOYMENT).not_found()];
+                calls.extend(applied_with(replicas));
+                calls
+            }
+            Self::ADeploymentWithAnOwnerOfItsReplicasIsAppliedWithoutThem => {
+                vec![without_replicas()]
+            }
+            Self::ADeploymentWithoutAnOwnerOfItsReplicasKeepsThem { replicas } => {
+                applied_with(replicas).into()
+            }
+            Self::ADeploymentOfSomebodyElseIsOnlyRead => {
+                vec![Call::get(DEPLOYMENT).answer(of_somebody_else("apps/v1", "Deployment"))]
+            }
+            Self::TheUsersSecretIsMissing => vec![Call::get(USERS_SECRET).not_found()],
+            Self::TheUsersSecretHas { data } => vec![Call::get(USERS_SECRET).answer(json!({
+                "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "cache" }, "data": data
+            }))],
+            Self::TheSecretComesBeforeTheDeployment => {
+                let mut calls = vec![
+                    Call::get(DEPLOYMENT).not_found(),
+                    Call::get(SECRET).not_found(),
+                    Call::apply(SECRET, OPERATOR).checked(|secret| {
+                        // redis://:hunter2@redis
+                        assert_eq!(secret["data"]["url"], "cmVkaXM6Ly86aHVudGVyMkByZWRpcw==");
+                        assert_eq!(secret["metadata"]["ownerReferences"][0]["uid"], UID);
+                    }),
+                ];
+                calls.extend(applied_with(0));
+                calls
+            }
+            Self::ASecretOfSomebodyElseIsOnlyRead => vec![
+                Call::get(DEPLOYMENT).not_found(),
+                Call::get(SECRET).answer(of_somebody_else("v1", "Secret")),
+            ],
+            Self::TheDeploymentIsRefused { code, message } => vec![
+                Call::get(DEPLOYMENT).not_found(),
+                Call::apply(DEPLOYMENT, OPERATOR).refuse(code, message),
+            ],
+            Self::TheDeploymentIsRefusedTwice => (0..2)
+                .flat_map(|_| {
+                    Self::TheDeploymentIsRefused {
+                        code: 500,
+                        message: "etcd has no leader",
+                    }
+                    .calls()
+                })
+                .collect(),
+            Self::NobodyCalls => vec![],
+        }
+    }
+}
+
+fn applied_with(replicas: i32) -> [Call; 2] {
+    [
+        Call::apply(DEPLOYMENT, OPERATOR).checked(move |deployment| {
+            assert_eq!(deployment["spec"]["replicas"], replicas);
+            let text = deployment.to_string();
+            assert!(!text.contains("hunter2"), "{text}");
+        }),
+        Call::apply(SCALE, AUTOSCALER).checked(move |scale| {
+            assert_eq!(scale["spec"], json!({ "replicas": replicas }));
+        }),
+    ]
+}
+
+fn without_replicas() -> Call {
+    Call::apply(DEPLOYMENT, OPERATOR)
+        .checked(|deployment| assert_eq!(deployment["spec"].get("replicas"), None))
+}
+
+fn of_somebody_else(version: &str, kind: &str) -> Value {
+    json!({
+        "apiVersion": version, "kind": kind,
+        "metadata": {
+            "name": "thumbnails", "namespace": "shop",
+            "ownerReferences": [{
+                "apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": "of somebody else"
+            }]
+        },
+        "spec": { "selector": {}, "template": {} }
+    })
+}
+
+/// The operator's side of a scenario.
+struct World {
+    context: Arc<Context>,
+    resources: Writer<Guarded>,
+    deployments: Writer<Deployment>,
+    played: Played,
+}
+
+impl World {
+    fn new(scenario: Scenario) -> Self {
+        Self::with_default_redis(scenario, "redis://redis")
+    }
+
+    fn with_default_redis(scenario: Scenario, url: &str) -> Self {
+        let (client, played) = playing(scenario.calls());
+        let (resources, resource_writer) = reflector::store();
+        let (deployments, deployment_writer) = reflector::store();
+        // Events are told to nobody here: their publisher is dropped.
+        let (events, _) = events::channel(client.clone(), "operator-0", resources.clone());
+        let context = Context {
+            client,
+            config: Config {
+                default_redis: Some(endpoint(url)),
+                namespace: None,
+                worker_image: image(),
+                http_address: ([127, 0, 0, 1], 0).into(),
+                lease_namespace: "taskqueue".to_owned(),
+                identity: "operator-0".to_owned(),
+                log_format: LogFormat::Text,
+            },
+            resources,
+            deployments,
+            index: Arc::new(Index::default()),
+            events,
+            memory: Memory::default(),
+            metrics: Arc::new(Metrics::default()),
+        };
+        Self {
+            context: Arc::new(context),
+            resources: resource_writer,
+            deployments: deployment_writer,
+            played,
+        }
+    }
+
+    /// The cache holds this Deployment.
+    fn stands(&mut self, deployment: Deployment) {
+        self.deployments
+            .apply_watcher_event(&Event::Apply(deployment));
+    }
+
+    /// The cache holds this TaskQueue.
+    fn exists(&mut self, resource: TaskQueue) {
+        let guarded = DeserializeGuard(Ok(resource));
+        self.resources.apply_watcher_event(&Event::Apply(guarded));
+    }
+
+    async fn pass(&self, edits: &[Edit]) -> Result<Action, Error> {
+        let guarded = Arc::new(DeserializeGuard(Ok(resource(edits))));
+        reconcile(guarded, Arc::clone(&self.context)).await
+    }
+
+    /// A pass that fails, and what the controller does about it.
+    async fn failing_pass(&self, edits: &[Edit]) -> (Problem, Action) {
+        let guarded = Arc::new(DeserializeGuard(Ok(resource(edits))));
+        let outcome = reconcile(Arc::clone(&guarded), Arc::clone(&self.context)).await;
+        let action = match outcome {
+            Err(error) => error_policy(guarded, &error, Arc::clone(&self.context)),
+            Ok(action) => panic!("the pass came to its end: {action:?}"),
+        };
+        let entry = self.context.index.get(&key()).unwrap();
+        (entry.orders.unwrap().unwrap_err(), action)
+    }
+
+    fn has_orders(&self) -> bool {
+        !self.context.index.orders().is_empty()
+    }
+
+    async fn end(self) {
+        let Self {
+            context, played, ..
+        } = self;
+        drop(context);
+        played.end().await;
+    }
+}
+
+const DEFAULT_REDIS: Edit = ("/spec/redis", Value::Null);
+
+fn users_secret() -> Edit {
+    let source = json!({ "urlFrom": { "secretKeyRef": { "name": "cache", "key": "url" } } });
+    ("/spec/redis", source)
+}
+
+#[tokio::test]
+async fn the_first_pass_makes_the_deployment_and_hands_its_replicas_to_the_autoscaler() {
+    let world = World::new(Scenario::ANewDeploymentGetsReplicasThatAreHandedOver { replicas: 0 });
+    let action = world.pass(&[]).await;
+    assert!(world.has_orders());
+    world.end().await;
+    assert_eq!(action.unwrap(), Action::await_change());
+}
+
+#[tokio::test]
+async fn the_first_replicas_are_the_least_that_the_spec_wants() {
+    let world = World::new(Scenario::ANewDeploymentGetsReplicasThatAreHandedOver { replicas: 2 });
+    let outcome = world
+        .pass(&[("/spec/scaling", json!({ "minReplicas": 2 }))])
+        .await;
+    world.end().await;
+    outcome.unwrap();
+}
+
+#[tokio::test]
+async fn a_second_pass_writes_nothing() {
+    let mut world =
+        World::new(Scenario::ANewDeploymentGetsReplicasThatAreHandedOver { replicas: 0 });
+    let first = world.pass(&[]).await;
+    world.stands(standing(1, 0));
+    let second = world.pass(&[]).await;
+    world.end().await;
+    assert!(first.is_ok() && second.is_ok(), "{first:?}, {second:?}");
+}
+
+#[tokio::test]
+async fn a_changed_template_is_applied_without_the_replicas() {
+    let mut world = World::new(Scenario::ADeploymentWithAnOwnerOfItsReplicasIsAppliedWithoutThem);
+    world.stands(standing(7, 5));
+    let outcome = world.pass(&exec(template())).await;
+    world.end().await;
+    outcome.unwrap();
+}
+
+#[tokio::test]
+async fn replicas_that_somebody_set_by_hand_are_kept_and_handed_over() {
+    let mut world =
+        World::new(Scenario::ADeploymentWithoutAnOwnerOfItsReplicasKeepsThem { replicas: 5 });
+    let mut deployment = standing(7, 5);
+    deployment.metadata.managed_fields = None;
+    world.stands(deployment);
+    let outcome = world.pass(&[]).await;
+    world.end().await;
+    outcome.unwrap();
+}
+
+#[tokio::test]
+async fn a_deployment_of_somebody_else_is_not_touched() {
+    let world = World::new(Scenario::ADeploymentOfSomebodyElseIsOnlyRead);
+    let (problem, action) = world.failing_pass(&[]).await;
+    world.end().await;
+    assert_eq!(problem.reason, "NameTaken");
+    assert!(
+        problem.message.contains("Deployment thumbnails"),
+        "{}",
+        problem.message
+    );
+    assert_eq!(action, Action::requeue(Duration::from_secs(1)));
+}
+
+#[tokio::test]
+async fn neither_is_its_secret_written_when_the_deployments_name_is_taken() {
+    let world = World::with_default_redis(
+        Scenario::ADeploymentOfSomebodyElseIsOnlyRead,
+        "redis://:hunter2@redis",
+    );
+    let (problem, _) = world.failing_pass(&[DEFAULT_REDIS]).await;
+    world.end().await;
+    assert_eq!(problem.reason, "NameTaken");
+}
+
+#[tokio::test]
+async fn a_default_redis_with_a_password_makes_the_secret_first() {
+    let world = World::with_default_redis(
+        Scenario::TheSecretComesBeforeTheDeployment,
+        "redis://:hunter2@redis",
+    );
+    let outcome = world.pass(&[DEFAULT_REDIS]).await;
+    world.end().await;
+    outcome.unwrap();
+}
+
+#[tokio::test]
+async fn a_secret_of_somebody_else_is_not_overwritten() {
+    let world = World::with_default_redis(
+        Scenario::ASecretOfSomebodyElseIsOnlyRead,
+        "redis://:hunter2@redis",
+    );
+    let (problem, _) = world.failing_pass(&[DEFAULT_REDIS]).await;
+    world.end().await;
+    assert_eq!(problem.reason, "NameTaken");
+    assert!(
+        problem.message.contains("Secret thumbnails"),
+        "{}",
+        problem.message
+    );
+}
+
+#[tokio::test]
+async fn a_missing_secret_is_named_with_its_namespace_and_waited_for() {
+    let world = World::new(Scenario::TheUsersSecretIsMissing);
+    let (problem, action) = world.failing_pass(&[users_secret()]).await;
+    world.end().await;
+    assert_eq!(problem.reason, "SecretMissing");
+    for part in ["Secret cache", "namespace shop", "create it"] {
+        assert!(problem.message.contains(part), "{}", problem.message);
+    }
+    assert_eq!(action, Action::requeue(Duration::from_secs(1)));
+}
+
+#[tokio::test]
+async fn a_secret_without_the_key_or_without_text_is_named_with_the_key() {
+    // Nothing, another key, blanks, and bytes that are no text.
+    for data in [
+        json!({}),
+        json!({ "uri": "YQ==" }),
+        json!({ "url": "ICA=" }),
+        json!({ "url": "/w==" }),
+    ] {
+        let world = World::new(Scenario::TheUsersSecretHas { data });
+        let (problem, _) = world.failing_pass(&[users_secret()]).await;
+        world.end().await;
+        assert_eq!(problem.reason, "SecretMissing");
+        assert!(
+            problem.message.contains("no text under key url"),
+            "{}",
+            problem.message
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_unusable_url_in_a_secret_is_told_without_showing_it() {
+    // http://:hunter2@a
+    let data = json!({ "url": "aHR0cDovLzpodW50ZXIyQGE=" });
+    let world = World::new(Scenario::TheUsersSecretHas { data });
+    let (problem, _) = world.failing_pass(&[users_secret()]).await;
+    world.end().await;
+    assert_eq!(problem.reason, "InvalidRedisUrl");
+    assert!(!problem.message.contains("hunter2"), "{}", problem.message);
+}
+
+#[tokio::test]
+async fn a_url_from_a_secret_is_read_again_after_a_minute() {
+    // redis://:hunter2@redis, with the line end that an editor leaves.
+    let data = json!({ "url": "cmVkaXM6Ly86aHVudGVyMkByZWRpcwo=" });
+    let mut calls = Scenario::TheUsersSecretHas { data }.calls();
+    calls.push(without_replicas());
+    let mut world = World::new(Scenario::NobodyCalls);
+    let context = Arc::into_inner(world.context).unwrap();
+    let (client, played) = playing(calls);
+    world.context = Arc::new(Context { client, ..context });
+    world.played = played;
+    world.stands(standing(7, 5));
+    let action = world.pass(&[users_secret()]).await;
+    let orders = world.context.index.orders();
+    world.end().await;
+    assert_eq!(action.unwrap(), Action::requeue(Duration::from_mins(1)));
+    assert_eq!(orders[0].1.endpoint.expose(), "redis://:hunter2@redis");
+    assert!(orders[0].1.from_secret);
+}
+
+#[tokio::test]
+async fn what_the_api_server_refuses_waits_for_an_edit_with_its_own_words() {
+    let message = "Deployment.apps \"thumbnails\" is invalid: spec.template.spec.containers[0].image: Required value";
+    let world = World::new(Scenario::TheDeploymentIsRefused { code: 422, message });
+    let (problem, action) = world.failing_pass(&[]).await;
+    world.end().await;
+    assert_eq!(problem.reason, "Refused");
+    let told = format!("cannot apply Deployment thumbnails: {message}");
+    assert_eq!(problem.message, told);
+    assert_eq!(action, Action::await_change());
+}
+
+#[tokio::test]
+async fn an_api_server_in_trouble_is_asked_again_later_each_time() {
+    let world = World::new(Scenario::TheDeploymentIsRefusedTwice);
+    let (first, wait) = world.failing_pass(&[]).await;
+    let (_, longer) = world.failing_pass(&[]).await;
+    world.end().await;
+    assert_eq!(first.reason, "ApplyFailed");
+    assert_eq!(wait, Action::requeue(Duration::from_secs(1)));
+    assert_eq!(longer, Action::requeue(Duration::from_secs(2)));
+}
+
+#[tokio::test]
+async fn one_that_is_being_deleted_is_forgotten_without_a_call() {
+    let mut world = World::new(Scenario::ADeploymentWithAnOwnerOfItsReplicasIsAppliedWithoutThem);
+    world.stands(standing(7, 5));
+    let before = world.pass(&[]).await;
+    assert!(world.has_orders());
+    let deleted = ("/metadata/deletionTimestamp", json!("2026-01-03T00:00:00Z"));
+    let action = world.pass(&[deleted]).await;
+    assert!(!world.has_orders());
+    assert!(world.context.index.keys().is_empty());
+    world.end().await;
+    assert!(before.is_ok());
+    assert_eq!(action.unwrap(), Action::await_change());
+}
+
+#[tokio::test]
+async fn a_spec_that_cannot_work_makes_no_call_and_waits_for_an_edit() {
+    let world = World::new(Scenario::NobodyCalls);
+    let (problem, action) = world
+        .failing_pass(&[("/spec/worker/handler", json!({}))])
+        .await;
+    world.end().await;
+    assert_eq!(problem.reason, "InvalidSpec");
+    assert_eq!(problem.generation, Some(3));
+    assert_eq!(action, Action::await_change());
+}
+
+#[tokio::test]
+async fn the_younger_of_two_that_claim_a_queue_touches_nothing_and_looks_again() {
+    let mut world = World::new(Scenario::NobodyCalls);
+    world.exists(resource(&[
+        ("/metadata/name", json!("older")),
+        ("/metadata/uid", json!("another")),
+        ("/metadata/creationTimestamp", json!("2025-01-01T00:00:00Z")),
+        ("/spec/queueName", json!("thumbnails")),
+    ]));
+    let (problem, action) = world.failing_pass(&[]).await;
+    world.end().await;
+    assert!(problem.conflict);
+    assert!(
+        problem.message.contains("held by TaskQueue older"),
+        "{}",
+        problem.message
+    );
+    assert_eq!(action, Action::requeue(Duration::from_secs(10)));
+}
+
+#[tokio::test]
+async fn an_object_that_does_not_parse_stops_nothing_and_waits_for_an_edit() {
+    let world = World::new(Scenario::NobodyCalls);
+    let malformed: Guarded = serde_json::from_value(json!({
+        "apiVersion": "taskqueue.dev/v1alpha1", "kind": "TaskQueue",
+        "metadata": { "name": "thumbnails", "namespace": "shop", "generation": 4 },
+        "spec": { "worker": 7 }
+    }))
+    .unwrap();
+    let malformed = Arc::new(malformed);
+    let error = reconcile(Arc::clone(&malformed), Arc::clone(&world.context))
+        .await
+        .unwrap_err();
+    let action = error_policy(malformed, &error, Arc::clone(&world.context));
+    world.end().await;
+    assert_eq!(error.reason(), "Malformed");
+    assert_eq!(action, Action::await_change());
+}
