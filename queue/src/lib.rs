@@ -4,6 +4,8 @@
 //! Start with [`Client::connect`], take a [`Queue`] from it, and either [`Queue::enqueue`] tasks or
 //! run them with a [`worker::Worker`]. Nothing here knows of Kubernetes.
 //!
+//! The crate's README has an example, what a user may rely on, and the layout in Redis.
+//!
 //! What lives where: pure files (`name`, `id`, `policy`, `retry`, `record`, `pack`, `batch`) take time and chance as
 //! arguments; `keys` makes every Redis key; `scripts` owns every Lua script; `link` owns the connection.
 
@@ -63,3 +65,8 @@ pub use policy::{Backoff, BackoffKind, Policy, RetryPolicy, Versioned};
 pub use queue::Queue;
 pub use snapshot::{Counters, Snapshot};
 pub use task::{Cause, Failure, NewTask, State, Task};
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

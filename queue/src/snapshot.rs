@@ -1,7 +1,7 @@
 //! The figures of queues, many in one round trip.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use redis::Value;
@@ -150,7 +150,6 @@ fn read(queue: &Queue, known: &Known, value: Value) -> Result<Option<Snapshot>, 
         return Ok(None);
     }
     let now_ms: u64 = reply.next()?;
-    queue.link().clock().hear(Instant::now(), now_ms);
     let lengths: Vec<u64> = reply.next()?;
     let heads: Vec<Vec<u8>> = reply.next()?;
     let (scheduled, due): (u64, u64) = (reply.next()?, reply.next()?);

@@ -376,3 +376,99 @@ async fn announcements_come_when_a_queue_fills_and_again_after_a_restart() {
     queue.enqueue(task(8)).await.unwrap();
     assert_eq!(next().await, Announcement::Ready(name("jobs")));
 }
+
+#[tokio::test]
+async fn a_server_that_came_back_empty_is_worked_for_as_a_new_one() {
+    let mut redis = RedisServer::start().await;
+    let queue = queue(&redis).await;
+    let client = redis.client().await;
+    let mut policy = taskqueue_queue::Policy::default();
+    policy.levels = vec!["only".into()];
+    queue.configure(&policy).await.unwrap();
+    let hang_on_one = |task: LeasedTask| async move {
+        if number(&task) == 1 {
+            task.lease_lost().await;
+        }
+        Outcome::Completed(None)
+    };
+    let worker = Running::start(Worker::new(queue.clone(), hang_on_one));
+    queue.enqueue(task(1)).await.unwrap();
+    until(&client, &queue, "taken", |s| s.active == 1).await;
+    redis.kill();
+    redis.restart().await;
+    let id = queue.enqueue(task(2).priority("high")).await.unwrap();
+    eventually(SOON, "completed", async || {
+        let task = queue.get(&id).await.unwrap();
+        task.filter(|task| task.state == State::Completed)
+    })
+    .await;
+    let report = worker.stop().await;
+    assert_eq!((report.completed, report.lost), (1, 1));
+}
+
+#[tokio::test]
+async fn the_rights_that_the_readme_names_are_enough() {
+    let redis = RedisServer::start().await;
+    let readme = include_str!("../README.md");
+    let rights = readme.split_once("`~tq:*`, `&tq:*`,").unwrap().1;
+    let rights = rights.split('`').nth(1).unwrap();
+    let mut command = redis::cmd("ACL");
+    command
+        .arg("SETUSER")
+        .arg("worker")
+        .arg("on")
+        .arg(">secret");
+    command.arg("~tq:*").arg("&tq:*");
+    for right in rights.split_whitespace() {
+        command.arg(right);
+    }
+    let mut raw = redis.connection().await;
+    command.exec_async(&mut raw).await.unwrap();
+
+    let url = format!("redis://worker:secret@127.0.0.1:{}", redis.port());
+    let client = Client::connect(&Endpoint::parse(&url).unwrap())
+        .await
+        .unwrap();
+    client.ping().await.unwrap();
+    let queue = client.queue(name("jobs"));
+    let mut announcements = client.announcements();
+    assert_eq!(announcements.next().await, Announcement::Resync);
+    queue
+        .configure(&taskqueue_queue::Policy::default())
+        .await
+        .unwrap();
+    queue.enqueue(task(1)).await.unwrap();
+    queue
+        .enqueue(task(2).delay(Duration::from_millis(10)))
+        .await
+        .unwrap();
+    assert_eq!(
+        announcements.next().await,
+        Announcement::Ready(name("jobs"))
+    );
+    let refuse = |_: LeasedTask| async { Outcome::Dead { error: "no".into() } };
+    let worker = Running::start(Worker::new(queue.clone(), refuse));
+    until(&client, &queue, "both dead", |s| s.dead == 2).await;
+    worker.stop().await;
+    queue.reclaim().await.unwrap();
+    assert_eq!(
+        queue
+            .dead(taskqueue_queue::Page::default())
+            .await
+            .unwrap()
+            .len(),
+        2
+    );
+    assert_eq!(
+        queue
+            .redrive(taskqueue_queue::Selection::All)
+            .await
+            .unwrap(),
+        2
+    );
+    queue.promote().await.unwrap();
+    assert_eq!(
+        queue.purge(taskqueue_queue::Selection::All).await.unwrap(),
+        0
+    );
+}

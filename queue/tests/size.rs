@@ -37,7 +37,7 @@ fn batch(delay: Duration) -> Vec<NewTask> {
         .collect()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_with_a_payload_of_100_bytes_takes_at_most_300_waiting_or_completed() {
     let redis = RedisServer::start().await;
     let queue = queue(&redis).await;

@@ -40,12 +40,13 @@ impl<H: Handler> Turner<H> {
         self.turned();
         self.collect().await;
         self.notice_loss();
-        while self.session.is_some()
-            && (!self.outbox.is_empty() || self.mind.unsure)
-            && self.may_call()
-        {
+        while self.may_call() && self.has_something_to_say() {
             self.deliver_and_fetch(0).await;
         }
+    }
+
+    fn has_something_to_say(&self) -> bool {
+        self.session.is_some() && (!self.outbox.is_empty() || self.mind.unsure)
     }
 
     /// Drops the attempts that still run, and hands their tasks back.
