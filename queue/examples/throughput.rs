@@ -1,7 +1,8 @@
-//! How fast this machine enqueues and drains 100,000 tasks that do nothing, and what each costs Redis.
+//! How fast this machine enqueues and drains 100,000 tasks that do nothing, and what each costs
+//! Redis.
 //!
-//! `REDIS_URL=redis://127.0.0.1:7001 cargo run --release -p taskqueue-queue --example throughput`, on a server
-//! that holds nothing else: it is flushed.
+//! `REDIS_URL=redis://127.0.0.1:7001 cargo run --release -p taskqueue-queue --example throughput`,
+//! on a server that holds nothing else: it is flushed.
 #![allow(clippy::print_stdout, reason = "it is a program")]
 
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! Announcements of queues that have become non-empty, over a subscription that is made anew when it breaks.
+//! Announcements of queues that have become non-empty, over a subscription that is made anew when
+//! it breaks.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,7 +15,8 @@ use crate::{Error, QueueName};
 
 /// Announcements that may wait for a slow listener; beyond, it is told to look at every queue.
 const WAITING: usize = 1_024;
-/// How often the subscription is checked: a connection that died silently would announce nothing for ever.
+/// How often the subscription is checked: a connection that died silently would announce nothing
+/// for ever.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 /// Longest wait for the server when connecting and when checking.
 const PATIENCE: Duration = Duration::from_millis(1_500);
@@ -24,8 +26,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// One announcement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Announcement {
-    /// Subscribed, subscribed again after a lost connection, or too slow a listener: announcements may have
-    /// been missed, so look at every queue.
+    /// Subscribed, subscribed again after a lost connection, or too slow a listener: announcements
+    /// may have been missed, so look at every queue.
     Resync,
     /// A level of this queue went from empty to not empty.
     Ready(QueueName),
@@ -49,7 +51,8 @@ impl Announcements {
     pub async fn next(&mut self) -> Announcement {
         match self.arriving.recv().await {
             Some(announcement) => announcement,
-            // The listener ends only with this value, or with the runtime, which then polls no more.
+            // The listener ends only with this value, or with the runtime, which then polls no
+            // more.
             None => std::future::pending().await,
         }
     }

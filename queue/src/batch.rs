@@ -1,10 +1,10 @@
-//! Cutting what a caller hands over into calls that a script can take, and putting the arguments in the order
-//! that it wants. Pure.
+//! Cutting what a caller hands over into calls that a script can take, and putting the arguments in
+//! the order that it wants. Pure.
 
 use crate::TaskId;
 
-/// Most tasks in one call of a script: Lua's `unpack` fails near 8000 values, and a call must not hold the
-/// server for long.
+/// Most tasks in one call of a script: Lua's `unpack` fails near 8000 values, and a call must not
+/// hold the server for long.
 pub(crate) const MOST_TASKS: usize = 1_000;
 /// Most bytes of records in one call, for the same reason. A single task may have more.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
@@ -33,8 +33,8 @@ pub(crate) struct Packed {
     pub(crate) record: Vec<u8>,
 }
 
-/// Sorts tasks level by level and the delayed ones last, each group in the order given, and counts the
-/// runnable ones of each level.
+/// Sorts tasks level by level and the delayed ones last, each group in the order given, and counts
+/// the runnable ones of each level.
 pub(crate) fn arrange(tasks: &mut [Packed], levels: usize) -> Vec<usize> {
     tasks.sort_by_key(|task| {
         if task.delay_ms > 0 {

@@ -13,8 +13,8 @@ use crate::{Endpoint, Error, Queue, QueueName, TaskId, WorkerId};
 /// Longest wait for the answer of one call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A connection to Redis. Cheap to clone; clones share it. It reconnects by itself: a call that finds the
-/// connection broken says so, the next one makes it anew.
+/// A connection to Redis. Cheap to clone; clones share it. It reconnects by itself: a call that
+/// finds the connection broken says so, the next one makes it anew.
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
 
@@ -50,8 +50,8 @@ impl Client {
         Ok(())
     }
 
-    /// Announcements of queues that went from empty to not empty, over a connection of their own. Must be called
-    /// inside a Tokio runtime.
+    /// Announcements of queues that went from empty to not empty, over a connection of their own.
+    /// Must be called inside a Tokio runtime.
     pub fn announcements(&self) -> Announcements {
         Announcements::start(self.link().clone())
     }

@@ -1,5 +1,6 @@
-//! The clock of the Redis server, as this process can tell it: every answer that carries the server's time
-//! sets it, and the monotonic clock carries it on. So a local clock that jumps moves nothing.
+//! The clock of the Redis server, as this process can tell it: every answer that carries the
+//! server's time sets it, and the monotonic clock carries it on. So a local clock that jumps moves
+//! nothing.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};

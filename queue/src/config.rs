@@ -28,8 +28,9 @@ impl Queue {
         })
     }
 
-    /// Puts a policy in force for producers and workers alike, without a restart of either; no write when it is
-    /// in force already. A level that the new policy lacks is kept as retired for as long as it holds tasks.
+    /// Puts a policy in force for producers and workers alike, without a restart of either; no
+    /// write when it is in force already. A level that the new policy lacks is kept as retired for
+    /// as long as it holds tasks.
     pub async fn configure(&self, policy: &Policy) -> Result<Configured, Error> {
         policy.check()?;
         loop {
@@ -85,7 +86,8 @@ impl Queue {
         Ok(held)
     }
 
-    /// Writes the policy if `before` is still in force and the levels that it drops are still empty.
+    /// Writes the policy if `before` is still in force and the levels that it drops are still
+    /// empty.
     async fn replace(&self, before: &Known, wanted: &Policy) -> Result<Option<u64>, Error> {
         let stays =
             |level: &&String| wanted.levels.contains(level) || wanted.retired.contains(level);

@@ -1,5 +1,5 @@
-//! Finding out, after a failed attempt to connect, whether one side speaks TLS and the other plain text. The
-//! server itself does not say: it hangs up, or waits for more.
+//! Finding out, after a failed attempt to connect, whether one side speaks TLS and the other plain
+//! text. The server itself does not say: it hangs up, or waits for more.
 
 use std::time::Duration;
 

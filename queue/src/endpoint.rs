@@ -1,5 +1,5 @@
-//! Where Redis is and how to speak to it, parsed from a URL. Opens no connection; printing it never shows
-//! the password.
+//! Where Redis is and how to speak to it, parsed from a URL. Opens no connection; printing it never
+//! shows the password.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,8 +18,9 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Parses `redis://` or, for TLS, `rediss://`: `redis://[user][:password@]host[:port][/database]`. The
-    /// error repeats neither user nor password.
+    /// Parses `redis://` or, for TLS, `rediss://`:
+    /// `redis://[user][:password@]host[:port][/database]`. The error repeats neither user nor
+    /// password.
     pub fn parse(url: &str) -> Result<Self, Error> {
         let scheme = url.split_once("://").map(|(scheme, _)| scheme);
         if !matches!(scheme, Some("redis" | "rediss")) {
@@ -28,7 +29,8 @@ impl Endpoint {
         let info = url
             .into_connection_info()
             .map_err(|fault| refused(&fault.to_string()))?;
-        // A call is one small write that waits for its answer; Nagle's algorithm would hold it back.
+        // A call is one small write that waits for its answer; Nagle's algorithm would hold it
+        // back.
         let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
         let tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
         let address = info.addr().to_string();

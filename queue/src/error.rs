@@ -53,7 +53,8 @@ pub enum Error {
         /// What the system reported.
         reason: String,
     },
-    /// Redis refused the credentials (`WRONGPASS`), wants some (`NOAUTH`), or the user lacks a right (`NOPERM`).
+    /// Redis refused the credentials (`WRONGPASS`), wants some (`NOAUTH`), or the user lacks a
+    /// right (`NOPERM`).
     #[error("Redis at {endpoint} refused access: {reason}")]
     AuthFailed {
         /// The address, without credentials.
@@ -137,7 +138,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same call may succeed later without anyone changing the call, the credentials or the data.
+    /// Whether the same call may succeed later without anyone changing the call, the credentials or
+    /// the data.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. }

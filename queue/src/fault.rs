@@ -1,5 +1,5 @@
-//! What a failed Redis call means: one decision from the client library's and the server's errors to ours.
-//! Pure.
+//! What a failed Redis call means: one decision from the client library's and the server's errors
+//! to ours. Pure.
 
 use std::io;
 use std::time::Duration;
@@ -24,7 +24,8 @@ impl Fault {
         }
     }
 
-    /// Whether the connection broke under the call, as it does when the server was restarted since the last one.
+    /// Whether the connection broke under the call, as it does when the server was restarted since
+    /// the last one.
     pub(crate) fn is_broken_line(&self) -> bool {
         self.maybe_done && matches!(self.error, Error::Unreachable { .. })
     }
@@ -162,7 +163,8 @@ impl Faults {
     }
 }
 
-/// The system's error inside the client library's, which hands it out only as a source behind an `Arc`.
+/// The system's error inside the client library's, which hands it out only as a source behind an
+/// `Arc`.
 fn io_error(fault: &RedisError) -> Option<&io::Error> {
     type Shared = std::sync::Arc<dyn std::error::Error + Send + Sync>;
     let source = std::error::Error::source(fault)?;
@@ -177,7 +179,8 @@ fn is_tls_error(io: &io::Error) -> bool {
         .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
 }
 
-/// Whether a handshake failed over the server's certificate, which only a server that speaks TLS has.
+/// Whether a handshake failed over the server's certificate, which only a server that speaks TLS
+/// has.
 pub(crate) fn is_tls_refusal(fault: &RedisError) -> bool {
     let inner = io_error(fault).and_then(io::Error::get_ref);
     let tls = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());

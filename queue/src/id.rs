@@ -1,8 +1,9 @@
-//! Ids of tasks and workers: twenty characters whose order is the order of creation. Pure: the time and
-//! the process' random part are arguments; the clock is read in `client`.
+//! Ids of tasks and workers: twenty characters whose order is the order of creation. Pure: the time
+//! and the process' random part are arguments; the clock is read in `client`.
 //!
-//! Seven characters Unix seconds (35 bits), four characters sequence inside that second (20 bits), nine
-//! characters random per process (45 bits), in lowercase base32hex, whose digits sort as their values.
+//! Seven characters Unix seconds (35 bits), four characters sequence inside that second (20 bits),
+//! nine characters random per process (45 bits), in lowercase base32hex, whose digits sort as their
+//! values.
 
 use std::fmt;
 use std::str::FromStr;
@@ -110,7 +111,8 @@ id_type!(
     "task id"
 );
 id_type!(
-    /// The id of a worker instance, and so the fencing token of its leases: no other instance ever has it.
+    /// The id of a worker instance, and so the fencing token of its leases: no other instance ever
+    /// has it.
     WorkerId,
     "worker id"
 );
@@ -148,8 +150,8 @@ impl Sequence {
         WorkerId(self.next(unix_seconds))
     }
 
-    /// A clock that went back does not take the ids back: the logical second stays until the clock has
-    /// caught up, and advances by itself when a second's 2^20 numbers are used up.
+    /// A clock that went back does not take the ids back: the logical second stays until the clock
+    /// has caught up, and advances by itself when a second's 2^20 numbers are used up.
     fn next(&mut self, unix_seconds: u64) -> Id {
         if unix_seconds > self.second {
             self.second = unix_seconds;

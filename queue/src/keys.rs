@@ -1,8 +1,8 @@
-//! Every Redis key of this crate, and nothing else makes one. Pure. See the table in the crate's README for
-//! what each holds.
+//! Every Redis key of this crate, and nothing else makes one. Pure. See the table in the crate's
+//! README for what each holds.
 //!
-//! The hash tag is the queue, so that all keys of a queue live in one slot of a Redis Cluster and one script
-//! can touch them all.
+//! The hash tag is the queue, so that all keys of a queue live in one slot of a Redis Cluster and
+//! one script can touch them all.
 
 use crate::QueueName;
 
@@ -32,7 +32,8 @@ impl Keys {
         Self { base, shared }
     }
 
-    /// The keys that every script is given first, in the order in which `shared/keys.lua` names them.
+    /// The keys that every script is given first, in the order in which `shared/keys.lua` names
+    /// them.
     pub(crate) fn shared(&self) -> &[String; 11] {
         &self.shared
     }

@@ -1,5 +1,5 @@
-//! The worker's side of Redis: each call that a worker makes, from its registration to its leaving. What to
-//! call when is decided in `worker`.
+//! The worker's side of Redis: each call that a worker makes, from its registration to its leaving.
+//! What to call when is decided in `worker`.
 
 use std::time::Duration;
 
@@ -146,7 +146,8 @@ impl Queue {
         worker: WorkerId,
         settlements: &[Settlement],
     ) -> Result<Vec<TaskId>, Fault> {
-        // Each hand-back goes to the head of its list, so the last one written is the first one fetched.
+        // Each hand-back goes to the head of its list, so the last one written is the first one
+        // fetched.
         let mut ordered: Vec<&Settlement> = settlements.iter().collect();
         ordered.sort_by_key(|settlement| std::cmp::Reverse(settlement.id));
         let mut rounds = self.rounds();

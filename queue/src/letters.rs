@@ -76,13 +76,14 @@ impl Queue {
         Ok(tasks)
     }
 
-    /// Sends dead letters round again: to the tails of their levels, with all attempts before them and their
-    /// history kept. Returns how many. In bounded batches; an error leaves the rest dead.
+    /// Sends dead letters round again: to the tails of their levels, with all attempts before them
+    /// and their history kept. Returns how many. In bounded batches; an error leaves the rest dead.
     pub async fn redrive(&self, selection: Selection) -> Result<u64, Error> {
         self.in_batches(&script::REDRIVE, selection).await
     }
 
-    /// Throws dead letters away. Returns how many. In bounded batches; an error leaves the rest dead.
+    /// Throws dead letters away. Returns how many. In bounded batches; an error leaves the rest
+    /// dead.
     pub async fn purge(&self, selection: Selection) -> Result<u64, Error> {
         self.in_batches(&script::PURGE, selection).await
     }
@@ -100,7 +101,8 @@ impl Queue {
                 }
             }
             Selection::All => {
-                // What dies while this runs, perhaps because it was redriven, is not of the selection.
+                // What dies while this runs, perhaps because it was redriven, is not of the
+                // selection.
                 let mut begun = None;
                 loop {
                     let (now, done) = self.batch(script, begun, &[]).await?;

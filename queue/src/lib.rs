@@ -6,8 +6,9 @@
 //!
 //! The crate's README has an example, what a user may rely on, and the layout in Redis.
 //!
-//! What lives where: pure files (`name`, `id`, `policy`, `retry`, `record`, `pack`, `batch`) take time and chance as
-//! arguments; `keys` makes every Redis key; `scripts` owns every Lua script; `link` owns the connection.
+//! What lives where: pure files (`name`, `id`, `policy`, `retry`, `record`, `pack`, `batch`) take
+//! time and chance as arguments; `keys` makes every Redis key; `scripts` owns every Lua script;
+//! `link` owns the connection.
 
 #![cfg_attr(
     test,

@@ -1,8 +1,10 @@
-//! One connection to Redis that is made anew when it breaks. Every call passes here: typed errors, the loading
-//! of scripts, the server's clock. What is asked, and what an answer means, is not decided here.
+//! One connection to Redis that is made anew when it breaks. Every call passes here: typed errors,
+//! the loading of scripts, the server's clock. What is asked, and what an answer means, is not
+//! decided here.
 //!
-//! Not the client library's own connection manager: that one reconnects only after an I/O error, and so stays
-//! broken after a server that was still loading, or a password that has been put right since.
+//! Not the client library's own connection manager: that one reconnects only after an I/O error,
+//! and so stays broken after a server that was still loading, or a password that has been put right
+//! since.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -90,7 +92,8 @@ impl Link {
         }
     }
 
-    /// Calls a script that only reads; once more if the connection turns out to have broken since the last call.
+    /// Calls a script that only reads; once more if the connection turns out to have broken since
+    /// the last call.
     pub(crate) async fn read(&self, call: &Call) -> Result<Value, Fault> {
         match self.call(call).await {
             Err(fault) if fault.is_broken_line() => self.call(call).await,
@@ -110,8 +113,8 @@ impl Link {
         }
     }
 
-    /// As [`Link::read`], with many scripts in one round trip; a second one is needed only if the server did not
-    /// know them.
+    /// As [`Link::read`], with many scripts in one round trip; a second one is needed only if the
+    /// server did not know them.
     pub(crate) async fn read_all(
         &self,
         calls: &[Call],
@@ -194,7 +197,8 @@ impl Link {
             .map_err(|fault| self.broken(live.attempt, &fault, "pipeline"))
     }
 
-    /// A call that got no answer takes its connection down: what else is on its way there is as lost.
+    /// A call that got no answer takes its connection down: what else is on its way there is as
+    /// lost.
     fn broken(&self, attempt: u64, fault: &redis::RedisError, name: &'static str) -> Fault {
         self.drop_live(attempt);
         Fault {
@@ -282,7 +286,8 @@ impl Link {
 }
 
 impl Link {
-    /// Why no connection could be made, with a look at the server where the failure itself says little.
+    /// Why no connection could be made, with a look at the server where the failure itself says
+    /// little.
     async fn explain(&self, fault: &redis::RedisError) -> Error {
         let error = self.0.faults.of_connecting(fault, CONNECT_TIMEOUT);
         let unclear = matches!(

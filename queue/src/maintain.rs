@@ -1,5 +1,6 @@
-//! What keeps a queue moving whoever else is alive: promotion of due tasks, reclaim of lapsed leases, and the
-//! bounds of the dead letters. Every worker does it with its heartbeat; so may anyone else, at any time.
+//! What keeps a queue moving whoever else is alive: promotion of due tasks, reclaim of lapsed
+//! leases, and the bounds of the dead letters. Every worker does it with its heartbeat; so may
+//! anyone else, at any time.
 
 use crate::batch::MOST_TASKS;
 use crate::queue::Queue;
@@ -17,7 +18,8 @@ pub struct Reclaimed {
 }
 
 impl Queue {
-    /// Makes all due tasks runnable and returns how many; trims the dead letters to the policy's bounds.
+    /// Makes all due tasks runnable and returns how many; trims the dead letters to the policy's
+    /// bounds.
     pub async fn promote(&self) -> Result<u64, Error> {
         let mut total = 0;
         loop {
@@ -29,8 +31,8 @@ impl Queue {
         }
     }
 
-    /// Takes back what workers with a lapsed lease hold, to the heads of the levels; a task that has lost more
-    /// workers than the policy allows goes to the dead letters.
+    /// Takes back what workers with a lapsed lease hold, to the heads of the levels; a task that
+    /// has lost more workers than the policy allows goes to the dead letters.
     pub async fn reclaim(&self) -> Result<Reclaimed, Error> {
         let mut rounds = self.rounds();
         loop {

@@ -1,4 +1,5 @@
-//! The name of a queue: parse and print. Which characters are safe inside a Redis key is decided here alone.
+//! The name of a queue: parse and print. Which characters are safe inside a Redis key is decided
+//! here alone.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,8 +11,8 @@ const MAX_PART: usize = 63;
 
 /// A queue's name: a namespace and a name inside it, printed as `namespace/name`.
 ///
-/// Each part has 1 to 63 characters of `a-z`, `0-9`, `-` and `.`; so neither can hold the `{`, `}`, `:` or
-/// `/` that give a Redis key its structure.
+/// Each part has 1 to 63 characters of `a-z`, `0-9`, `-` and `.`; so neither can hold the `{`, `}`,
+/// `:` or `/` that give a Redis key its structure.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueName {
     namespace: Box<str>,

@@ -1,6 +1,6 @@
-//! Writing and reading the few kinds of `MessagePack` values that records are made of, by hand: records are packed
-//! and unpacked for every task, and Lua must be able to read them too. Pure. Which values make a record is in
-//! `record`.
+//! Writing and reading the few kinds of `MessagePack` values that records are made of, by hand:
+//! records are packed and unpacked for every task, and Lua must be able to read them too. Pure.
+//! Which values make a record is in `record`.
 
 use std::fmt;
 

@@ -13,8 +13,8 @@ pub const MAX_PAYLOAD_BYTES: usize = 8 * 1024 * 1024;
 pub struct Payload(Vec<u8>);
 
 impl Payload {
-    /// Takes bytes as they are, if they are one JSON value of at most [`MAX_PAYLOAD_BYTES`]. The queue's own
-    /// limit is checked when the task is enqueued.
+    /// Takes bytes as they are, if they are one JSON value of at most [`MAX_PAYLOAD_BYTES`]. The
+    /// queue's own limit is checked when the task is enqueued.
     pub fn json(bytes: impl Into<Vec<u8>>) -> Result<Self, Error> {
         let bytes = bytes.into();
         fits("payload", bytes.len(), MAX_PAYLOAD_BYTES)?;

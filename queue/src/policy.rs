@@ -1,5 +1,5 @@
-//! A queue's policy: what producers and workers obey, kept beside the tasks as JSON so that an edit is
-//! live. Pure: types, defaults and checks; reading and writing it in Redis is in `config`.
+//! A queue's policy: what producers and workers obey, kept beside the tasks as JSON so that an edit
+//! is live. Pure: types, defaults and checks; reading and writing it in Redis is in `config`.
 
 use std::time::Duration;
 
@@ -34,8 +34,8 @@ pub struct Policy {
     pub paused: bool,
     /// Largest payload of a task, in bytes, up to [`MAX_PAYLOAD_BYTES`].
     pub max_payload_bytes: u32,
-    /// How long a completed task can be read; at least 10 s whatever is said here, because its record is what
-    /// an ack that is sent twice is recognised by.
+    /// How long a completed task can be read; at least 10 s whatever is said here, because its
+    /// record is what an ack that is sent twice is recognised by.
     #[serde(rename = "completedMaxAgeMs", with = "millis")]
     pub completed_max_age: Duration,
     /// Most dead letters kept; the oldest go first.
@@ -43,7 +43,8 @@ pub struct Policy {
     /// How long a dead letter is kept.
     #[serde(rename = "deadMaxAgeMs", with = "millis")]
     pub dead_max_age: Duration,
-    /// How often a task may lose its worker. One loss more and it is quarantined among the dead letters.
+    /// How often a task may lose its worker. One loss more and it is quarantined among the dead
+    /// letters.
     pub max_losses: u32,
 }
 
@@ -65,7 +66,8 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// The level of a task that names none, as its place in `levels`: the middle one, of two the lower.
+    /// The level of a task that names none, as its place in `levels`: the middle one, of two the
+    /// lower.
     pub fn default_level(&self) -> usize {
         self.levels.len() / 2
     }

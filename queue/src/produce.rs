@@ -34,7 +34,8 @@ impl Patience {
         }
     }
 
-    /// Waits before the next try and says whether the failed one may have been done after all; or gives up.
+    /// Waits before the next try and says whether the failed one may have been done after all; or
+    /// gives up.
     async fn bear(&mut self, fault: Fault) -> Result<bool, Error> {
         if !fault.error.is_transient() || Instant::now() + self.wait > self.until {
             return Err(fault.error);
@@ -46,8 +47,8 @@ impl Patience {
 }
 
 impl Queue {
-    /// Enqueues one task and returns its id. Tried for up to two seconds while Redis is away; a call that was
-    /// repeated because its answer was lost never enqueues twice.
+    /// Enqueues one task and returns its id. Tried for up to two seconds while Redis is away; a
+    /// call that was repeated because its answer was lost never enqueues twice.
     pub async fn enqueue(&self, task: NewTask) -> Result<TaskId, Error> {
         let id = self.client().next_task_id();
         let task = [(id, task)];
@@ -56,8 +57,8 @@ impl Queue {
         Ok(id)
     }
 
-    /// Enqueues many and returns their ids in the order given. Every task is checked before the first is
-    /// written. Each slice of up to 1000 tasks and 4 MiB is written whole or not at all.
+    /// Enqueues many and returns their ids in the order given. Every task is checked before the
+    /// first is written. Each slice of up to 1000 tasks and 4 MiB is written whole or not at all.
     pub async fn enqueue_many(&self, tasks: Vec<NewTask>) -> Result<Vec<TaskId>, Error> {
         let tasks: Vec<_> = tasks
             .into_iter()
@@ -75,7 +76,8 @@ impl Queue {
         Ok(tasks.into_iter().map(|(id, _)| id).collect())
     }
 
-    /// Checks tasks against the policy as last read, and before it refuses one, against the one in force.
+    /// Checks tasks against the policy as last read, and before it refuses one, against the one in
+    /// force.
     async fn check_all(&self, tasks: &[(TaskId, NewTask)]) -> Result<(), Error> {
         let check = |known: &Known| {
             tasks

@@ -1,5 +1,6 @@
-//! A queue: its name, its keys, and the policy as last read. What can be done with it is in the files named
-//! after what is done: `produce`, `config`, `letters`, `maintain`, `lease`; reading one task is here.
+//! A queue: its name, its keys, and the policy as last read. What can be done with it is in the
+//! files named after what is done: `produce`, `config`, `letters`, `maintain`, `lease`; reading one
+//! task is here.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -198,7 +199,8 @@ impl Queue {
         }
     }
 
-    /// Calls a script and returns its answer from behind the time on; `None` if the policy is out of date.
+    /// Calls a script and returns its answer from behind the time on; `None` if the policy is out
+    /// of date.
     pub(crate) async fn ask(
         &self,
         script: &'static Script,

@@ -1,8 +1,8 @@
 //! What Redis holds of a task: one value, packed here and nowhere else. Pure.
 //!
-//! A live task is its level's name, a zero byte, a `MessagePack` array of created, due, type, attempts and errors,
-//! and the payload as it is. Lua reads the level and, to quarantine or redrive, edits the array. A done task is
-//! one array.
+//! A live task is its level's name, a zero byte, a `MessagePack` array of created, due, type,
+//! attempts and errors, and the payload as it is. Lua reads the level and, to quarantine or
+//! redrive, edits the array. A done task is one array.
 
 use jiff::Timestamp;
 
@@ -118,7 +118,8 @@ pub(crate) fn pack_new(
     writer.finish(payload)
 }
 
-/// Since when the task is runnable, read from the beginning of its record; `None` if that is no record.
+/// Since when the task is runnable, read from the beginning of its record; `None` if that is no
+/// record.
 pub(crate) fn runnable_since_ms(beginning: &[u8]) -> Option<u64> {
     let (_, body) = split(beginning).ok()?;
     let mut reader = Reader::new(body);
@@ -139,8 +140,8 @@ pub(crate) struct Done<'a> {
 }
 
 impl Done<'_> {
-    /// Outcome (always 0 for now), type, attempts, losses, created, wait until it started, run time, worker,
-    /// errors, result, payload. Times as spans because small numbers pack small.
+    /// Outcome (always 0 for now), type, attempts, losses, created, wait until it started, run
+    /// time, worker, errors, result, payload. Times as spans because small numbers pack small.
     pub(crate) fn pack(&self) -> Vec<u8> {
         let record = self.record;
         let payload = Some(record.payload.as_slice())

@@ -1,5 +1,5 @@
-//! Whether and when a failed attempt is tried again: one decision, for workers and for whoever explains it.
-//! Pure: chance is an argument.
+//! Whether and when a failed attempt is tried again: one decision, for workers and for whoever
+//! explains it. Pure: chance is an argument.
 
 use std::time::Duration;
 

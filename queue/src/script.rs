@@ -1,5 +1,5 @@
-//! Every Lua script of this crate, put together from its file and the shared pieces it needs, and the call
-//! of one. Loading what the server does not know is in `link`.
+//! Every Lua script of this crate, put together from its file and the shared pieces it needs, and
+//! the call of one. Loading what the server does not know is in `link`.
 
 use std::sync::LazyLock;
 
@@ -62,8 +62,8 @@ impl Script {
         command
     }
 
-    /// The beginning of a call: the digest, all keys, and the two arguments that every script takes. `lists` are
-    /// the level lists, `more` the keys that this script adds.
+    /// The beginning of a call: the digest, all keys, and the two arguments that every script
+    /// takes. `lists` are the level lists, `more` the keys that this script adds.
     pub(crate) fn call(
         &'static self,
         keys: &Keys,

@@ -74,8 +74,9 @@ pub struct Counters {
 }
 
 impl Client {
-    /// The figures of many queues in one round trip, in the order given. A second one is needed only for
-    /// queues whose policy was never read or has changed since. One queue's error is no other's.
+    /// The figures of many queues in one round trip, in the order given. A second one is needed
+    /// only for queues whose policy was never read or has changed since. One queue's error is no
+    /// other's.
     pub async fn snapshot(&self, queues: &[Queue]) -> Vec<Result<Snapshot, Error>> {
         let mut known = Vec::with_capacity(queues.len());
         for queue in queues {

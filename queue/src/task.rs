@@ -1,4 +1,5 @@
-//! Tasks as callers see them: the new one to enqueue, and the one read back with its state and history.
+//! Tasks as callers see them: the new one to enqueue, and the one read back with its state and
+//! history.
 
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ pub struct NewTask {
 }
 
 impl NewTask {
-    /// A task of a type (1 to 128 characters without control characters), for as soon as a worker is free.
+    /// A task of a type (1 to 128 characters without control characters), for as soon as a worker
+    /// is free.
     pub fn new(kind: impl Into<String>, payload: Payload) -> Self {
         Self {
             kind: kind.into(),
@@ -34,7 +36,8 @@ impl NewTask {
         self
     }
 
-    /// Not before this time has passed, by the clock of Redis. Whole milliseconds, at most 10 years.
+    /// Not before this time has passed, by the clock of Redis. Whole milliseconds, at most 10
+    /// years.
     #[must_use]
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
@@ -79,7 +82,8 @@ pub struct Task {
     pub worker: Option<WorkerId>,
     /// Its last failures, oldest first, at most ten.
     pub errors: Vec<Failure>,
-    /// Its payload. A completed task keeps it only up to 1 KiB, so that retained results do not fill Redis.
+    /// Its payload. A completed task keeps it only up to 1 KiB, so that retained results do not
+    /// fill Redis.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload: Option<Payload>,
     /// What the handler returned.

@@ -1,4 +1,5 @@
-//! The end of a worker: what runs finishes, what does not is handed back, nothing is fetched any more.
+//! The end of a worker: what runs finishes, what does not is handed back, nothing is fetched any
+//! more.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -62,7 +62,8 @@ async fn n_tasks_wake_as_many_of_m_idle_workers_as_there_is_work_for() {
         (length(&redis, "SCARD", "idle").await == 6).then_some(())
     })
     .await;
-    // Each sleeps for two seconds at most and looks again when those are over; count inside of that.
+    // Each sleeps for two seconds at most and looks again when those are over; count inside of
+    // that.
     let begun = Instant::now();
     let before = script_calls(&redis).await;
     queue.enqueue_many(tasks(0..4)).await.unwrap();
@@ -162,7 +163,8 @@ async fn figures_of_many_queues_take_one_round_trip() {
     for (n, figures) in figures.into_iter().enumerate() {
         assert_eq!(figures.unwrap().backlog(), n as u64);
     }
-    // The server did not know the script before, so the first of two pipelines ended in the middle of nowhere.
+    // The server did not know the script before, so the first of two pipelines ended in the middle
+    // of nowhere.
     let calls = script_calls(&redis).await - before;
     assert!((60..=120).contains(&calls), "{calls} calls");
 

@@ -189,7 +189,8 @@ async fn a_settlement_that_is_sent_twice_counts_once() {
         .map(|(leased, end)| Settlement { id: leased.id, end })
         .collect();
     assert_eq!(queue.settle(me, &settlements).await.unwrap(), []);
-    // A hand-back leaves no mark of its own; that the task is no longer held is all that can be said.
+    // A hand-back leaves no mark of its own; that the task is no longer held is all that can be
+    // said.
     assert_eq!(queue.settle(me, &settlements).await.unwrap(), [held[2].id]);
     let figures = client
         .snapshot(std::slice::from_ref(&queue))

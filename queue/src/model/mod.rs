@@ -1,6 +1,7 @@
-//! Random sequences of all operations by several workers, with crashes between any two calls, on a real server and
-//! on a plain model in memory. After each operation both must hold the same: each task in exactly one state, the
-//! same order in each list, counters equal to contents, nothing lost.
+//! Random sequences of all operations by several workers, with crashes between any two calls, on a
+//! real server and on a plain model in memory. After each operation both must hold the same: each
+//! task in exactly one state, the same order in each list, counters equal to contents, nothing
+//! lost.
 
 mod compare;
 mod memory;

@@ -1,5 +1,6 @@
-//! For tests, here and in the crates that build on this one: a redis-server of its own for each, and waiting for
-//! a condition instead of for a time. Only with the feature `testing`; panics are its way to fail a test.
+//! For tests, here and in the crates that build on this one: a redis-server of its own for each,
+//! and waiting for a condition instead of for a time. Only with the feature `testing`; panics are
+//! its way to fail a test.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc)]
 
 mod server;
@@ -9,7 +10,8 @@ use std::time::{Duration, Instant};
 
 pub use self::server::RedisServer;
 
-/// Waits until `probe` returns something, and returns it. Fails the test, naming `what`, after `timeout`.
+/// Waits until `probe` returns something, and returns it. Fails the test, naming `what`, after
+/// `timeout`.
 pub async fn eventually<T, F>(timeout: Duration, what: &str, mut probe: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,

@@ -1,5 +1,5 @@
-//! One attempt: a leased record becomes a task, the handler runs it under its timeout, and its outcome becomes
-//! what Redis is to be told. Nothing is sent from here.
+//! One attempt: a leased record becomes a task, the handler runs it under its timeout, and its
+//! outcome becomes what Redis is to be told. Nothing is sent from here.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -241,7 +241,8 @@ fn settle(id: TaskId, end: End) -> Message {
     Message::Other(Settlement { id, end })
 }
 
-/// The result, unless it is too large to keep: the work is done, and doing it again would not make it smaller.
+/// The result, unless it is too large to keep: the work is done, and doing it again would not make
+/// it smaller.
 fn bounded(id: TaskId, result: Option<&Payload>) -> Option<&[u8]> {
     let bytes = result?.as_bytes();
     if bytes.len() > MOST_RESULT_BYTES {

@@ -1,5 +1,5 @@
-//! The worker's round trip: what has ended goes out, new tasks come in, and each answer or failure is taken
-//! note of. When to make one is decided in `turn` and `drain`.
+//! The worker's round trip: what has ended goes out, new tasks come in, and each answer or failure
+//! is taken note of. When to make one is decided in `turn` and `drain`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -33,7 +33,8 @@ impl<H: Handler> Turner<H> {
             acks,
         };
         let queue = &self.queue;
-        // Written to the connection one behind the other, so the rare outcomes cost no round trip of their own.
+        // Written to the connection one behind the other, so the rare outcomes cost no round trip
+        // of their own.
         let settle = async {
             if settlements.is_empty() {
                 return Ok(Vec::new());
@@ -102,8 +103,8 @@ impl<H: Handler> Turner<H> {
         }
     }
 
-    /// After a lost answer: asks which tasks are leased to this worker that it does not know of. Whether it knows
-    /// now.
+    /// After a lost answer: asks which tasks are leased to this worker that it does not know of.
+    /// Whether it knows now.
     async fn make_sure(&mut self) -> bool {
         let Some(worker) = self.session.as_ref().map(|session| session.lease.worker) else {
             return false;

@@ -1,5 +1,5 @@
-//! The worker's end: running attempts finish in their time, the rest is handed back, acks are delivered, and the
-//! worker leaves.
+//! The worker's end: running attempts finish in their time, the rest is handed back, acks are
+//! delivered, and the worker leaves.
 
 use std::time::{Duration, Instant};
 

@@ -10,8 +10,9 @@ use crate::{Payload, QueueName, TaskId, WorkerId};
 
 /// Runs tasks. Many at once, so it takes `&self`; it must not block its thread.
 pub trait Handler: Send + Sync + 'static {
-    /// Runs one attempt. It is dropped at its next `await` when the attempt's timeout or the worker's drain
-    /// timeout is over. A panic is a failed attempt of this task and touches no other.
+    /// Runs one attempt. It is dropped at its next `await` when the attempt's timeout or the
+    /// worker's drain timeout is over. A panic is a failed attempt of this task and touches no
+    /// other.
     fn handle(&self, task: LeasedTask) -> impl Future<Output = Outcome> + Send;
 }
 
@@ -52,8 +53,8 @@ pub struct LeasedTask {
 }
 
 impl LeasedTask {
-    /// Resolves when the worker has lost its lease: the task may be running elsewhere by now, and what this
-    /// attempt returns will be dropped.
+    /// Resolves when the worker has lost its lease: the task may be running elsewhere by now, and
+    /// what this attempt returns will be dropped.
     pub async fn lease_lost(&self) {
         self.lease.cancelled().await;
     }
@@ -64,7 +65,8 @@ impl LeasedTask {
 pub enum Outcome {
     /// Done, perhaps with a result. One above 64 KiB is dropped with a warning: the work is done.
     Completed(Option<Payload>),
-    /// Failed: tried again as the policy says, or after exactly `after`, unless this was the last attempt.
+    /// Failed: tried again as the policy says, or after exactly `after`, unless this was the last
+    /// attempt.
     Retry {
         /// What went wrong; the first KiB is kept.
         error: String,

@@ -1,5 +1,5 @@
-//! The consumer's runtime: leases tasks, runs them through a [`Handler`], acks them, and drains when told to.
-//! This file is its public face; the loop is in `turn`.
+//! The consumer's runtime: leases tasks, runs them through a [`Handler`], acks them, and drains
+//! when told to. This file is its public face; the loop is in `turn`.
 
 mod attempt;
 mod deliver;
@@ -118,8 +118,8 @@ impl<H: Handler> Worker<H> {
         self
     }
 
-    /// How long the worker's tasks stay leased after its last heartbeat: at least 300 ms. It beats three times
-    /// in that span.
+    /// How long the worker's tasks stay leased after its last heartbeat: at least 300 ms. It beats
+    /// three times in that span.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.settings.lease = lease.max(Duration::from_millis(300));
@@ -152,12 +152,13 @@ impl<H: Handler> Worker<H> {
         self.probe.clone()
     }
 
-    /// Runs until `stop`: from then on nothing is fetched, running attempts finish within the drain timeout,
-    /// the rest is handed back without costing an attempt, acks are delivered and the worker leaves. `abort`,
-    /// at any time, hands back at once.
+    /// Runs until `stop`: from then on nothing is fetched, running attempts finish within the drain
+    /// timeout, the rest is handed back without costing an attempt, acks are delivered and the
+    /// worker leaves. `abort`, at any time, hands back at once.
     ///
-    /// Redis being away is waited for; only a fault that waiting cannot heal is an error (credentials, TLS, a
-    /// queue whose config cannot be read), and only before the first task was fetched.
+    /// Redis being away is waited for; only a fault that waiting cannot heal is an error
+    /// (credentials, TLS, a queue whose config cannot be read), and only before the first task was
+    /// fetched.
     pub async fn run(
         self,
         stop: CancellationToken,

@@ -112,8 +112,8 @@ impl Probe {
         self.0.redis_up.load(Ordering::Relaxed)
     }
 
-    /// How long ago the fetch loop turned. It turns at least every two seconds, also while Redis is away; more
-    /// than a few of those, and the worker hangs.
+    /// How long ago the fetch loop turned. It turns at least every two seconds, also while Redis is
+    /// away; more than a few of those, and the worker hangs.
     pub fn last_turn(&self) -> Duration {
         let last = Duration::from_millis(self.0.last_turn_ms.load(Ordering::Relaxed));
         self.0.born.elapsed().saturating_sub(last)

@@ -40,7 +40,8 @@ impl Outbox {
         acks.chain(self.settlements.iter().map(|settlement| settlement.id))
     }
 
-    /// What goes into the next call: acks sorted by id, and settlements, each as many as a call takes.
+    /// What goes into the next call: acks sorted by id, and settlements, each as many as a call
+    /// takes.
     pub(super) fn next(&mut self) -> (&[Ack], &[Settlement]) {
         self.acks.sort_unstable_by_key(|ack| ack.id);
         let acks = next_slice(self.acks.iter().map(|ack| ack.done.len()));

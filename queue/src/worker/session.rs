@@ -1,5 +1,5 @@
-//! The worker's identity: a worker id that is used once, its registration and its heartbeat, which goes on by
-//! itself on a task of its own, and which also does the queue's maintenance.
+//! The worker's identity: a worker id that is used once, its registration and its heartbeat, which
+//! goes on by itself on a task of its own, and which also does the queue's maintenance.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,7 +93,8 @@ async fn beat(queue: Queue, lease: Lease, span: Duration, vitals: Vitals) {
     }
 }
 
-/// So that a queue keeps moving whoever else is alive. What fails now is done by the next beat, or a peer's.
+/// So that a queue keeps moving whoever else is alive. What fails now is done by the next beat, or
+/// a peer's.
 async fn maintain(queue: &Queue) {
     match queue.reclaim().await {
         Ok(reclaimed) if reclaimed.workers > 0 => {

@@ -57,8 +57,8 @@ impl Sleeper {
         }));
     }
 
-    /// The end of the call that was begun: a token, or none in time. Pending if none was begun. May be dropped and
-    /// called again.
+    /// The end of the call that was begun: a token, or none in time. Pending if none was begun. May
+    /// be dropped and called again.
     pub(super) async fn woken(&mut self) -> Result<Option<String>, Error> {
         let Some(wait) = self.wait.as_mut() else {
             return std::future::pending().await;

@@ -1,7 +1,8 @@
 //! The worker's loop: what is done when. The round trip itself is in `deliver`, the end in `drain`.
 //!
-//! One round trip carries the acks of what has ended and brings as many tasks as there are free slots; while it
-//! is under way more attempts end, and so batches form by themselves, with no wait built in.
+//! One round trip carries the acks of what has ended and brings as many tasks as there are free
+//! slots; while it is under way more attempts end, and so batches form by themselves, with no wait
+//! built in.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,8 +21,8 @@ use crate::{Error, Queue, TaskId, WorkerId};
 
 /// The loop turns at least this often, so that its turning shows that it is alive.
 const TICK: Duration = Duration::from_secs(1);
-/// The wait after a call that failed; it doubles up to the longest, so that work resumes within two seconds of
-/// the return of Redis.
+/// The wait after a call that failed; it doubles up to the longest, so that work resumes within two
+/// seconds of the return of Redis.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
@@ -64,8 +65,8 @@ pub(super) struct Mind {
 }
 
 impl<H: Handler> Turner<H> {
-    /// Registers the worker, waiting for Redis if need be. `None` if it was stopped meanwhile; an error is one
-    /// that waiting cannot heal.
+    /// Registers the worker, waiting for Redis if need be. `None` if it was stopped meanwhile; an
+    /// error is one that waiting cannot heal.
     pub(super) async fn start(
         queue: Queue,
         handler: H,
@@ -131,7 +132,8 @@ impl<H: Handler> Turner<H> {
                 }
                 if !self.outbox.is_empty() || self.hungry() {
                     self.deliver_and_fetch(self.free()).await;
-                    // Short attempts end before anything else is looked at, and so are acked together.
+                    // Short attempts end before anything else is looked at, and so are acked
+                    // together.
                     tokio::task::yield_now().await;
                     continue;
                 }
@@ -160,8 +162,8 @@ impl<H: Handler> Turner<H> {
         self.vitals.observer.loop_turned();
     }
 
-    /// Waits until there may be something to do: an attempt has ended, the lease is lost, a call may be tried
-    /// again, or a second is over.
+    /// Waits until there may be something to do: an attempt has ended, the lease is lost, a call
+    /// may be tried again, or a second is over.
     pub(super) async fn wait(&mut self) {
         let delivery = next(&mut self.ended, self.session.as_ref(), self.not_before).await;
         self.put_any(delivery);
@@ -213,8 +215,8 @@ impl<H: Handler> Turner<H> {
         }
     }
 
-    /// The lease is lost. What ran under it will be refused, so Redis is told none of it; `refused` acks are known
-    /// to be lost already.
+    /// The lease is lost. What ran under it will be refused, so Redis is told none of it; `refused`
+    /// acks are known to be lost already.
     pub(super) fn lose(&mut self, refused: usize) {
         let Some(session) = self.session.take() else {
             return;
@@ -279,8 +281,9 @@ impl<H: Handler> Turner<H> {
     }
 }
 
-/// The next attempt to end; or `None` when the lease is lost, a call may be tried again, or a second is over.
-/// A function of parts of the worker, so that another part can be waited on beside it.
+/// The next attempt to end; or `None` when the lease is lost, a call may be tried again, or a
+/// second is over. A function of parts of the worker, so that another part can be waited on beside
+/// it.
 async fn next(
     ended: &mut UnboundedReceiver<Delivery>,
     session: Option<&Session>,

@@ -1,4 +1,5 @@
-//! What the tests of this crate share: a queue on a fresh server, tasks, and a worker that runs beside the test.
+//! What the tests of this crate share: a queue on a fresh server, tasks, and a worker that runs
+//! beside the test.
 #![allow(
     dead_code,
     unreachable_pub,
