@@ -5,4 +5,6 @@
 
 mod fixtures;
 mod mock;
+mod probes;
 mod pure;
+mod redis;

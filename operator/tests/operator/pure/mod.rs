@@ -2,6 +2,7 @@
 
 mod build;
 mod claim;
+mod config;
 mod endpoint;
 mod error;
 mod index;

@@ -1,0 +1,55 @@
+//! How the operator is installed.
+
+use clap::Parser;
+use taskqueue_operator::config::{Config, RunArgs};
+
+#[derive(Parser)]
+struct Flags {
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+fn config(flags: &[&str]) -> Result<Config, String> {
+    let all = ["operator", "--worker-image", "worker:1"]
+        .iter()
+        .chain(flags);
+    let parsed = Flags::try_parse_from(all).map_err(|error| error.to_string())?;
+    Config::try_from(parsed.run).map_err(|error| error.to_string())
+}
+
+#[test]
+fn what_is_left_empty_is_left_out() {
+    let config = config(&["--redis-url", "", "--watch-namespace", ""]).unwrap();
+    assert_eq!(config.default_redis, None);
+    assert_eq!(config.namespace, None);
+    assert_eq!(config.worker_image.pull_policy, None);
+}
+
+#[test]
+fn what_is_given_is_kept() {
+    let config = config(&[
+        "--redis-url",
+        "redis://:hunter2@redis",
+        "--watch-namespace",
+        "shop",
+        "--worker-image-pull-policy",
+        "Never",
+    ])
+    .unwrap();
+    assert_eq!(
+        config.default_redis.as_ref().unwrap().expose(),
+        "redis://:hunter2@redis"
+    );
+    assert_eq!(config.namespace.as_deref(), Some("shop"));
+    assert_eq!(config.worker_image.pull_policy.as_deref(), Some("Never"));
+    assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
+fn an_unusable_redis_url_is_refused_by_its_flag_and_variable_without_showing_it() {
+    let refusal = config(&["--redis-url", "http://:hunter2@redis"]).unwrap_err();
+    for part in ["--redis-url", "TASKQUEUE_REDIS_URL", "redis://"] {
+        assert!(refusal.contains(part), "{refusal}");
+    }
+    assert!(!refusal.contains("hunter2"), "{refusal}");
+}

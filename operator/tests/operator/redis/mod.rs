@@ -1,0 +1,6 @@
+//! The autoscaler with a real redis-server each, and an API server that takes scale writes.
+
+mod outages;
+mod scaling;
+mod tending;
+mod world;
