@@ -381,9 +381,10 @@ async fn announcements_come_when_a_queue_fills_and_again_after_a_restart() {
 async fn a_server_that_came_back_empty_is_worked_for_as_a_new_one() {
     let mut redis = RedisServer::start().await;
     let queue = queue(&redis).await;
-    let client = redis.client().await;
-    let mut policy = taskqueue_queue::Policy::default();
-    policy.levels = vec!["only".into()];
+    let policy = taskqueue_queue::Policy {
+        levels: vec!["only".into()],
+        ..Default::default()
+    };
     queue.configure(&policy).await.unwrap();
     let hang_on_one = |task: LeasedTask| async move {
         if number(&task) == 1 {
@@ -393,7 +394,10 @@ async fn a_server_that_came_back_empty_is_worked_for_as_a_new_one() {
     };
     let worker = Running::start(Worker::new(queue.clone(), hang_on_one));
     queue.enqueue(task(1)).await.unwrap();
-    until(&client, &queue, "taken", |s| s.active == 1).await;
+    eventually(SOON, "it runs", async || {
+        (worker.probe().running() == 1).then_some(())
+    })
+    .await;
     redis.kill();
     redis.restart().await;
     let id = queue.enqueue(task(2).priority("high")).await.unwrap();

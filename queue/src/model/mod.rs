@@ -112,6 +112,7 @@ struct Pair {
     levels: &'static [&'static str],
     /// Every done record that was sent, to send it again.
     sent: BTreeMap<TaskId, Vec<u8>>,
+    failures: u64,
 }
 
 #[test]
@@ -123,6 +124,7 @@ fn a_queue_in_redis_behaves_as_one_in_memory() {
     let config = ProptestConfig {
         cases: CASES,
         failure_persistence: None,
+        max_shrink_iters: 100,
         ..ProptestConfig::default()
     };
     proptest!(config, |(steps in prop::collection::vec(any_step(), STEPS))| {
@@ -145,6 +147,7 @@ impl Pair {
             hands: Vec::new(),
             levels: LEVELS[0],
             sent: BTreeMap::new(),
+            failures: 0,
             queue,
             raw,
         };
@@ -314,7 +317,10 @@ impl Pair {
             return;
         };
         let mut record = Record::unpack(&leased.record).unwrap();
-        record.fail(jiff::Timestamp::UNIX_EPOCH, Cause::Error, "no");
+        // Two failures are never the same: in life their times differ.
+        self.failures += 1;
+        let message = self.failures.to_string();
+        record.fail(jiff::Timestamp::UNIX_EPOCH, Cause::Error, &message);
         let record = record.pack();
         let end = if retry {
             End::Retry {
