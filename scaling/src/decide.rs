@@ -31,7 +31,7 @@ pub fn decide(
         );
     };
     let want = Want::of(policy, demand);
-    history.begin(now, fleet.replicas);
+    history.begin(now, fleet.replicas, policy.stabilization);
     history.record(now, want.replicas, want.busy, policy.stabilization);
     if let Mode::Paused(replicas) = policy.mode {
         return by_hand(replicas, fleet);

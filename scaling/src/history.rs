@@ -18,8 +18,8 @@ pub struct History {
 impl History {
     /// Begins with the replicas there are, where nothing is known yet: somebody wanted them. So a
     /// restart does not cut the stabilization window short.
-    pub fn begin(&mut self, now: Instant, replicas: u32) {
-        if self.wants.is_empty() {
+    pub fn begin(&mut self, now: Instant, replicas: u32, window: Duration) {
+        if self.wants.is_empty() && !window.is_zero() {
             self.wants.push_back((now, replicas));
         }
     }
