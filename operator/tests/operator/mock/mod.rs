@@ -5,3 +5,4 @@ mod leader;
 mod reconcile;
 mod server;
 mod status;
+mod world;

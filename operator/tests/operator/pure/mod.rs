@@ -2,10 +2,12 @@
 
 mod build;
 mod claim;
+mod conditions;
 mod config;
 mod endpoint;
 mod error;
 mod index;
+mod invalid;
 mod memory;
 mod rates;
 mod status;

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::apps::v1::{Deployment, DeploymentCondition, DeploymentStatus},
+    api::apps::v1::{Deployment, DeploymentStatus},
     apimachinery::pkg::apis::meta::v1::Condition,
 };
 use serde_json::json;
@@ -18,18 +18,18 @@ use taskqueue_scaling::{Limit, Reason};
 
 use crate::fixtures::{Edit, key, orders, sight, snapshot, standing};
 
-fn at(second: i64) -> Timestamp {
+pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).unwrap()
 }
 
-fn entry(edits: &[Edit], sight: Option<Sight>) -> Entry {
+pub(super) fn entry(edits: &[Edit], sight: Option<Sight>) -> Entry {
     Entry {
         orders: Some(Ok(Arc::new(orders(edits)))),
         sight: sight.map(Arc::new),
     }
 }
 
-fn failed(conflict: bool) -> Entry {
+pub(super) fn failed(conflict: bool) -> Entry {
     let problem = Problem {
         generation: Some(3),
         reason: if conflict {
@@ -50,7 +50,7 @@ fn away() -> Sight {
     sight(Err("Redis at redis:6379 is unreachable: refused".to_owned()))
 }
 
-fn workers(replicas: i32, ready: i32) -> Deployment {
+pub(super) fn workers(replicas: i32, ready: i32) -> Deployment {
     Deployment {
         status: Some(DeploymentStatus {
             replicas: Some(replicas),
@@ -61,7 +61,7 @@ fn workers(replicas: i32, ready: i32) -> Deployment {
     }
 }
 
-fn first(entry: &Entry, deployment: Option<&Deployment>) -> TaskQueueStatus {
+pub(super) fn first(entry: &Entry, deployment: Option<&Deployment>) -> TaskQueueStatus {
     build(
         &key(),
         entry,
@@ -71,7 +71,7 @@ fn first(entry: &Entry, deployment: Option<&Deployment>) -> TaskQueueStatus {
     )
 }
 
-fn condition<'a>(status: &'a TaskQueueStatus, kind: &str) -> &'a Condition {
+pub(super) fn condition<'a>(status: &'a TaskQueueStatus, kind: &str) -> &'a Condition {
     let found = status
         .conditions
         .iter()
@@ -196,81 +196,6 @@ fn while_redis_is_away_the_last_figures_stay_and_the_cause_is_told() {
 }
 
 #[test]
-fn a_failure_is_told_with_its_reason_and_keeps_the_figures() {
-    let before = first(&entry(&[], Some(sight(Ok(snapshot())))), None);
-    let status = build(&key(), &failed(false), None, &before, at(5));
-    let ready = condition(&status, "Ready");
-    assert_eq!((&*ready.status, &*ready.reason), ("False", "InvalidSpec"));
-    assert_eq!(ready.message, "set spec.redis.url");
-    assert_eq!(condition(&status, "ScalingActive").status, "False");
-    assert_eq!(condition(&status, "QueueNameConflict").status, "False");
-    assert_eq!(status.depth, before.depth);
-    assert_eq!(status.queue, before.queue);
-}
-
-#[test]
-fn a_failure_says_that_what_it_did_not_look_at_is_unknown() {
-    let before = first(&entry(&[], Some(sight(Ok(snapshot())))), None);
-    let status = build(&key(), &failed(false), None, &before, at(5));
-    let reachable = condition(&status, "RedisReachable");
-    assert_eq!(
-        (&*reachable.status, &*reachable.reason),
-        ("Unknown", "InvalidSpec")
-    );
-}
-
-#[test]
-fn a_conflict_is_told_as_one() {
-    let status = first(&failed(true), None);
-    let conflict = condition(&status, "QueueNameConflict");
-    assert_eq!(
-        (&*conflict.status, &*conflict.reason),
-        ("True", "HeldByAnother")
-    );
-    assert_eq!(condition(&status, "Ready").reason, "QueueNameConflict");
-}
-
-#[test]
-fn the_generation_is_the_one_that_was_reconciled() {
-    let newer = entry(&[("/metadata/generation", json!(8))], None);
-    for (entry, generation) in [(entry(&[], None), 3), (newer, 8), (failed(false), 3)] {
-        let status = first(&entry, None);
-        assert_eq!(status.observed_generation, Some(generation));
-        for condition in &status.conditions {
-            assert_eq!(condition.observed_generation, Some(generation));
-        }
-    }
-}
-
-#[test]
-fn a_transition_time_moves_only_with_the_status_of_its_condition() {
-    let reading = entry(&[], Some(sight(Ok(snapshot()))));
-    let one = first(&reading, None);
-    // A second later with another reason for one condition, and another status for none.
-    let mut limited = sight(Ok(snapshot()));
-    limited.decision.limit = Some(Limit::Maximum);
-    let two = build(&key(), &entry(&[], Some(limited)), None, &one, at(1));
-    for condition in &two.conditions {
-        let expected = if condition.type_ == "ScalingLimited" {
-            at(1)
-        } else {
-            at(0)
-        };
-        assert_eq!(
-            condition.last_transition_time.0, expected,
-            "{}",
-            condition.type_
-        );
-    }
-    let three = build(&key(), &reading, None, &two, at(2));
-    assert_eq!(
-        condition(&three, "ScalingLimited").last_transition_time.0,
-        at(2)
-    );
-    assert_eq!(condition(&three, "Ready").last_transition_time.0, at(0));
-}
-
-#[test]
 fn a_decision_keeps_its_time_while_number_and_reason_stay() {
     let before = first(&entry(&[], Some(sight(Ok(snapshot())))), None);
     let mut later = sight(Ok(snapshot()));
@@ -289,64 +214,6 @@ fn a_decision_keeps_its_time_while_number_and_reason_stay() {
     later.decision.reason = Reason::AtMaximum;
     let status = build(&key(), &entry(&[], Some(later)), None, &status, at(60));
     assert_eq!(status.last_decision.unwrap().time.0, at(50));
-}
-
-#[test]
-fn a_bound_is_named_with_its_number() {
-    let bounded = |limit| {
-        let mut sight = sight(Ok(snapshot()));
-        sight.decision.limit = Some(limit);
-        first(&entry(&[], Some(sight)), None)
-    };
-    let most = bounded(Limit::Maximum);
-    assert_eq!(condition(&most, "ScalingLimited").reason, "AtMaximum");
-    assert!(
-        condition(&most, "ScalingLimited")
-            .message
-            .ends_with("maxReplicas = 10")
-    );
-    let least = bounded(Limit::Minimum);
-    assert!(
-        condition(&least, "ScalingLimited")
-            .message
-            .ends_with("minReplicas = 0")
-    );
-}
-
-#[test]
-fn a_paused_queue_and_paused_scaling_are_told_apart() {
-    let seen = || Some(sight(Ok(snapshot())));
-    let queue = first(&entry(&[("/spec/paused", json!(true))], seen()), None);
-    assert_eq!(condition(&queue, "Paused").status, "True");
-    assert_eq!(condition(&queue, "ScalingActive").status, "True");
-    let scaling = ("/spec/scaling", json!({ "mode": "Paused" }));
-    let scaling = first(&entry(&[scaling], seen()), None);
-    assert_eq!(condition(&scaling, "Paused").status, "False");
-    assert_eq!(condition(&scaling, "ScalingActive").reason, "ScalingPaused");
-}
-
-#[test]
-fn a_deployment_that_makes_no_progress_is_not_ready_in_its_own_words() {
-    for (kind, status) in [("Progressing", "False"), ("ReplicaFailure", "True")] {
-        let mut deployment = workers(2, 0);
-        deployment.status.as_mut().unwrap().conditions = Some(vec![DeploymentCondition {
-            type_: Some(kind.to_owned()),
-            status: Some(status.to_owned()),
-            message: Some("exceeded quota: pods=0".to_owned()),
-            ..DeploymentCondition::default()
-        }]);
-        let told = first(&entry(&[], Some(sight(Ok(snapshot())))), Some(&deployment));
-        let ready = condition(&told, "Ready");
-        assert_eq!(
-            (&*ready.status, &*ready.reason),
-            ("False", "WorkersFailing")
-        );
-        assert!(
-            ready.message.contains("exceeded quota: pods=0"),
-            "{}",
-            ready.message
-        );
-    }
 }
 
 #[test]

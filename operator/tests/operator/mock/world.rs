@@ -1,0 +1,228 @@
+//! The operator and the API server of a pass over one TaskQueue.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{
+    core::DeserializeGuard,
+    runtime::{
+        controller::Action,
+        reflector::{self, store::Writer},
+        watcher::Event,
+    },
+};
+use serde_json::{Value, json};
+use taskqueue_api::TaskQueue;
+use taskqueue_operator::{
+    config::{Config, LogFormat},
+    events,
+    index::{Index, Problem},
+    metrics::Metrics,
+    reconcile::{Context, Guarded, error::Error, error_policy, memory::Memory, reconcile},
+};
+
+use super::server::{Call, Played, playing};
+use crate::fixtures::{Edit, UID, endpoint, image, key, resource};
+
+const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/shop/deployments/thumbnails";
+const SCALE: &str = "/apis/apps/v1/namespaces/shop/deployments/thumbnails/scale";
+const SECRET: &str = "/api/v1/namespaces/shop/secrets/thumbnails-redis";
+const USERS_SECRET: &str = "/api/v1/namespaces/shop/secrets/cache";
+const OPERATOR: &str = "taskqueue-operator";
+const AUTOSCALER: &str = "taskqueue-autoscaler";
+
+/// What the API server is asked and what it answers.
+pub(super) enum Scenario {
+    ANewDeploymentGetsReplicasThatAreHandedOver { replicas: i32 },
+    ADeploymentWithAnOwnerOfItsReplicasIsAppliedWithoutThem,
+    ADeploymentWithoutAnOwnerOfItsReplicasKeepsThem { replicas: i32 },
+    ADeploymentOfSomebodyElseIsOnlyRead,
+    TheUsersSecretIsMissing,
+    TheUsersSecretHas { data: Value },
+    TheSecretComesBeforeTheDeployment,
+    ASecretOfSomebodyElseIsOnlyRead,
+    TheDeploymentIsRefused { code: u16, message: &'static str },
+    TheDeploymentIsRefusedTwice,
+    NobodyCalls,
+}
+
+impl Scenario {
+    pub(super) fn calls(self) -> Vec<Call> {
+        match self {
+            Self::ANewDeploymentGetsReplicasThatAreHandedOver { replicas } => {
+                let mut calls = vec![Call::get(DEPLOYMENT).not_found()];
+                calls.extend(applied_with(replicas));
+                calls
+            }
+            Self::ADeploymentWithAnOwnerOfItsReplicasIsAppliedWithoutThem => {
+                vec![without_replicas()]
+            }
+            Self::ADeploymentWithoutAnOwnerOfItsReplicasKeepsThem { replicas } => {
+                applied_with(replicas).into()
+            }
+            Self::ADeploymentOfSomebodyElseIsOnlyRead => {
+                vec![Call::get(DEPLOYMENT).answer(of_somebody_else("apps/v1", "Deployment"))]
+            }
+            Self::TheUsersSecretIsMissing => vec![Call::get(USERS_SECRET).not_found()],
+            Self::TheUsersSecretHas { data } => vec![Call::get(USERS_SECRET).answer(json!({
+                "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "cache" }, "data": data
+            }))],
+            Self::TheSecretComesBeforeTheDeployment => {
+                let mut calls = vec![
+                    Call::get(DEPLOYMENT).not_found(),
+                    Call::get(SECRET).not_found(),
+                    Call::apply(SECRET, OPERATOR).checked(|secret| {
+                        // redis://:hunter2@redis
+                        assert_eq!(secret["data"]["url"], "cmVkaXM6Ly86aHVudGVyMkByZWRpcw==");
+                        assert_eq!(secret["metadata"]["ownerReferences"][0]["uid"], UID);
+                    }),
+                ];
+                calls.extend(applied_with(0));
+                calls
+            }
+            Self::ASecretOfSomebodyElseIsOnlyRead => vec![
+                Call::get(DEPLOYMENT).not_found(),
+                Call::get(SECRET).answer(of_somebody_else("v1", "Secret")),
+            ],
+            Self::TheDeploymentIsRefused { code, message } => vec![
+                Call::get(DEPLOYMENT).not_found(),
+                Call::apply(DEPLOYMENT, OPERATOR).refuse(code, message),
+            ],
+            Self::TheDeploymentIsRefusedTwice => (0..2)
+                .flat_map(|_| {
+                    Self::TheDeploymentIsRefused {
+                        code: 500,
+                        message: "etcd has no leader",
+                    }
+                    .calls()
+                })
+                .collect(),
+            Self::NobodyCalls => vec![],
+        }
+    }
+}
+
+fn applied_with(replicas: i32) -> [Call; 2] {
+    [
+        Call::apply(DEPLOYMENT, OPERATOR).checked(move |deployment| {
+            assert_eq!(deployment["spec"]["replicas"], replicas);
+            let text = deployment.to_string();
+            assert!(!text.contains("hunter2"), "{text}");
+        }),
+        Call::apply(SCALE, AUTOSCALER).checked(move |scale| {
+            assert_eq!(scale["spec"], json!({ "replicas": replicas }));
+        }),
+    ]
+}
+
+pub(super) fn without_replicas() -> Call {
+    Call::apply(DEPLOYMENT, OPERATOR)
+        .checked(|deployment| assert_eq!(deployment["spec"].get("replicas"), None))
+}
+
+fn of_somebody_else(version: &str, kind: &str) -> Value {
+    json!({
+        "apiVersion": version, "kind": kind,
+        "metadata": {
+            "name": "thumbnails", "namespace": "shop",
+            "ownerReferences": [{
+                "apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": "of somebody else"
+            }]
+        },
+        "spec": { "selector": {}, "template": {} }
+    })
+}
+
+/// The operator's side of a scenario.
+pub(super) struct World {
+    pub(super) context: Arc<Context>,
+    pub(super) resources: Writer<Guarded>,
+    pub(super) deployments: Writer<Deployment>,
+    pub(super) played: Played,
+}
+
+impl World {
+    pub(super) fn new(scenario: Scenario) -> Self {
+        Self::with_default_redis(scenario, "redis://redis")
+    }
+
+    pub(super) fn with_default_redis(scenario: Scenario, url: &str) -> Self {
+        let (client, played) = playing(scenario.calls());
+        let (resources, resource_writer) = reflector::store();
+        let (deployments, deployment_writer) = reflector::store();
+        // Events are told to nobody here: their publisher is dropped.
+        let (events, _) = events::channel(client.clone(), "operator-0", resources.clone());
+        let context = Context {
+            client,
+            config: Config {
+                default_redis: Some(endpoint(url)),
+                namespace: None,
+                worker_image: image(),
+                http_address: ([127, 0, 0, 1], 0).into(),
+                lease_namespace: "taskqueue".to_owned(),
+                identity: "operator-0".to_owned(),
+                log_format: LogFormat::Text,
+            },
+            resources,
+            deployments,
+            index: Arc::new(Index::default()),
+            events,
+            memory: Memory::default(),
+            metrics: Arc::new(Metrics::default()),
+        };
+        Self {
+            context: Arc::new(context),
+            resources: resource_writer,
+            deployments: deployment_writer,
+            played,
+        }
+    }
+
+    /// The cache holds this Deployment.
+    pub(super) fn stands(&mut self, deployment: Deployment) {
+        self.deployments
+            .apply_watcher_event(&Event::Apply(deployment));
+    }
+
+    /// The cache holds this TaskQueue.
+    pub(super) fn exists(&mut self, resource: TaskQueue) {
+        let guarded = DeserializeGuard(Ok(resource));
+        self.resources.apply_watcher_event(&Event::Apply(guarded));
+    }
+
+    pub(super) async fn pass(&self, edits: &[Edit]) -> Result<Action, Error> {
+        let guarded = Arc::new(DeserializeGuard(Ok(resource(edits))));
+        reconcile(guarded, Arc::clone(&self.context)).await
+    }
+
+    /// A pass that fails, and what the controller does about it.
+    pub(super) async fn failing_pass(&self, edits: &[Edit]) -> (Problem, Action) {
+        let guarded = Arc::new(DeserializeGuard(Ok(resource(edits))));
+        let outcome = reconcile(Arc::clone(&guarded), Arc::clone(&self.context)).await;
+        let action = match outcome {
+            Err(error) => error_policy(guarded, &error, Arc::clone(&self.context)),
+            Ok(action) => panic!("the pass came to its end: {action:?}"),
+        };
+        let entry = self.context.index.get(&key()).unwrap();
+        (entry.orders.unwrap().unwrap_err(), action)
+    }
+
+    pub(super) fn has_orders(&self) -> bool {
+        !self.context.index.orders().is_empty()
+    }
+
+    pub(super) async fn end(self) {
+        let Self {
+            context, played, ..
+        } = self;
+        drop(context);
+        played.end().await;
+    }
+}
+
+pub(super) const DEFAULT_REDIS: Edit = ("/spec/redis", Value::Null);
+
+pub(super) fn users_secret() -> Edit {
+    let source = json!({ "urlFrom": { "secretKeyRef": { "name": "cache", "key": "url" } } });
+    ("/spec/redis", source)
+}

@@ -1,0 +1,273 @@
+//! What cannot work, and what is said about it.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use taskqueue_operator::reconcile::validate::{Invalid, validate};
+
+use super::validate::{CONTAINER, POD, with};
+use crate::fixtures::{Edit, exec, resource};
+
+/// The name of the variant. A new one does not compile until it is listed here, and fails until it
+/// has a row in [`table`].
+fn variant(invalid: &Invalid) -> &'static str {
+    match invalid {
+        Invalid::QueueName(_) => "QueueName",
+        Invalid::NoRedis => "NoRedis",
+        Invalid::RedisSource => "RedisSource",
+        Invalid::Handler => "Handler",
+        Invalid::Template(_) => "Template",
+        Invalid::TemplateConflict { .. } => "TemplateConflict",
+        Invalid::GracePeriod { .. } => "GracePeriod",
+        Invalid::Range { .. } => "Range",
+        Invalid::NoTemplate => "NoTemplate",
+        Invalid::Metadata(_) => "Metadata",
+    }
+}
+
+const VARIANTS: [&str; 10] = [
+    "GracePeriod",
+    "Handler",
+    "Metadata",
+    "NoRedis",
+    "NoTemplate",
+    "QueueName",
+    "Range",
+    "RedisSource",
+    "Template",
+    "TemplateConflict",
+];
+
+struct Row {
+    edits: Vec<Edit>,
+    variant: &'static str,
+    /// The message names the field, and what to do or what is allowed.
+    field: &'static str,
+    fix: &'static str,
+}
+
+fn row(edits: Vec<Edit>, variant: &'static str, field: &'static str, fix: &'static str) -> Row {
+    Row {
+        edits,
+        variant,
+        field,
+        fix,
+    }
+}
+
+fn range(path: &'static str, value: Value, field: &'static str, allowed: &'static str) -> Row {
+    row(vec![(path, value)], "Range", field, allowed)
+}
+
+#[allow(clippy::too_many_lines)] // A table is as long as it has rows.
+fn table() -> Vec<Row> {
+    let conflict = |template, field, fix| row(exec(template), "TemplateConflict", field, fix);
+    let broken = |template, field| row(exec(template), "Template", "spec.worker.template", field);
+    let native = |template| vec![("/spec/worker/template", template)];
+    vec![
+        row(
+            vec![("/spec/queueName", json!("a/b"))],
+            "QueueName",
+            "spec.queueName",
+            "a-z",
+        ),
+        row(
+            vec![("/spec/redis", json!({}))],
+            "RedisSource",
+            "spec.redis",
+            "exactly one of url and urlFrom",
+        ),
+        row(
+            vec![(
+                "/spec/redis",
+                json!({ "url": "redis://a", "urlFrom": { "secretKeyRef": { "name": "a", "key": "b" } } }),
+            )],
+            "RedisSource",
+            "spec.redis",
+            "exactly one of url and urlFrom",
+        ),
+        row(
+            vec![("/spec/worker/handler", json!({}))],
+            "Handler",
+            "spec.worker.handler",
+            "exactly one of exec and native",
+        ),
+        row(
+            vec![(
+                "/spec/worker/handler",
+                json!({ "native": {}, "exec": { "command": ["a"] } }),
+            )],
+            "Handler",
+            "spec.worker.handler",
+            "exactly one of exec and native",
+        ),
+        row(
+            vec![(
+                "/spec/worker/handler",
+                json!({ "exec": { "command": ["a"] } }),
+            )],
+            "NoTemplate",
+            "spec.worker.template",
+            "needs a pod template",
+        ),
+        row(
+            vec![("/metadata/uid", Value::Null)],
+            "Metadata",
+            "uid",
+            "has no",
+        ),
+        // What does not parse, and what would be dropped without a word.
+        broken(json!({ "spec": 5 }), "expected PodSpec"),
+        broken(json!({ "metadata": {} }), "no spec"),
+        broken(
+            json!({ "spec": { "containers": [] } }),
+            "spec.containers is empty",
+        ),
+        broken(
+            with(CONTAINER, "ports", json!("8080")),
+            "expected a sequence",
+        ),
+        broken(
+            with(CONTAINER, "resorces", json!({ "limits": { "cpu": "1" } })),
+            "spec.containers[0].resorces is no field of it: check its spelling",
+        ),
+        broken(
+            with(POD, "image", json!("a")),
+            "spec.image is no field of it: check its spelling",
+        ),
+        // What would get in the worker's way.
+        conflict(
+            with(CONTAINER, "command", json!(["a"])),
+            "spec.worker.template.spec.containers[0].command",
+            "must be left out with handler.exec",
+        ),
+        conflict(
+            with(CONTAINER, "args", json!(["a"])),
+            "containers[0].command and args",
+            "must be left out with handler.exec",
+        ),
+        conflict(
+            with(
+                CONTAINER,
+                "env",
+                json!([{ "name": "TASKQUEUE_REDIS_URL", "value": "a" }]),
+            ),
+            "containers[0].env TASKQUEUE_REDIS_URL",
+            "must be left out",
+        ),
+        row(
+            native(with(
+                CONTAINER,
+                "env",
+                json!([{ "name": "TASKQUEUE_QUEUE", "value": "a" }]),
+            )),
+            "TemplateConflict",
+            "containers[0].env TASKQUEUE_QUEUE",
+            "must be left out with handler.native",
+        ),
+        conflict(
+            with(
+                POD,
+                "volumes",
+                json!([{ "name": "taskqueue", "emptyDir": {} }]),
+            ),
+            "spec.worker.template.spec.volumes taskqueue",
+            "must be left out with handler.exec",
+        ),
+        row(
+            native(with(POD, "terminationGracePeriodSeconds", json!(69))),
+            "GracePeriod",
+            "terminationGracePeriodSeconds is 69",
+            "needs (70): raise it, lower worker.drainTimeout, or leave it out",
+        ),
+        range(
+            "/spec/retry",
+            json!({ "maxAttempts": 0 }),
+            "spec.retry.maxAttempts is 0",
+            "1 to 100",
+        ),
+        range(
+            "/spec/retry",
+            json!({ "maxAttempts": 101 }),
+            "spec.retry.maxAttempts",
+            "1 to 100",
+        ),
+        range(
+            "/spec/scaling",
+            json!({ "minReplicas": -1 }),
+            "spec.scaling.minReplicas is -1",
+            "0 to 1000",
+        ),
+        range(
+            "/spec/scaling",
+            json!({ "maxReplicas": 0 }),
+            "spec.scaling.maxReplicas is 0",
+            "1 to 1000",
+        ),
+        range(
+            "/spec/scaling",
+            json!({ "maxReplicas": 1001 }),
+            "spec.scaling.maxReplicas",
+            "1 to 1000",
+        ),
+        range(
+            "/spec/scaling",
+            json!({ "minReplicas": 3, "maxReplicas": 2 }),
+            "spec.scaling.minReplicas is 3",
+            "0 to spec.scaling.maxReplicas",
+        ),
+        range(
+            "/spec/scaling",
+            json!({ "mode": "Paused", "replicas": 1001 }),
+            "spec.scaling.replicas is 1001",
+            "0 to 1000",
+        ),
+        range(
+            "/spec/scaling",
+            json!({ "target": { "backlogPerReplica": 0 } }),
+            "spec.scaling.target.backlogPerReplica is 0",
+            "1 to 1000000",
+        ),
+        range(
+            "/spec/worker/concurrency",
+            json!(0),
+            "spec.worker.concurrency is 0",
+            "1 to 1000",
+        ),
+        range(
+            "/spec/worker/concurrency",
+            json!(1001),
+            "spec.worker.concurrency",
+            "1 to 1000",
+        ),
+    ]
+}
+
+#[test]
+fn what_cannot_work_is_refused_with_the_field_and_the_fix() {
+    let mut seen = BTreeSet::from([variant(&Invalid::NoRedis)]);
+    for row in table() {
+        let invalid = validate(&resource(&row.edits), true).expect_err(row.field);
+        let message = invalid.to_string();
+        assert_eq!(variant(&invalid), row.variant, "{message}");
+        assert!(
+            message.contains(row.field),
+            "{message:?} lacks {:?}",
+            row.field
+        );
+        assert!(message.contains(row.fix), "{message:?} lacks {:?}", row.fix);
+        seen.insert(row.variant);
+    }
+    assert!(seen.into_iter().eq(VARIANTS));
+}
+
+#[test]
+fn without_any_redis_both_ways_to_name_one_are_told() {
+    let resource = resource(&[("/spec/redis", Value::Null)]);
+    let message = validate(&resource, false).unwrap_err().to_string();
+    assert!(message.contains("set spec.redis.url"), "{message}");
+    assert!(
+        message.contains("install the operator with redis.url"),
+        "{message}"
+    );
+}
