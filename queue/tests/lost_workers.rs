@@ -210,3 +210,72 @@ async fn a_worker_that_comes_back_too_late_drops_its_results_and_goes_on_under_a
         "each task once"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_task_is_lost_while_the_line_breaks_again_and_again() {
+    const TASKS: u32 = 4_000;
+    let redis = RedisServer::start().await;
+    let queue = queue(&redis).await;
+    let client = redis.client().await;
+    let proxy = Proxy::before(redis.port()).await;
+    let runs = Arc::new(std::sync::Mutex::new(vec![0_u32; TASKS as usize]));
+    let mut workers = Vec::new();
+    for _ in 0..3 {
+        let runs = Arc::clone(&runs);
+        let handler = move |task: LeasedTask| {
+            runs.lock().unwrap()[number(&task) as usize] += 1;
+            async move {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                Outcome::Completed(None)
+            }
+        };
+        let consumer = proxy.client().await.queue(name("jobs"));
+        let worker = Worker::new(consumer, handler).concurrency(10);
+        workers.push(Running::start(worker.lease(LEASE)));
+    }
+    for round in 1..=20 {
+        let batch = TASKS / 20;
+        queue
+            .enqueue_many(tasks((round - 1) * batch..round * batch))
+            .await
+            .unwrap();
+        // Somewhere in the middle of the batch.
+        let some = u64::from((round - 1) * batch + batch / 2);
+        until(&client, &queue, "half a batch", |s| {
+            s.counters.completed >= some
+        })
+        .await;
+        proxy.go_down();
+        if round % 5 == 0 {
+            // Long enough for the leases to lapse and a stranger to take the tasks back.
+            until(&client, &queue, "lapsed", |s| s.expired_workers == 3).await;
+            queue.reclaim().await.unwrap();
+        }
+        proxy.come_back();
+    }
+    let all = u64::from(TASKS);
+    until(&client, &queue, "all done", |s| {
+        s.counters.completed == all && s.active == 0
+    })
+    .await;
+    let mut lost = 0;
+    for worker in workers {
+        lost += worker.stop().await.lost;
+    }
+    let figures = snapshot(&queue, &client).await;
+    assert_eq!(
+        (figures.backlog(), figures.dead, figures.scheduled),
+        (0, 0, 0)
+    );
+    assert_eq!(figures.counters.completed, all);
+    let runs = runs.lock().unwrap();
+    let again: u64 = runs
+        .iter()
+        .map(|&runs| u64::from(runs.saturating_sub(1)))
+        .sum();
+    assert!(runs.iter().all(|&runs| runs > 0), "a task never ran");
+    assert!(
+        again <= lost,
+        "{again} runs too many, but only {lost} leases lost"
+    );
+}

@@ -18,6 +18,7 @@ use crate::record::{Done, Record};
 use crate::testing::RedisServer;
 use crate::{Cause, NewTask, Payload, Policy, Queue, QueueName, Selection, TaskId, WorkerId};
 
+/// Sequences tried; `MODEL_CASES` in the environment says otherwise.
 const CASES: u32 = 48;
 const STEPS: usize = 100;
 const WORKERS: usize = 3;
@@ -121,8 +122,11 @@ fn a_queue_in_redis_behaves_as_one_in_memory() {
     let redis = runtime.block_on(RedisServer::start());
     let client = runtime.block_on(redis.client());
     let cases = std::sync::atomic::AtomicU32::new(0);
+    let asked = std::env::var("MODEL_CASES")
+        .ok()
+        .map(|n| n.parse().unwrap());
     let config = ProptestConfig {
-        cases: CASES,
+        cases: asked.unwrap_or(CASES),
         failure_persistence: None,
         max_shrink_iters: 100,
         ..ProptestConfig::default()
