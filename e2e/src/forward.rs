@@ -8,16 +8,16 @@ use std::{
 use crate::kubectl;
 
 /// A way to a Service; a forwarded port is closed when this is dropped.
-pub struct Route {
+pub(crate) struct Route {
     /// `host:port`.
-    pub address: String,
+    pub(crate) address: String,
     forward: Option<Child>,
 }
 
 impl Route {
     /// Opens a way to a Service. On our own cluster service addresses are reachable from here;
     /// on another one a port is forwarded.
-    pub fn to(namespace: &str, service: &str, port: u16) -> Self {
+    pub(crate) fn to(namespace: &str, service: &str, port: u16) -> Self {
         if std::env::var("CLUSTER").is_ok_and(|cluster| cluster == "current") {
             return Self::forwarded(namespace, service, port);
         }

@@ -16,7 +16,7 @@ pub struct Patience(pub Duration);
 
 impl Patience {
     /// For what takes seconds.
-    pub const NORMAL: Self = Self(Duration::from_secs(60));
+    pub const NORMAL: Self = Self(Duration::from_mins(1));
     /// For what waits for leases, backoffs or many pods.
     pub const LONG: Self = Self(Duration::from_secs(150));
 }

@@ -19,12 +19,15 @@ use tokio_util::sync::CancellationToken;
 /// Name of the Lease.
 const LEASE: &str = "taskqueue-operator";
 /// How long the Lease holds without being renewed.
-const DURATION: Duration = Duration::from_secs(10);
+const DURATION: Duration = Duration::from_secs(15);
 /// How often the leader renews it.
 const RENEW: Duration = Duration::from_secs(3);
 /// How long the leader goes on without a renewal; less than the duration, so that it has
 /// stopped before another one starts.
-const DEADLINE: Duration = Duration::from_secs(7);
+const DEADLINE: Duration = Duration::from_secs(10);
+/// How long one try to renew may take, so that an answer that got lost costs one try and not the
+/// leadership.
+const ATTEMPT: Duration = Duration::from_secs(3);
 /// How often the others look.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -140,9 +143,13 @@ impl Candidate {
                 spec.renew_time = Some(MicroTime(Timestamp::now()));
             }
             let since = Instant::now();
-            let error = match self.replace(&lease).await {
-                Ok(lease) => return Ok(Held { lease, since }),
-                Err(error) => error,
+            let error = match timeout(ATTEMPT, self.replace(&lease)).await {
+                Ok(Ok(lease)) => return Ok(Held { lease, since }),
+                Ok(Err(error)) => error,
+                Err(_) => {
+                    tracing::warn!("cannot renew the Lease: no answer within {ATTEMPT:?}");
+                    continue;
+                }
             };
             if is_conflict(&error)
                 && let Ok(current) = self.leases.get(LEASE).await

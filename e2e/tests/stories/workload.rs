@@ -4,15 +4,15 @@ use std::fmt::Write;
 
 /// A TaskQueue of the worker's demo handlers.
 #[derive(Clone)]
-pub struct Workload {
-    pub name: &'static str,
-    pub redis: Option<String>,
-    pub spec: &'static str,
-    pub concurrency: u32,
-    pub backlog_per_replica: u32,
-    pub min: u32,
-    pub max: u32,
-    pub idle: &'static str,
+pub(crate) struct Workload {
+    pub(crate) name: &'static str,
+    pub(crate) redis: Option<String>,
+    pub(crate) spec: &'static str,
+    pub(crate) concurrency: u32,
+    pub(crate) backlog_per_replica: u32,
+    pub(crate) min: u32,
+    pub(crate) max: u32,
+    pub(crate) idle: &'static str,
 }
 
 impl Default for Workload {
@@ -32,12 +32,12 @@ impl Default for Workload {
 
 impl Workload {
     /// The handlers that come with the worker.
-    pub fn native(&self) -> String {
+    pub(crate) fn native(&self) -> String {
         self.with_worker("    handler: {native: {}}\n    drainTimeout: 20s\n")
     }
 
     /// A shell command in the busybox image.
-    pub fn shell(&self, script: &str) -> String {
+    pub(crate) fn shell(&self, script: &str) -> String {
         let command = serde_json::json!(["sh", "-c", script]);
         self.with_worker(&format!(
             "    drainTimeout: 20s

@@ -60,8 +60,8 @@ pub(super) async fn run(
                     break;
                 }
                 let assigned = assignment.borrow_and_update().clone();
-                server.assign(assigned);
-                server.look_at_all().await;
+                let news = server.assign(assigned);
+                server.look_at(news).await;
             }
             announced = announced(&mut server.redis) => server.woken(announced).await,
             _ = tick.tick() => server.look_at_all().await,
@@ -100,23 +100,32 @@ async fn announced(redis: &mut Option<Redis>) -> Vec<Announcement> {
 }
 
 impl Server {
-    /// Takes over the queues to serve; those that stay keep their past.
-    fn assign(&mut self, assignment: Assignment) {
+    /// Takes over the queues to serve and returns those that are new or have other orders. Those
+    /// that stay keep their past.
+    fn assign(&mut self, assignment: Assignment) -> Vec<Key> {
         let mut before = std::mem::take(&mut self.queues);
+        let mut news = Vec::new();
         self.names.clear();
         for (key, orders) in assignment {
             self.names.insert(orders.queue.clone(), key.clone());
-            let watched = match before.remove(&key) {
-                Some(mut watched) if watched.orders.queue == orders.queue => {
-                    watched.orders = orders;
-                    watched
-                }
-                _ => Watched::new(orders),
+            let past = before
+                .remove(&key)
+                .filter(|past| past.orders.queue == orders.queue);
+            if past
+                .as_ref()
+                .is_none_or(|past| !Arc::ptr_eq(&past.orders, &orders))
+            {
+                news.push(key.clone());
+            }
+            let watched = match past {
+                Some(past) => past.with_orders(orders),
+                None => Watched::new(orders),
             };
             self.queues.insert(key, watched);
         }
         let queues = &self.queues;
         self.hot.retain(|key, _| queues.contains_key(key));
+        news
     }
 
     /// Redis announced queues that have become non-empty, or that it may have missed some.

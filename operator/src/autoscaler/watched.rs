@@ -57,6 +57,11 @@ impl Watched {
         }
     }
 
+    /// The same queue under other orders.
+    pub(super) fn with_orders(self, orders: Arc<Orders>) -> Self {
+        Self { orders, ..self }
+    }
+
     /// Takes a reading of the queue in and decides. `now` is the time since the origin of the
     /// autoscaler, `at` the same instant by the wall clock.
     pub(super) fn look(
