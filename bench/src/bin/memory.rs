@@ -66,7 +66,7 @@ async fn settled() {
 
 async fn idle_minute() {
     let (before, audited) = (writes(&scrape()), audited());
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     let mut after = writes(&scrape());
     for (request, count) in &before {
         if let Some(later) = after.get_mut(request) {
