@@ -248,7 +248,7 @@ async fn no_task_is_lost_while_the_line_breaks_again_and_again() {
         proxy.go_down();
         if round % 5 == 0 {
             // Long enough for the leases to lapse and a stranger to take the tasks back.
-            until(&client, &queue, "lapsed", |s| s.expired_workers == 3).await;
+            until(&client, &queue, "lapsed", |s| s.workers == 0).await;
             queue.reclaim().await.unwrap();
         }
         proxy.come_back();
