@@ -70,6 +70,9 @@ pub struct Reading {
 pub struct Entry {
     /// The outcome of the last reconcile; `None` before the first.
     pub orders: Option<Result<Arc<Orders>, Problem>>,
+    /// The last good orders. They are carried out as long as nothing newer replaces them, since
+    /// the workers that they made are still there; a conflict alone ends them.
+    pub standing: Option<Arc<Orders>>,
     /// What the autoscaler saw last. It outlives a failed reconcile.
     pub sight: Option<Arc<Sight>>,
 }
@@ -95,16 +98,21 @@ impl Index {
     pub fn order(&self, key: &Key, outcome: Result<Orders, Problem>) {
         let mut state = self.lock();
         let entry = state.entries.entry(key.clone()).or_default();
-        let before = entry.orders.take();
-        let changed = match (&before, &outcome) {
-            (Some(Ok(before)), Ok(orders)) => **before != *orders,
-            (Some(Err(before)), Err(problem)) => before != problem,
-            _ => true,
-        };
-        entry.orders = Some(match (before, outcome) {
-            (Some(Ok(before)), Ok(_)) if !changed => Ok(before),
-            (_, outcome) => outcome.map(Arc::new),
+        let before = entry.standing.take();
+        let outcome = outcome.map(|orders| match &before {
+            Some(before) if **before == orders => Arc::clone(before),
+            _ => Arc::new(orders),
         });
+        entry.standing = match &outcome {
+            Ok(orders) => Some(Arc::clone(orders)),
+            Err(problem) if problem.conflict => None,
+            Err(_) => before.clone(),
+        };
+        let changed = match (&before, &entry.standing) {
+            (Some(before), Some(now)) => !Arc::ptr_eq(before, now),
+            (before, now) => before.is_some() != now.is_some(),
+        };
+        entry.orders = Some(outcome);
         // A reconcile that changed nothing may still follow a change of the Deployment's status.
         state.dirty.insert(key.clone());
         drop(state);
@@ -143,7 +151,7 @@ impl Index {
     pub fn orders(&self) -> Vec<(Key, Arc<Orders>)> {
         let state = self.lock();
         let ordered = state.entries.iter().filter_map(|(key, entry)| {
-            let orders = entry.orders.as_ref()?.as_ref().ok()?;
+            let orders = entry.standing.as_ref()?;
             Some((key.clone(), Arc::clone(orders)))
         });
         ordered.collect()

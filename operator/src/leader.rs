@@ -25,8 +25,8 @@ const RENEW: Duration = Duration::from_secs(3);
 /// How long the leader goes on without a renewal; less than the duration, so that it has
 /// stopped before another one starts.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// How long one try to renew may take, so that an answer that got lost costs one try and not the
-/// leadership.
+/// How long one try to get, renew or give up the Lease may take, so that an answer that got lost
+/// costs one try and not the leadership.
 const ATTEMPT: Duration = Duration::from_secs(3);
 /// How often the others look.
 const RETRY: Duration = Duration::from_secs(1);
@@ -71,7 +71,7 @@ impl Candidate {
         let mut seen: Option<(String, Instant)> = None;
         loop {
             let since = Instant::now();
-            match timeout(DEADLINE, self.reach(&mut seen)).await {
+            match timeout(ATTEMPT, self.reach(&mut seen)).await {
                 Ok(Ok(Some(lease))) => {
                     tracing::info!(identity = self.identity, "leads");
                     return Held { lease, since };
@@ -177,7 +177,7 @@ impl Candidate {
             holder_identity: Some(String::new()),
             ..lease.spec.unwrap_or_default()
         });
-        match timeout(DEADLINE, self.replace(&lease)).await {
+        match timeout(ATTEMPT, self.replace(&lease)).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::warn!(%error, "cannot give up the Lease"),
             Err(_) => tracing::warn!("cannot give up the Lease: no answer"),

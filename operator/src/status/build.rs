@@ -1,6 +1,6 @@
 //! The status as a pure function of what is known.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::Time};
@@ -38,7 +38,15 @@ pub fn build(
     let sight = entry.sight.as_deref();
     let mut status = TaskQueueStatus {
         observed_generation: generation,
-        conditions: conditions(generation, outcome, sight, deployment, previous, now),
+        conditions: conditions(
+            generation,
+            outcome,
+            entry.standing.as_ref(),
+            sight,
+            deployment,
+            previous,
+            now,
+        ),
         ..previous.clone()
     };
     if let Ok(orders) = outcome {
@@ -117,7 +125,8 @@ fn depth(snapshot: &Snapshot) -> Depth {
 
 fn conditions(
     generation: Option<i64>,
-    outcome: &Result<std::sync::Arc<Orders>, Problem>,
+    outcome: &Result<Arc<Orders>, Problem>,
+    standing: Option<&Arc<Orders>>,
     sight: Option<&Sight>,
     deployment: Option<&Deployment>,
     previous: &TaskQueueStatus,
@@ -125,55 +134,52 @@ fn conditions(
 ) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
     let mut conditions = Conditions::new(&previous.conditions, generation, now);
     match outcome {
-        Err(problem) => {
-            conditions.set(condition::READY, false, problem.reason, &problem.message);
-            conditions.set(
-                condition::SCALING_ACTIVE,
-                false,
-                problem.reason,
-                &problem.message,
-            );
-            // Nobody looks at the queue, so nothing is known of it.
-            for kind in [
-                condition::REDIS_REACHABLE,
-                condition::SCALING_LIMITED,
-                condition::PAUSED,
-            ] {
-                conditions.set(kind, Truth::Unknown, problem.reason, "");
-            }
-            let conflict = if problem.conflict {
-                problem.message.as_str()
-            } else {
-                ""
-            };
-            conditions.set(
-                condition::QUEUE_NAME_CONFLICT,
-                problem.conflict,
-                if problem.conflict {
-                    "HeldByAnother"
-                } else {
-                    "NoConflict"
-                },
-                conflict,
-            );
-        }
-        Ok(orders) => {
-            ready(&mut conditions, sight, deployment);
-            reachable(&mut conditions, sight);
-            scaling(&mut conditions, orders, sight);
-            let (reason, message) = if orders.policy.paused {
-                (
-                    "SpecPaused",
-                    "spec.paused is true: workers take no further tasks",
-                )
-            } else {
-                ("NotPaused", "")
-            };
-            conditions.set(condition::PAUSED, orders.policy.paused, reason, message);
-            conditions.set(condition::QUEUE_NAME_CONFLICT, false, "NoConflict", "");
-        }
+        Ok(_) => ready(&mut conditions, sight, deployment),
+        Err(problem) => conditions.set(condition::READY, false, problem.reason, &problem.message),
     }
+    match (outcome, standing) {
+        (Ok(orders), _) | (Err(_), Some(orders)) => carried_out(&mut conditions, orders, sight),
+        (Err(problem), None) => not_carried_out(&mut conditions, problem),
+    }
+    let (held, message) = match outcome {
+        Err(problem) if problem.conflict => (true, problem.message.as_str()),
+        Ok(_) | Err(_) => (false, ""),
+    };
+    let reason = if held { "HeldByAnother" } else { "NoConflict" };
+    conditions.set(condition::QUEUE_NAME_CONFLICT, held, reason, message);
     conditions.finish()
+}
+
+/// Orders are carried out: those of this spec, or the last good ones.
+fn carried_out(conditions: &mut Conditions<'_>, orders: &Orders, sight: Option<&Sight>) {
+    reachable(conditions, sight);
+    scaling(conditions, orders, sight);
+    let (reason, message) = if orders.policy.paused {
+        (
+            "SpecPaused",
+            "spec.paused is true: workers take no further tasks",
+        )
+    } else {
+        ("NotPaused", "")
+    };
+    conditions.set(condition::PAUSED, orders.policy.paused, reason, message);
+}
+
+/// Nobody looks at the queue, so nothing is known of it.
+fn not_carried_out(conditions: &mut Conditions<'_>, problem: &Problem) {
+    conditions.set(
+        condition::SCALING_ACTIVE,
+        false,
+        problem.reason,
+        &problem.message,
+    );
+    for kind in [
+        condition::REDIS_REACHABLE,
+        condition::SCALING_LIMITED,
+        condition::PAUSED,
+    ] {
+        conditions.set(kind, Truth::Unknown, problem.reason, "");
+    }
 }
 
 fn ready(conditions: &mut Conditions<'_>, sight: Option<&Sight>, deployment: Option<&Deployment>) {

@@ -51,12 +51,28 @@ fn other_orders_wake_the_autoscaler() {
 }
 
 #[test]
-fn a_problem_takes_the_orders_away_and_wakes_once() {
+fn the_last_good_orders_stand_while_a_reconcile_fails() {
     let index = ordered();
-    index.order(&key(), Err(problem("InvalidSpec")));
+    let before = index.orders();
+    index.order(&key(), Err(problem("ApplyFailed")));
+    assert!(!woken(&index.orders_changed));
+    assert!(Arc::ptr_eq(&index.orders()[0].1, &before[0].1));
+    index.order(&key(), Ok(orders(&[])));
+    assert!(!woken(&index.orders_changed));
+    assert!(Arc::ptr_eq(&index.orders()[0].1, &before[0].1));
+}
+
+#[test]
+fn a_conflict_takes_the_orders_away_and_wakes_once() {
+    let index = ordered();
+    let conflict = || Problem {
+        conflict: true,
+        ..problem("QueueNameConflict")
+    };
+    index.order(&key(), Err(conflict()));
     assert!(woken(&index.orders_changed));
     assert!(index.orders().is_empty());
-    index.order(&key(), Err(problem("InvalidSpec")));
+    index.order(&key(), Err(conflict()));
     assert!(!woken(&index.orders_changed));
 }
 

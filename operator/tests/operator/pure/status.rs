@@ -23,8 +23,10 @@ pub(super) fn at(second: i64) -> Timestamp {
 }
 
 pub(super) fn entry(edits: &[Edit], sight: Option<Sight>) -> Entry {
+    let orders = Arc::new(orders(edits));
     Entry {
-        orders: Some(Ok(Arc::new(orders(edits)))),
+        orders: Some(Ok(Arc::clone(&orders))),
+        standing: Some(orders),
         sight: sight.map(Arc::new),
     }
 }
@@ -42,7 +44,7 @@ pub(super) fn failed(conflict: bool) -> Entry {
     };
     Entry {
         orders: Some(Err(problem)),
-        sight: None,
+        ..Entry::default()
     }
 }
 
