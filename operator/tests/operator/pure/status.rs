@@ -279,3 +279,17 @@ fn building_from_its_own_output_changes_nothing() {
         }
     }
 }
+
+#[test]
+fn while_a_reconcile_fails_the_last_good_orders_still_scale() {
+    let good = entry(&[], Some(sight(Ok(snapshot()))));
+    let failing = Entry {
+        orders: failed(false).orders,
+        ..good
+    };
+    let status = first(&failing, None);
+    assert_eq!(condition(&status, "Ready").reason, "InvalidSpec");
+    assert_eq!(condition(&status, "ScalingActive").status, "True");
+    assert_eq!(condition(&status, "RedisReachable").status, "True");
+    assert_eq!(status.desired_replicas, Some(5));
+}
