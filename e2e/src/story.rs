@@ -238,6 +238,8 @@ impl Drop for Story {
             &["delete", "namespace", &self.namespace, "--wait=false"],
             "",
         );
+        // What a Redis of its own kept on the node, where the node is this machine.
+        let _ = std::fs::remove_dir_all(format!("/tmp/taskqueue-{}", self.namespace));
     }
 }
 
