@@ -124,10 +124,7 @@ impl Publisher {
 
 fn event(type_: EventType, reason: &str, action: &str, mut note: String) -> Event {
     if note.len() > MAX_NOTE {
-        let end = (0..=MAX_NOTE - 3)
-            .rev()
-            .find(|&end| note.is_char_boundary(end));
-        note.truncate(end.unwrap_or_default());
+        note.truncate(note.floor_char_boundary(MAX_NOTE - '…'.len_utf8()));
         note.push('…');
     }
     Event {

@@ -2,9 +2,8 @@ use taskqueue_e2e::{Patience, Story, eventually, kubectl};
 
 use crate::workload::Workload;
 
-#[tokio::test]
-async fn deleting_a_taskqueue_removes_its_workers_and_keeps_its_tasks() {
-    let story = Story::begin("delete").await;
+/// Applies a TaskQueue that keeps a worker, and awaits the worker.
+async fn with_one_worker(story: &Story) {
     story.apply(
         &Workload {
             min: 1,
@@ -17,6 +16,12 @@ async fn deleting_a_taskqueue_removes_its_workers_and_keeps_its_tasks() {
             status.ready_replicas == Some(1)
         })
         .await;
+}
+
+#[tokio::test]
+async fn deleting_a_taskqueue_removes_its_workers_and_keeps_its_tasks() {
+    let story = Story::begin("delete").await;
+    with_one_worker(&story).await;
     story.kubectl(&["delete", "tq", "work", "--timeout=20s"]);
     eventually("no Deployment and no pods", Patience::NORMAL, async || {
         let (replicas, pods) = (
@@ -39,18 +44,7 @@ async fn deleting_a_taskqueue_removes_its_workers_and_keeps_its_tasks() {
 #[tokio::test]
 async fn deleting_a_namespace_is_never_blocked() {
     let story = Story::begin("namespace").await;
-    story.apply(
-        &Workload {
-            min: 1,
-            ..Workload::default()
-        }
-        .native(),
-    );
-    story
-        .status_until("work", "one worker", Patience::NORMAL, |status| {
-            status.ready_replicas == Some(1)
-        })
-        .await;
+    with_one_worker(&story).await;
     kubectl(
         &["delete", "namespace", &story.namespace, "--timeout=60s"],
         "",

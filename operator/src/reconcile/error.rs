@@ -100,6 +100,16 @@ impl Error {
         }
     }
 
+    /// The error as the status tells it, of a spec of this generation.
+    pub fn problem(&self, generation: Option<i64>) -> Problem {
+        Problem {
+            generation,
+            reason: self.reason(),
+            message: self.chain(),
+            conflict: matches!(self, Self::Conflict { .. }),
+        }
+    }
+
     /// The error with its causes in one line, as long as a status condition bears.
     pub fn chain(&self) -> String {
         const MAX: usize = 1000;
@@ -116,8 +126,7 @@ impl Error {
             source = cause.source().filter(|_| api.is_none());
         }
         if text.len() > MAX {
-            let end = (0..=MAX).rev().find(|&end| text.is_char_boundary(end));
-            text.truncate(end.unwrap_or_default());
+            text.truncate(text.floor_char_boundary(MAX));
             text.push('…');
         }
         text
@@ -167,17 +176,5 @@ fn is_refusal(error: &ApplyError) -> bool {
             ..
         } => matches!(status.code, 400 | 422),
         ApplyError::Api { .. } | ApplyError::NotOurs { .. } => false,
-    }
-}
-
-impl Error {
-    /// The error as the status tells it, of a spec of this generation.
-    pub fn problem(&self, generation: Option<i64>) -> Problem {
-        Problem {
-            generation,
-            reason: self.reason(),
-            message: self.chain(),
-            conflict: matches!(self, Self::Conflict { .. }),
-        }
     }
 }
