@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::fault::Fault;
+use crate::keys::Key;
 use crate::queue::{Known, Queue};
 use crate::{Error, Policy, Versioned, script};
 
@@ -50,11 +51,27 @@ impl Queue {
         }
     }
 
+    /// Stops the workers from fetching: what runs goes on, and enqueueing stays possible. An edit of
+    /// the policy, and so undone by whoever puts another one in force.
+    pub async fn pause(&self) -> Result<Configured, Error> {
+        self.set_paused(true).await
+    }
+
+    /// Lets the workers fetch again.
+    pub async fn resume(&self) -> Result<Configured, Error> {
+        self.set_paused(false).await
+    }
+
+    async fn set_paused(&self, paused: bool) -> Result<Configured, Error> {
+        let policy = self.policy().await?.value;
+        self.configure(&Policy { paused, ..policy }).await
+    }
+
     /// Reads the policy and remembers it.
     pub(crate) async fn refresh(&self) -> Result<Arc<Known>, Fault> {
         let mut command = redis::cmd("HMGET");
         command
-            .arg(self.keys().config())
+            .arg(self.keys().get(Key::Config))
             .arg("version")
             .arg("policy");
         let value = self.link().read_plain(&command, "HMGET").await?;
@@ -96,11 +113,13 @@ impl Queue {
             .filter(|level| !stays(level))
             .map(|level| self.keys().list(level))
             .collect();
+        let per_key = wanted.limits.per_key_concurrency;
         let text = serde_json::to_string(wanted)
             .map_err(|fault| Error::invalid("policy", "", fault.to_string()))?;
         let call = script::CONFIGURE
             .call(self.keys(), &dropped, &[], &before.version)
-            .arg(text);
+            .arg(text)
+            .arg(per_key.map(|most| most.to_string()).unwrap_or_default());
         let value = self.link().call(&call).await?;
         let mut reply = self.reply(&script::CONFIGURE, value)?;
         if reply.next::<String>()? != "ok" {

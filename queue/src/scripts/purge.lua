@@ -1,5 +1,4 @@
 -- Dead letters thrown away.
--- KEYS  shared
 -- ARGV  3 only deaths at this time in ms or before, '' for now; 4 most to throw away; then ids, or none for all
 -- returns {'ok', now ms, thrown away}
 local now = now_ms()

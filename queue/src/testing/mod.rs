@@ -9,6 +9,12 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 pub use self::server::RedisServer;
+use crate::{Enqueued, TaskId};
+
+/// The ids of a batch.
+pub fn ids(enqueued: &[Enqueued]) -> Vec<TaskId> {
+    enqueued.iter().map(Enqueued::id).collect()
+}
 
 /// Waits until `probe` returns something, and returns it. Fails the test, naming `what`, after
 /// `timeout`.

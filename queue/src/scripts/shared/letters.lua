@@ -10,11 +10,3 @@ local function letters(from, before, limit)
   end
   return dead
 end
-
-local function discard(ids)
-  if #ids == 0 then return end
-  redis.call('ZREM', DEAD, unpack(ids))
-  redis.call('HDEL', TASKS, unpack(ids))
-  redis.call('HDEL', LOST, unpack(ids))
-  redis.call('HINCRBY', STATS, 'purged', #ids)
-end
