@@ -8,7 +8,8 @@
 //!
 //! What lives where: pure files (`name`, `id`, `policy`, `retry`, `record`, `pack`, `batch`) take
 //! time and chance as arguments; `keys` makes every Redis key; `scripts` owns every Lua script;
-//! `link` owns the connection.
+//! `link` chooses the server that a call goes to, `line` owns its connection; `sentinel` and
+//! `cluster` find servers, `dial` opens a stream, `fault` says what a failure means.
 
 #![cfg_attr(
     test,
@@ -23,8 +24,10 @@ mod announce;
 mod batch;
 mod client;
 mod clock;
+mod cluster;
 mod config;
 mod diagnose;
+mod dial;
 mod endpoint;
 mod error;
 mod fault;
@@ -32,6 +35,7 @@ mod id;
 mod keys;
 mod lease;
 mod letters;
+mod line;
 mod link;
 mod maintain;
 #[cfg(test)]
@@ -45,11 +49,16 @@ mod queue;
 mod record;
 mod reply;
 pub mod retry;
+mod rights;
 mod script;
+mod sentinel;
+mod shared;
+mod slots;
 mod snapshot;
 mod task;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod tls;
 pub mod worker;
 
 pub use announce::{Announcement, Announcements};

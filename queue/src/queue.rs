@@ -27,6 +27,7 @@ pub struct Queue(Arc<Inner>);
 
 struct Inner {
     client: Client,
+    link: Link,
     name: QueueName,
     keys: Keys,
     known: RwLock<Option<Arc<Known>>>,
@@ -96,8 +97,9 @@ impl Rounds<'_> {
 impl Queue {
     pub(crate) fn new(client: Client, name: QueueName) -> Self {
         Self(Arc::new(Inner {
+            link: client.link().to(&name),
+            keys: Keys::new(client.endpoint().prefix(), &name),
             client,
-            keys: Keys::new(&name),
             name,
             known: RwLock::new(None),
         }))
@@ -144,7 +146,7 @@ impl Queue {
     }
 
     pub(crate) fn link(&self) -> &Link {
-        self.0.client.link()
+        &self.0.link
     }
 
     pub(crate) fn keys(&self) -> &Keys {
@@ -184,7 +186,7 @@ impl Queue {
     /// The arguments of a script that wakes workers and announces the queue.
     pub(crate) fn announcing(&self, call: Call, known: &Known) -> Call {
         call.arg(known.wakes())
-            .arg(channel())
+            .arg(channel(self.0.client.endpoint().prefix()))
             .arg(self.0.name.to_string())
     }
 
