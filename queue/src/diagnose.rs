@@ -21,7 +21,7 @@ pub(crate) async fn mismatch(address: &Address, endpoint: &Endpoint) -> Option<&
         let speaks_tls = tokio::time::timeout(PATIENCE, answers_tls(address)).await;
         return speaks_tls
             .is_ok_and(|tls| tls)
-            .then_some("the server speaks TLS; write rediss instead of redis in the URL");
+            .then_some("the server speaks TLS; write rediss:// instead of redis://");
     };
     let (answer, parting) = tokio::join!(
         tokio::time::timeout(PATIENCE, first_byte_of_pong(address)),
@@ -29,7 +29,7 @@ pub(crate) async fn mismatch(address: &Address, endpoint: &Endpoint) -> Option<&
     );
     // +PONG, or a refusal.
     if matches!(answer, Ok(Some(b'+' | b'-'))) {
-        return Some("the server speaks plain text; write redis instead of rediss in the URL");
+        return Some("the server speaks plain text; write redis:// instead of rediss://");
     }
     parting
         .is_ok_and(|fault| fault.is_some_and(|fault| wants_certificate(&fault)))

@@ -248,13 +248,21 @@ pub(crate) fn speaks_tls(fault: &io::Error) -> bool {
     )
 }
 
-/// Whether the server misses our certificate.
+/// Whether the server misses our certificate, or does not like it.
 pub(crate) fn wants_certificate(fault: &io::Error) -> bool {
-    use rustls::AlertDescription::{BadCertificate, CertificateRequired, HandshakeFailure};
+    use rustls::AlertDescription as Alert;
     matches!(
         tls_error(fault),
         Some(rustls::Error::AlertReceived(
-            CertificateRequired | BadCertificate | HandshakeFailure
+            Alert::CertificateRequired
+                | Alert::HandshakeFailure
+                | Alert::BadCertificate
+                | Alert::UnsupportedCertificate
+                | Alert::CertificateRevoked
+                | Alert::CertificateExpired
+                | Alert::CertificateUnknown
+                | Alert::UnknownCA
+                | Alert::AccessDenied
         ))
     )
 }

@@ -64,7 +64,7 @@ impl Cluster {
                 let epoch = format!("CLUSTER SET-CONFIG-EPOCH {}", place + 1);
                 let _: () = node.command(&epoch).await;
             }
-            let meet = format!("CLUSTER MEET 127.0.0.1 {} {bus}", node.port());
+            let meet = format!("CLUSTER MEET 127.0.0.1 {} {bus}", node.safest_port());
             let _: () = cluster.nodes[0].command(&meet).await;
         }
         cluster.until_agreed().await;
@@ -87,14 +87,16 @@ impl Cluster {
         format!("redis+cluster://127.0.0.1:{}", self.nodes[0].port())
     }
 
-    /// The endpoint, with all nodes.
+    /// The endpoint, with all nodes, and over TLS if they were given a certificate.
     pub fn endpoint(&self) -> Endpoint {
         let hosts: Vec<_> = self
             .nodes
             .iter()
-            .map(|node| format!("127.0.0.1:{}", node.port()))
+            .map(|node| format!("127.0.0.1:{}", node.safest_port()))
             .collect();
-        Endpoint::parse(&format!("redis+cluster://{}", hosts.join(","))).unwrap()
+        let url = self.nodes[0].safest_url();
+        let scheme = url.split(':').next().unwrap();
+        Endpoint::parse(&format!("{scheme}+cluster://{}", hosts.join(","))).unwrap()
     }
 
     /// The name of a queue that lives on the primary of this place, before anything is moved.

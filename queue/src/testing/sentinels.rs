@@ -25,15 +25,15 @@ impl Sentinels {
         Self::start_with(&[]).await
     }
 
-    /// As [`Sentinels::start`], with further arguments for the servers.
+    /// As [`Sentinels::start`], with further arguments for servers and sentinels.
     pub async fn start_with(arguments: &[&str]) -> Self {
         let keeps_nothing = ["--save", "", "--appendonly", "no"];
-        let arguments = [&keeps_nothing, arguments].concat();
-        let primary = RedisServer::start_with(&arguments).await;
-        let origin = format!("127.0.0.1 {}", primary.port());
+        let all = [&keeps_nothing, arguments].concat();
+        let primary = RedisServer::start_with(&all).await;
+        let origin = format!("127.0.0.1 {}", primary.safest_port());
         let replica = RedisServer::start_with(
             &[
-                &arguments[..],
+                &all[..],
                 &["--replicaof", &origin, "--repl-diskless-sync-delay", "0"],
             ]
             .concat(),
@@ -47,7 +47,8 @@ impl Sentinels {
         let mut sentinels = Vec::new();
         for _ in 0..3 {
             let config = Some(config.clone());
-            sentinels.push(RedisServer::start_configured(config, &["--sentinel"]).await);
+            let arguments = [&["--sentinel"], arguments].concat();
+            sentinels.push(RedisServer::start_configured(config, &arguments).await);
         }
         let set = Self {
             servers: vec![primary, replica],
@@ -68,14 +69,16 @@ impl Sentinels {
         set
     }
 
-    /// `redis+sentinel://…/main`.
+    /// `redis+sentinel://…/main`, or the same over TLS if they were given a certificate.
     pub fn url(&self) -> String {
         let hosts: Vec<_> = self
             .sentinels
             .iter()
-            .map(|sentinel| format!("127.0.0.1:{}", sentinel.port()))
+            .map(|sentinel| format!("127.0.0.1:{}", sentinel.safest_port()))
             .collect();
-        format!("redis+sentinel://{}/{PRIMARY}", hosts.join(","))
+        let url = self.sentinels[0].safest_url();
+        let scheme = url.split(':').next().unwrap();
+        format!("{scheme}+sentinel://{}/{PRIMARY}", hosts.join(","))
     }
 
     /// The endpoint.

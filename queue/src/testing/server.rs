@@ -20,6 +20,8 @@ const TRIES: usize = 5;
 #[derive(Debug)]
 pub struct RedisServer {
     port: u16,
+    /// One more port, for TLS, if it was given a certificate.
+    tls_port: Option<u16>,
     config: Option<String>,
     arguments: Vec<String>,
     directory: TempDir,
@@ -42,6 +44,7 @@ impl RedisServer {
         let directory = tempfile::tempdir().unwrap();
         let mut server = Self {
             port: 0,
+            tls_port: None,
             config,
             arguments: arguments.iter().map(ToString::to_string).collect(),
             directory,
@@ -49,6 +52,7 @@ impl RedisServer {
         };
         for _ in 0..TRIES {
             server.port = free_port();
+            server.tls_port = arguments.contains(&"--tls-cert-file").then(free_port);
             if let Some(config) = &server.config {
                 std::fs::write(server.directory.path().join(CONFIG), config).unwrap();
             }
@@ -65,6 +69,19 @@ impl RedisServer {
     /// `redis://127.0.0.1:port`.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// `redis://127.0.0.1:port`, or the same over TLS if it was given a certificate.
+    pub fn safest_url(&self) -> String {
+        match self.tls_port {
+            Some(port) => format!("rediss://127.0.0.1:{port}"),
+            None => self.url(),
+        }
+    }
+
+    /// The port in [`RedisServer::safest_url`].
+    pub fn safest_port(&self) -> u16 {
+        self.tls_port.unwrap_or(self.port)
     }
 
     /// Its port.
@@ -168,6 +185,9 @@ impl RedisServer {
         let mut command = Command::new("redis-server");
         if self.config.is_some() {
             command.arg(self.directory.path().join(CONFIG));
+        }
+        if let Some(port) = self.tls_port {
+            command.args(["--tls-port", &port.to_string()]);
         }
         let child = command
             .args([
