@@ -34,6 +34,10 @@ macro_rules! scripts {
                 digest: LazyLock::new(|| redis::Script::new(code!($name, $($shared),*)).get_hash().into()),
             };
         )*
+
+        /// Every script.
+        #[cfg(test)]
+        pub(crate) static ALL: &[&Script] = &[$(&$constant),*];
     };
 }
 
