@@ -159,6 +159,11 @@ impl Faults {
             .into_iter()
             .find(|hidden| code == "ERR" && detail.contains(&format!("-{hidden} ")))
             .unwrap_or(code);
+        // Redis 7.0 gives it none when a command inside a script lacks a right.
+        let code = match code {
+            "ERR" if detail.contains("The user executing the script") => "NOPERM",
+            code => code,
+        };
         match code {
             "NOAUTH" => {
                 self.auth("NOAUTH: it wants a password; write redis://:password@host".to_owned())

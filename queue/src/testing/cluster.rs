@@ -113,6 +113,24 @@ impl Cluster {
         slot_of(queue)
     }
 
+    /// Waits until every node that runs knows that the one of this place does not.
+    pub async fn until_missed(&self, place: usize) {
+        let port = self.nodes[place].port();
+        eventually(START, "the node is missed", async || {
+            for node in self.nodes.iter().filter(|node| node.runs()) {
+                let nodes: String = node.command("CLUSTER NODES").await;
+                let missed = |line: &str| {
+                    line.contains(&format!(":{port}@")) && line.contains(" master,fail ")
+                };
+                if !nodes.lines().any(missed) {
+                    return None;
+                }
+            }
+            Some(())
+        })
+        .await;
+    }
+
     /// Waits until every node that runs says that all is well.
     pub async fn until_agreed(&self) {
         eventually(START, "the nodes agree", async || {

@@ -86,12 +86,23 @@ impl Sentinels {
         Endpoint::parse(&self.url()).unwrap()
     }
 
-    /// Waits until a server has become the primary.
+    /// Waits until a server has become the primary and a sentinel says so.
     pub async fn until_primary(&self, place: usize) {
         let server = &self.servers[place];
+        let address = ("127.0.0.1".to_owned(), server.safest_port());
         eventually(START * 2, "a new primary", async || {
             let info: redis::InfoDict = server.command("INFO replication").await;
-            (info.get::<String>("role")? == "master").then_some(())
+            if info.get::<String>("role")? != "master" {
+                return None;
+            }
+            for sentinel in &self.sentinels {
+                let ask = format!("SENTINEL GET-MASTER-ADDR-BY-NAME {PRIMARY}");
+                let named: (String, u16) = sentinel.command(&ask).await;
+                if named == address {
+                    return Some(());
+                }
+            }
+            None
         })
         .await;
     }

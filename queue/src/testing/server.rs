@@ -115,7 +115,9 @@ impl RedisServer {
     /// A connection for commands of the test's own.
     pub async fn connection(&self) -> MultiplexedConnection {
         let client = redis::Client::open(self.url()).unwrap();
-        client.get_multiplexed_async_connection().await.unwrap()
+        let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(START));
+        let connection = client.get_multiplexed_async_connection_with_config(&config);
+        connection.await.unwrap()
     }
 
     /// Stops it as an administrator would: it writes what it was told to keep, then ends.
