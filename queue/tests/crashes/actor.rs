@@ -100,12 +100,20 @@ fn a_process_plays_its_part() {
     });
 }
 
+/// A connection that waits as long as a busy machine needs.
+pub(crate) async fn effects(url: &str) -> redis::aio::MultiplexedConnection {
+    let client = redis::Client::open(url).unwrap();
+    let patient = redis::AsyncConnectionConfig::new().set_response_timeout(None);
+    let connection = client.get_multiplexed_async_connection_with_config(&patient);
+    connection.await.unwrap()
+}
+
 impl Stage {
     async fn enter() -> Self {
         let of = |variable| std::env::var(variable).unwrap();
         let endpoint = Endpoint::parse(&of(REDIS)).unwrap();
         let client = Client::connect(&endpoint).await.unwrap();
-        let effects = redis::Client::open(of(EFFECTS)).unwrap();
+        let effects = effects(&of(EFFECTS)).await;
         let stop = CancellationToken::new();
         let closed = stop.clone();
         std::thread::spawn(move || {
@@ -114,7 +122,7 @@ impl Stage {
         });
         Self {
             queue: client.queue(name()),
-            effects: effects.get_multiplexed_async_connection().await.unwrap(),
+            effects,
             stop,
         }
     }

@@ -9,7 +9,7 @@ use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
 use taskqueue_queue::{Client, NewTask, Payload, Policy, Queue, Snapshot, State, TaskId};
 use tokio_util::sync::CancellationToken;
 
-use super::actor::{Actor, Part, Stage};
+use super::actor::{self, Actor, Part, Stage};
 use super::{name, put_many};
 
 const TASKS: u32 = 100_000;
@@ -145,7 +145,7 @@ async fn explain(queue: &Queue, ids: &[TaskId], begins: &[u32]) {
 
 /// How often each task ran.
 async fn runs(effects: &RedisServer, key: &str, tasks: u32) -> Vec<u32> {
-    let mut raw = effects.connection().await;
+    let mut raw = actor::effects(&effects.url()).await;
     let mut command = redis::cmd("HMGET");
     command.arg(key);
     for number in 0..tasks {
