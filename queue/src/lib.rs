@@ -28,6 +28,8 @@ mod diagnose;
 mod endpoint;
 mod error;
 mod fault;
+#[cfg(test)]
+mod fuzz;
 mod id;
 mod keys;
 mod lease;

@@ -275,7 +275,8 @@ impl Link {
             Ok(Ok(Value::ServerError(refusal))) => Err(self.0.faults.of_reply(&refusal, "TIME")),
             Ok(Ok(value)) => {
                 if let Ok((seconds, micros)) = redis::from_redis_value::<(u64, u64)>(value) {
-                    self.0.clock.hear(sent, seconds * 1_000 + micros / 1_000);
+                    let millis = seconds.saturating_mul(1_000).saturating_add(micros / 1_000);
+                    self.0.clock.hear(sent, millis);
                 }
                 Ok(connection)
             }
