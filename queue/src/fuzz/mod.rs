@@ -5,7 +5,10 @@
 //! it begins there. `FUZZ_SECONDS` makes each fuzzer go on for that long.
 
 mod answers;
+mod damage;
+mod database;
 mod mutate;
+mod policies;
 mod records;
 mod resp;
 mod wreck;

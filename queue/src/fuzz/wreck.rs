@@ -25,7 +25,8 @@ pub(super) async fn call_everything(client: &Client, name: &QueueName, dice: &mu
     let soon = Duration::from_millis(dice.random_range(0..50));
     let ids = [
         queue.enqueue(task(1_000_001).priority("high")).await,
-        queue.enqueue(task(1_000_002).delay(soon)).await,
+        queue.enqueue(task(1_000_002)).await,
+        queue.enqueue(task(1_000_003).delay(soon)).await,
     ];
     ids.iter().for_each(said);
     let mut ids: Vec<TaskId> = ids.into_iter().flatten().collect();
