@@ -15,6 +15,8 @@ use crate::QueueName;
 pub(super) struct Damage {
     /// Tasks of which something was changed. Of all others nothing was.
     pub(super) touched: BTreeSet<Vec<u8>>,
+    /// Of those the ones of which more was changed than their record or their count of losses.
+    pub(super) displaced: BTreeSet<Vec<u8>>,
     /// Something that all tasks share was changed, the policy for example.
     pub(super) shared: bool,
     /// For messages.
@@ -34,7 +36,11 @@ pub(super) struct Vandal<'a> {
 impl Vandal<'_> {
     /// Changes an element of some key: a task's own, or one that all share.
     pub(super) async fn change(&mut self) {
-        let key = self.any_key().await;
+        let key = match self.dice.random_range(0..4) {
+            0 => self.key("tasks"),
+            1 => self.key("lost"),
+            _ => self.any_key().await,
+        };
         let elements = self.elements(&key).await;
         if elements.is_empty() {
             return;
@@ -67,6 +73,9 @@ impl Vandal<'_> {
                 self.run("LINSERT", &key, &[b"BEFORE", name, before]).await;
             }
             _ => {}
+        }
+        if dropped || !(key.ends_with(":tasks") || key.ends_with(":lost")) {
+            self.damage.displaced.insert(name.clone());
         }
     }
 
@@ -116,6 +125,27 @@ impl Vandal<'_> {
             2 => self.run("RPUSH", &key, &[b"x"]).await,
             _ => self.run("ZADD", &key, &[b"1", b"x"]).await,
         }
+    }
+
+    /// Tasks that were not displaced, and that are nowhere although their records are there.
+    pub(super) async fn lost_sight_of(&mut self) -> Vec<String> {
+        let mut somewhere = BTreeSet::new();
+        let mut command = redis::cmd("KEYS");
+        command.arg(self.key("*"));
+        let keys: Vec<String> = command.query_async(&mut self.raw).await.unwrap();
+        for key in keys {
+            let kind = self.kind(&key).await;
+            if kind == "list" || kind == "zset" || key.ends_with(":active") {
+                let elements = self.elements(&key).await.into_iter();
+                somewhere.extend(elements.map(|(name, _)| name));
+            }
+        }
+        let key = self.key("tasks");
+        let records = self.elements(&key).await.into_iter();
+        let ids = records.map(|(id, _)| id).filter(|id| {
+            self.ids.contains(id) && !self.damage.displaced.contains(id) && !somewhere.contains(id)
+        });
+        ids.map(|id| id.escape_ascii().to_string()).collect()
     }
 
     fn log(&mut self, what: &str, key: &str, name: &[u8]) {

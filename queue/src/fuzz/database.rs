@@ -72,7 +72,9 @@ async fn one(case: u64, redis: &RedisServer) -> Damage {
     let client = redis.client().await;
     let name = QueueName::new("database", &format!("case-{case}")).unwrap();
     let queue = client.queue(name.clone());
-    let tasks = populate(&client, &queue).await;
+    // Now and then those that are held have lost enough workers.
+    let max_losses = chance.random_range(1..4);
+    let tasks = populate(&client, &queue, max_losses).await;
     let ids: BTreeSet<_> = tasks.iter().map(|id| id.as_str().into()).collect();
 
     let harms = chance.random_range(1..5);
@@ -94,7 +96,7 @@ async fn one(case: u64, redis: &RedisServer) -> Damage {
     if replaces {
         vandal.replace().await;
     }
-    let damage = vandal.damage;
+    let mut damage = std::mem::take(&mut vandal.damage);
 
     // Strangers to what was known of the queue before.
     let client = redis.client().await;
@@ -113,9 +115,10 @@ async fn one(case: u64, redis: &RedisServer) -> Damage {
         .drain_timeout(Duration::from_secs(1))
         .lease(LEASE);
     let run = tokio::spawn(worker.run(stop.clone(), CancellationToken::new()));
-    wreck::call_everything(&client, &name, &mut chance).await;
+    wreck::call_everything(&client, &name, &mut dice(case)).await;
     if !damage.shared {
-        let all = HELD.chain(WAITING).chain(SCHEDULED);
+        let held = if max_losses > 1 { HELD } else { 0..0 };
+        let all = held.chain(WAITING).chain(SCHEDULED);
         let untouched: BTreeSet<u64> = all
             .filter(|&number| {
                 let id = tasks[usize::try_from(number).unwrap()];
@@ -137,17 +140,24 @@ async fn one(case: u64, redis: &RedisServer) -> Damage {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
-    wreck::call_everything(&client, &name, &mut chance).await;
+    wreck::call_everything(&client, &name, &mut dice(case)).await;
     stop.cancel();
     // An error of the start, or a report; not a panic.
     let _ = run.await.unwrap();
+    if !damage.shared {
+        vandal.damage = damage;
+        let lost = vandal.lost_sight_of().await;
+        damage = vandal.damage;
+        let log = damage.log.join("\n");
+        assert!(lost.is_empty(), "case {case}: in no state: {lost:?}\n{log}");
+    }
     damage
 }
 
 /// A queue with tasks in every state. Their ids by number.
-async fn populate(client: &Client, queue: &Queue) -> Vec<TaskId> {
+async fn populate(client: &Client, queue: &Queue, max_losses: u32) -> Vec<TaskId> {
     let mut policy = Policy {
-        max_losses: 5,
+        max_losses,
         ..Policy::default()
     };
     policy.retry.backoff.initial = Duration::from_millis(1);
@@ -181,15 +191,13 @@ async fn populate(client: &Client, queue: &Queue) -> Vec<TaskId> {
     for number in HELD {
         ids.push(queue.enqueue(task(number)).await.unwrap());
     }
-    let hang = |_: LeasedTask| std::future::pending();
-    let doomed = Worker::new(queue.clone(), hang).concurrency(4).lease(LEASE);
-    let run = tokio::spawn(doomed.run(CancellationToken::new(), CancellationToken::new()));
-    eventually(SOON, "held", async || {
-        (figures(client, queue).await.unwrap().active == 4).then_some(())
+    // Twice, so that they have lost a worker before.
+    hold(client, queue).await;
+    eventually(SOON, "taken back", async || {
+        (queue.reclaim().await.unwrap().released == 4).then_some(())
     })
     .await;
-    run.abort();
-    let _ = run.await;
+    hold(client, queue).await;
 
     for number in WAITING {
         ids.push(queue.enqueue(task(number)).await.unwrap());
@@ -199,4 +207,17 @@ async fn populate(client: &Client, queue: &Queue) -> Vec<TaskId> {
         ids.push(queue.enqueue(later).await.unwrap());
     }
     ids
+}
+
+/// Has a worker take four tasks, and die.
+async fn hold(client: &Client, queue: &Queue) {
+    let hang = |_: LeasedTask| std::future::pending();
+    let doomed = Worker::new(queue.clone(), hang).concurrency(4).lease(LEASE);
+    let run = tokio::spawn(doomed.run(CancellationToken::new(), CancellationToken::new()));
+    eventually(SOON, "held", async || {
+        (figures(client, queue).await.unwrap().active == 4).then_some(())
+    })
+    .await;
+    run.abort();
+    let _ = run.await;
 }

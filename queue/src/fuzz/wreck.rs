@@ -51,7 +51,7 @@ pub(super) async fn call_everything(client: &Client, name: &QueueName, dice: &mu
     said(&queue.promote().await);
     said(&queue.reclaim().await);
     let policy = Policy {
-        max_losses: dice.random_range(10..1_000),
+        max_losses: dice.random_range(2..5),
         ..Policy::default()
     };
     said(&queue.configure(&policy).await);

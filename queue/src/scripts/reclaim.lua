@@ -32,7 +32,10 @@ for _, id in ipairs(ids) do
   redis.call('HDEL', ACTIVE, id)
   local record = redis.call('HGET', TASKS, id)
   if record then
-    local losses = redis.call('HINCRBY', LOST, id, 1)
+    -- Not by HINCRBY: a count that is no number would end the script with the task in no state.
+    local losses = tonumber(redis.call('HGET', LOST, id) or 0)
+    losses = losses and losses >= 0 and losses < 1e9 and math.floor(losses) + 1 or 1
+    redis.call('HSET', LOST, id, losses)
     if losses > tonumber(ARGV[3]) then
       quarantine(id, record, losses)
       quarantined = quarantined + 1
