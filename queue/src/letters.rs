@@ -1,10 +1,13 @@
 //! Dead letters: reading a page of them, sending them round again, throwing them away.
 
+use redis::{Value, from_redis_value};
+
 use crate::batch::MOST_TASKS;
 use crate::clock::timestamp;
 use crate::queue::Queue;
 use crate::record::Record;
 use crate::script::{self, Script};
+use crate::snapshot::millis;
 use crate::{Error, State, Task, TaskId};
 
 /// Dead letters moved by one call: each is unpacked and packed again inside Redis.
@@ -37,6 +40,15 @@ pub enum Selection {
     Ids(Vec<TaskId>),
 }
 
+/// What became of a batch.
+struct Batch {
+    /// When, by the clock of Redis.
+    now_ms: u64,
+    moved: u64,
+    /// Those that could not be read.
+    stayed: u64,
+}
+
 impl Queue {
     /// Dead letters, the newest first.
     pub async fn dead(&self, page: Page) -> Result<Vec<Task>, Error> {
@@ -52,24 +64,28 @@ impl Queue {
         let value = self.link().read(&call).await?;
         let mut reply = self.reply(&script::LETTERS, value)?;
         let _status: String = reply.next()?;
-        let ids: Vec<String> = reply.next()?;
-        let died: Vec<u64> = reply.next()?;
+        let ids: Vec<Vec<u8>> = reply.next()?;
+        let died: Vec<f64> = reply.next()?;
         let records: Vec<Option<Vec<u8>>> = reply.next()?;
-        let losses: Vec<Option<u32>> = reply.next()?;
+        let losses: Vec<Value> = reply.next()?;
         let mut tasks = Vec::with_capacity(ids.len());
         for (((id, died), record), losses) in ids.iter().zip(died).zip(records).zip(losses) {
             let Some(record) = record else { continue };
             let name = self.name().clone();
-            match Record::unpack(&record) {
-                Ok(record) => {
-                    let losses = losses.unwrap_or(0);
-                    let mut task = record.into_task(id.parse()?, name, State::Dead, losses);
-                    task.finished = Some(timestamp(died));
+            let text = String::from_utf8_lossy(id);
+            let read = text
+                .parse()
+                .and_then(|id| Ok((id, Record::unpack(&record)?)));
+            match read {
+                Ok((id, record)) => {
+                    let losses = from_redis_value::<Option<u32>>(losses).ok().flatten();
+                    let mut task = record.into_task(id, name, State::Dead, losses.unwrap_or(0));
+                    task.finished = millis(died).map(timestamp);
                     tasks.push(task);
                 }
                 // One that cannot be read must not hide the others.
                 Err(fault) => {
-                    tracing::warn!(queue = %name, task = id, %fault, "dead letter passed over");
+                    tracing::warn!(queue = %name, task = %text, %fault, "dead letter passed over");
                 }
             }
         }
@@ -97,18 +113,19 @@ impl Queue {
         match selection {
             Selection::Ids(ids) => {
                 for batch in ids.chunks(BATCH) {
-                    moved += self.batch(script, None, batch).await?.1;
+                    moved += self.batch(script, None, 0, batch).await?.moved;
                 }
             }
             Selection::All => {
                 // What dies while this runs, perhaps because it was redriven, is not of the
                 // selection.
-                let mut begun = None;
+                let (mut begun, mut stayed) = (None, 0);
                 loop {
-                    let (now, done) = self.batch(script, begun, &[]).await?;
-                    begun.get_or_insert(now);
-                    moved += done;
-                    if done < BATCH as u64 {
+                    let batch = self.batch(script, begun, stayed, &[]).await?;
+                    begun.get_or_insert(batch.now_ms);
+                    moved += batch.moved;
+                    stayed += batch.stayed;
+                    if batch.moved + batch.stayed < BATCH as u64 {
                         break;
                     }
                 }
@@ -117,13 +134,14 @@ impl Queue {
         Ok(moved)
     }
 
-    /// One batch; the time of Redis when it was done, and how many were.
+    /// One batch; of all letters, without the oldest `skip`.
     async fn batch(
         &self,
         script: &'static Script,
         before: Option<u64>,
+        skip: u64,
         ids: &[TaskId],
-    ) -> Result<(u64, u64), Error> {
+    ) -> Result<Batch, Error> {
         let before = before.map(|ms| ms.to_string()).unwrap_or_default();
         let mut rounds = self.rounds();
         loop {
@@ -133,13 +151,17 @@ impl Queue {
                 .arg(before.as_str())
                 .arg(BATCH);
             if script.name == script::REDRIVE.name {
-                call = self.announcing(call, &known);
+                call = self.announcing(call, &known).arg(skip);
             }
             for id in ids {
                 call.push(id.as_str());
             }
             if let Some(mut reply) = self.ask(script, &call).await? {
-                return Ok((self.link().clock().now_ms(), reply.next()?));
+                return Ok(Batch {
+                    now_ms: self.link().clock().now_ms(),
+                    moved: reply.next()?,
+                    stayed: reply.next::<Option<u64>>()?.unwrap_or(0),
+                });
             }
         }
     }

@@ -171,7 +171,10 @@ async fn one(case: u64, port: u16, honest: &Client) -> u64 {
     let mut announcements = liar.client().announcements();
     let announced = async {
         let wait = Duration::from_millis(200);
-        while let Ok(_) = tokio::time::timeout(wait, announcements.next()).await {}
+        while tokio::time::timeout(wait, announcements.next())
+            .await
+            .is_ok()
+        {}
     };
     let calls = async {
         for _ in 0..3 {

@@ -4,6 +4,8 @@
 //! The cases are numbered, and a number makes its case: a failure names it, and `FUZZ_FROM` set to
 //! it begins there. `FUZZ_SECONDS` makes each fuzzer go on for that long.
 
+#![allow(clippy::print_stdout, reason = "each says how much it tried")]
+
 mod answers;
 mod damage;
 mod database;

@@ -17,7 +17,7 @@ use crate::{NewTask, Payload, Policy, QueueName};
 const ABREAST: usize = 16;
 /// What a worker has for trying.
 const A_WHILE: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 fn odd_values() -> Vec<Value> {
     let many: Vec<String> = (0..1_000).map(|n| format!("l{n}")).collect();
