@@ -10,12 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::damage::{Damage, Vandal};
 use super::wreck::{self, SOON, figures};
-use super::{Cases, Named, dice, panics};
+use super::{Cases, Named, connection, dice, panics};
 use crate::testing::{RedisServer, eventually};
 use crate::worker::{LeasedTask, Outcome, Worker};
 use crate::{Client, NewTask, Payload, Policy, Queue, QueueName, TaskId};
 
-const CASES: u64 = 120;
+const CASES: u64 = 64;
 /// Cases that run side by side: they mostly wait.
 const ABREAST: usize = 8;
 const LEASE: Duration = Duration::from_millis(300);
@@ -80,7 +80,7 @@ async fn one(case: u64, redis: &RedisServer) -> Damage {
     let harms = chance.random_range(1..5);
     let replaces = chance.random_bool(0.1);
     let mut vandal = Vandal {
-        raw: redis.connection().await,
+        raw: connection(redis).await,
         dice: &mut chance,
         queue: &name,
         ids: &ids,

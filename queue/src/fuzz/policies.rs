@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::wreck;
-use super::{dice, panics};
+use super::{connection, dice, panics};
 use crate::testing::RedisServer;
 use crate::worker::{LeasedTask, Outcome, Worker};
 use crate::{NewTask, Payload, Policy, QueueName};
@@ -108,7 +108,7 @@ async fn one(case: usize, policy: &Value, redis: &RedisServer) {
     command.arg("policy").arg(policy.to_string());
     command.arg("version").arg(7);
     command
-        .exec_async(&mut redis.connection().await)
+        .exec_async(&mut connection(redis).await)
         .await
         .unwrap();
 

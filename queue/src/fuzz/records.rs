@@ -6,7 +6,7 @@ use rand::RngExt;
 use tokio_util::sync::CancellationToken;
 
 use super::mutate::{bytes, mutated};
-use super::{Cases, Dice, Named, dice};
+use super::{Cases, Dice, Named, connection, dice};
 use crate::id::Sequence;
 use crate::record::{Record, runnable_since_ms, unpack_done};
 use crate::testing::{RedisServer, eventually};
@@ -105,7 +105,7 @@ async fn real_records() -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
         .unwrap();
     let later = task(payload()).delay(Duration::from_hours(1));
     queue.enqueue(later).await.unwrap();
-    let mut raw = redis.connection().await;
+    let mut raw = connection(&redis).await;
     let keys: Vec<String> = redis::cmd("KEYS")
         .arg("tq:{n/q}:done:*")
         .query_async(&mut raw)
