@@ -53,6 +53,15 @@ impl Filter {
     }
 }
 
+/// What became of a batch.
+struct Batch {
+    /// When, by the clock of Redis.
+    now_ms: u64,
+    moved: u64,
+    /// Those that could not be read.
+    stayed: u64,
+}
+
 impl Queue {
     /// Sends dead letters round again: to the tails of their levels, with all attempts before them
     /// and their history kept. Returns how many. In bounded batches; an error leaves the rest dead.
@@ -80,12 +89,13 @@ impl Queue {
             Selection::All => {
                 // What dies while this runs, perhaps because it was redriven, is not of the
                 // selection.
-                let (mut moved, mut begun) = (0, None);
+                let (mut moved, mut begun, mut stayed) = (0, None, 0);
                 loop {
-                    let (now, done) = self.batch(script, begun, &[]).await?;
-                    begun.get_or_insert(now);
-                    moved += done;
-                    if done < BATCH as u64 {
+                    let batch = self.batch(script, begun, stayed, &[]).await?;
+                    begun.get_or_insert(batch.now_ms);
+                    moved += batch.moved;
+                    stayed += batch.stayed;
+                    if batch.moved + batch.stayed < BATCH as u64 {
                         return Ok(moved);
                     }
                 }
@@ -96,7 +106,7 @@ impl Queue {
     async fn these(&self, script: &'static Script, ids: &[TaskId]) -> Result<u64, Error> {
         let mut moved = 0;
         for batch in ids.chunks(BATCH) {
-            moved += self.batch(script, None, batch).await?.1;
+            moved += self.batch(script, None, 0, batch).await?.moved;
         }
         Ok(moved)
     }
@@ -120,13 +130,14 @@ impl Queue {
         }
     }
 
-    /// One batch; the time of Redis when it was done, and how many were.
+    /// One batch; of all letters, without the oldest `skip`.
     async fn batch(
         &self,
         script: &'static Script,
         before: Option<u64>,
+        skip: u64,
         ids: &[TaskId],
-    ) -> Result<(u64, u64), Error> {
+    ) -> Result<Batch, Error> {
         let before = before.map(|ms| ms.to_string()).unwrap_or_default();
         let mut rounds = self.rounds();
         loop {
@@ -136,13 +147,17 @@ impl Queue {
                 .arg(before.as_str())
                 .arg(BATCH);
             if script.name == script::REDRIVE.name {
-                call = self.announcing(call, &known);
+                call = self.announcing(call, &known).arg(skip);
             }
             for id in ids {
                 call.push(id.as_str());
             }
             if let Some(mut reply) = self.ask(script, &call).await? {
-                return Ok((self.link().clock().now_ms(), reply.next()?));
+                return Ok(Batch {
+                    now_ms: self.link().clock().now_ms(),
+                    moved: reply.next()?,
+                    stayed: reply.next::<Option<u64>>()?.unwrap_or(0),
+                });
             }
         }
     }

@@ -33,6 +33,8 @@ mod dial;
 mod endpoint;
 mod error;
 mod fault;
+#[cfg(test)]
+mod fuzz;
 mod id;
 mod keys;
 mod later;

@@ -199,7 +199,7 @@ fn read(queue: &Queue, known: &Known, value: Value) -> Result<Option<Snapshot>, 
     clippy::cast_sign_loss,
     reason = "checked, and milliseconds are whole"
 )]
-fn millis(score: f64) -> Option<u64> {
+pub(crate) fn millis(score: f64) -> Option<u64> {
     (score >= 0.0).then_some(score as u64)
 }
 
