@@ -184,7 +184,8 @@ impl Plan {
             let offset = self.zone.to_offset(from);
             let change = self.zone.following(from).next();
             let mut wall = offset.to_datetime(from);
-            while let Some(reading) = self.reading(wall, false) {
+            loop {
+                let reading = self.reading(wall, false)?;
                 let at = offset.to_timestamp(reading).ok()?;
                 if change
                     .as_ref()
@@ -217,21 +218,17 @@ impl Plan {
     fn latest(&self, after: Timestamp, until: Timestamp) -> Option<Timestamp> {
         let next = |after| self.next(after).filter(|at| *at <= until);
         let mut found = next(after)?;
-        // Nothing runs after `end`.
+        // Nothing runs after `end`, and runs are at least a minute apart.
         let mut end = until;
-        loop {
-            let middle = (found.as_second() + end.as_second()) / 2;
-            if middle <= found.as_second() {
-                break;
-            }
+        while end.as_second() - found.as_second() >= 60 {
+            let middle = i64::midpoint(found.as_second(), end.as_second());
             let middle = Timestamp::from_second(middle).ok()?;
             match next(middle) {
                 Some(at) => found = at,
                 None => end = middle,
             }
         }
-        // Runs are on whole seconds, so that one is left to look at.
-        Some(next(found).unwrap_or(found))
+        Some(found)
     }
 }
 
@@ -280,5 +277,7 @@ fn check_fields(cron: &str) -> Result<(), String> {
     Ok(())
 }
 
+#[cfg(test)]
+mod oracle;
 #[cfg(test)]
 mod tests;

@@ -120,7 +120,7 @@ impl Queue {
         steps
     }
 
-    /// Takes a step, and says whether it was still to be taken; `None` if the policy is out of date.
+    /// Takes a step and says whether nobody had; `None` if the policy is out of date.
     async fn take(
         &self,
         known: &Known,
