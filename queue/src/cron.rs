@@ -149,10 +149,12 @@ impl Plan {
         let parser = CronParser::builder()
             .seconds(Seconds::Disallowed)
             .year(Year::Disallowed)
+            // `5/15` for `5-59/15`, as Kubernetes takes it.
+            .sloppy_ranges(true)
             .build();
         let parsed = parser
             .parse(cron)
-            .map_err(|fault| wrong(format!("an expression as `30 2 * * MON` is: {fault}")))?;
+            .map_err(|fault| wrong(format!("as `30 2 * * MON` is ({fault})")))?;
         // With what an alias stands for.
         let fields = parsed.pattern.as_str().split_whitespace();
         let fixed = !fields.take(2).any(|field| field.starts_with('*'));
@@ -232,8 +234,8 @@ impl Plan {
     }
 }
 
-/// Refuses what `croner` lets pass: names of months and weekdays in other fields or glued to other
-/// characters, and steps that are longer than their field, which would be no steps at all.
+/// Refuses what `croner` lets pass (names of months and weekdays in other fields or glued to other
+/// characters, steps that are longer than their field) and what it refuses without a field's name.
 fn check_fields(cron: &str) -> Result<(), String> {
     if cron.starts_with('@') {
         let known = ["@hourly", "@daily", "@weekly", "@monthly", "@yearly"];
@@ -244,33 +246,35 @@ fn check_fields(cron: &str) -> Result<(), String> {
         };
     }
     let fields: Vec<&str> = cron.split_whitespace().collect();
-    let known: [(&str, u8, &[&str], &[char]); 5] = [
-        ("minute", 59, &[], &[]),
-        ("hour", 23, &[], &[]),
-        ("day of month", 31, &[], &['L', 'W']),
-        ("month", 12, MONTHS, &[]),
-        ("day of week", 7, WEEKDAYS, &['L']),
+    let known = [
+        ("minute", 0..=59, &[] as &[&str], &[] as &[char]),
+        ("hour", 0..=23, &[], &[]),
+        ("day of month", 1..=31, &[], &['L', 'W']),
+        ("month", 1..=12, MONTHS, &[]),
+        ("day of week", 0..=7, WEEKDAYS, &['L']),
     ];
     if fields.len() != known.len() {
-        let names = "minute, hour, day of month, month, day of week";
+        let names = known.map(|(name, ..)| name).join(", ");
         return Err(format!("five fields: {names}; this has {}", fields.len()));
     }
-    for (field, (name, most, words, suffixes)) in fields.iter().zip(known) {
+    for (field, (name, range, words, suffixes)) in fields.iter().zip(known) {
         let upper = field.to_ascii_uppercase();
-        for item in upper.split([',', '-', '/', '#']) {
-            let bare = item.trim_end_matches(suffixes);
-            let number = bare.bytes().all(|byte| byte.is_ascii_digit());
-            let fits = number || matches!(bare, "*" | "?") || words.contains(&bare);
-            if !fits || item.is_empty() {
-                return Err(format!("no such {name} as {item:?}"));
+        let (least, most) = range.clone().into_inner();
+        for item in upper.split(',') {
+            let (span, step) = item.split_once('/').unwrap_or((item, "1"));
+            if !step.parse().is_ok_and(|step| (1..=most).contains(&step)) {
+                return Err(format!("a step of 1 to {most} as {name}, not {step:?}"));
             }
-        }
-        for range in upper.split(',') {
-            let step = range.split_once('/').map(|(_, step)| step.parse::<u8>());
-            if let Some(step) = step
-                && !step.is_ok_and(|step| (1..=most).contains(&step))
-            {
-                return Err(format!("a step of 1 to {most} as {name}"));
+            for end in span.split(['-', '#']) {
+                let bare = end.trim_end_matches(suffixes);
+                let is_number = bare.parse().is_ok_and(|number: u8| range.contains(&number));
+                let is_suffix = bare.is_empty() && !end.is_empty();
+                if !(is_number || is_suffix || matches!(bare, "*" | "?") || words.contains(&bare)) {
+                    let or = words
+                        .first()
+                        .map_or(String::new(), |word| format!(" or {word}"));
+                    return Err(format!("{least} to {most}{or} as {name}, not {end:?}"));
+                }
             }
         }
     }
