@@ -48,6 +48,10 @@ impl Queue {
                     version,
                     value: wanted,
                 });
+                // If it fails, the next round of maintenance does it.
+                if let Err(fault) = self.unpark().await {
+                    tracing::debug!(queue = %self.name(), error = %fault.error, "parked tasks wait for maintenance");
+                }
                 return Ok(Configured::Changed { version });
             }
         }

@@ -53,13 +53,13 @@ impl Filter {
     }
 }
 
-/// What became of a batch.
+/// What one call did.
 struct Batch {
     /// When, by the clock of Redis.
     now_ms: u64,
     moved: u64,
-    /// Those that could not be read.
-    stayed: u64,
+    /// How many could not be read, and stay dead.
+    stay: u64,
 }
 
 impl Queue {
@@ -89,13 +89,13 @@ impl Queue {
             Selection::All => {
                 // What dies while this runs, perhaps because it was redriven, is not of the
                 // selection.
-                let (mut moved, mut begun, mut stayed) = (0, None, 0);
+                let (mut moved, mut stay, mut begun) = (0, 0, None);
                 loop {
-                    let batch = self.batch(script, begun, stayed, &[]).await?;
+                    let batch = self.batch(script, begun, stay, &[]).await?;
                     begun.get_or_insert(batch.now_ms);
                     moved += batch.moved;
-                    stayed += batch.stayed;
-                    if batch.moved + batch.stayed < BATCH as u64 {
+                    stay += batch.stay;
+                    if batch.moved + batch.stay < BATCH as u64 {
                         return Ok(moved);
                     }
                 }
@@ -130,7 +130,7 @@ impl Queue {
         }
     }
 
-    /// One batch; of all letters, without the oldest `skip`.
+    /// One batch, behind the first `skip` dead letters.
     async fn batch(
         &self,
         script: &'static Script,
@@ -147,8 +147,9 @@ impl Queue {
                 .arg(before.as_str())
                 .arg(BATCH);
             if script.name == script::REDRIVE.name {
-                call = self.announcing(call, &known).arg(skip);
+                call = self.announcing(call, &known);
             }
+            call.push(skip);
             for id in ids {
                 call.push(id.as_str());
             }
@@ -156,7 +157,7 @@ impl Queue {
                 return Ok(Batch {
                     now_ms: self.link().clock().now_ms(),
                     moved: reply.next()?,
-                    stayed: reply.next::<Option<u64>>()?.unwrap_or(0),
+                    stay: reply.next()?,
                 });
             }
         }

@@ -11,6 +11,7 @@ use redis::Value;
 use crate::client::Client;
 use crate::fault::Fault;
 use crate::keys::{Keys, channel};
+use crate::later::SPAN_MS;
 use crate::link::Link;
 use crate::produce::Gather;
 use crate::record::{Record, unpack_done};
@@ -134,7 +135,10 @@ impl Queue {
     pub async fn get(&self, id: &TaskId) -> Result<Option<Task>, Error> {
         let known = self.known().await?;
         let done = [self.0.keys.done(id.bucket())];
-        let call = self.call(&script::INSPECT, &known, &done).arg(id.as_str());
+        let call = self
+            .call(&script::INSPECT, &known, &done)
+            .arg(id.as_str())
+            .arg(SPAN_MS);
         let value = self.link().read(&call).await?;
         let mut reply = self.reply(&script::INSPECT, value)?;
         let state: String = reply.next()?;

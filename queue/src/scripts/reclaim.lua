@@ -58,15 +58,17 @@ for _, id in ipairs(ids) do
       note(id, record, 'lost its worker ' .. losses .. (losses == 1 and ' time' or ' times'))
       redis.call('ZADD', DEAD, now, id)
       let_go(id, record)
+      redis.call('SREM', CANCEL, id)
       give_back(key)
       quarantined = quarantined + 1
     else
       if cause ~= 2 or counts or ARGV[11] ~= '' then note(id, record, 'lost its worker') end
+      may_expire(id, record)
       if ARGV[11] ~= '' then
         redis.call('ZADD', DUE, now + ARGV[11], id)
         give_back(key)
       else
-        local list = list_of(record)
+        local list = list_for(id, record)
         if redis.call('LPUSH', list, id) - ghosts_in(list) == 1 then was_empty = true end
       end
       released = released + 1

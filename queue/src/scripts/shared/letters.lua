@@ -1,7 +1,7 @@
 -- Shared: choosing dead letters, and throwing them away.
 
--- The ids in ARGV from `from` on that are dead letters; if there are none in ARGV, the oldest `limit` dead
--- letters that died at `before` or earlier, without the first `skip`.
+-- The ids in ARGV from `from` on that are dead letters; if there are none in ARGV, `limit` dead letters that died at
+-- `before` or earlier: the oldest behind the first `skip`.
 local function letters(from, before, skip, limit)
   if #ARGV < from then return redis.call('ZRANGEBYSCORE', DEAD, '-inf', before, 'LIMIT', skip, limit) end
   local dead = {}
