@@ -49,7 +49,10 @@ impl Map {
 
     /// The node that serves a slot; for `None` any that serves one.
     pub(crate) async fn find(&self, slot: Option<u16>) -> Result<Found, Error> {
-        let table = self.table.get(self.read()).await?;
+        let table = match self.table.peek() {
+            Some(table) => table,
+            None => Box::pin(self.table.get(self.read())).await?,
+        };
         if let Some(address) = self.pick(&table, slot).cloned() {
             return Ok(Found { address, table });
         }

@@ -233,7 +233,11 @@ impl Line {
     }
 
     async fn live(&self) -> Result<Arc<Live>, Error> {
-        self.0.live.get(self.open()).await
+        match self.0.live.peek() {
+            Some(live) => Ok(live),
+            // Boxed, so that a call on a standing connection carries none of it about.
+            None => Box::pin(self.0.live.get(self.open())).await,
+        }
     }
 
     async fn open(&self) -> Result<Arc<Live>, Error> {
