@@ -39,10 +39,10 @@ pub(crate) async fn run(
 }
 
 async fn one(typed: &Enqueue, queue: &Queue, output: &mut Output) -> Result<u64, Failure> {
-    let id = queue
+    let enqueued = queue
         .enqueue(task(typed, Payload::json(typed.payload.as_bytes())?))
         .await?;
-    print(&[id], typed, queue.name(), output)?;
+    print(&[enqueued.id()], typed, queue.name(), output)?;
     Ok(1)
 }
 
@@ -76,10 +76,11 @@ async fn many(
             .map(|payload| task(typed, payload))
             .collect();
         let uncertain = tasks.len();
-        let ids = queue
+        let enqueued = queue
             .enqueue_many(tasks)
             .await
             .map_err(|error| broken_off(error, count, uncertain))?;
+        let ids: Vec<TaskId> = enqueued.iter().map(taskqueue_queue::Enqueued::id).collect();
         count += ids.len() as u64;
         progress.advance(ids.len(), batch.bytes, Instant::now());
         progress

@@ -5,7 +5,9 @@ use std::{fmt::Debug, time::Duration};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{Api, Client, api::ListParams};
 use taskqueue_api::{NAME_LABEL, TaskQueue, TaskQueueStatus};
-use taskqueue_queue::{Endpoint, NewTask, Payload, Queue, QueueName, Snapshot, Task, TaskId};
+use taskqueue_queue::{
+    Endpoint, Enqueued, NewTask, Payload, Queue, QueueName, Snapshot, Task, TaskId,
+};
 use tokio::time::{Instant, sleep};
 
 use crate::{SYSTEM, forward::Route, kubectl, tq};
@@ -139,11 +141,12 @@ impl Story {
             let payload = Payload::json(payload.as_bytes().to_vec()).expect("the payload is JSON");
             NewTask::new(kind, payload)
         };
-        let tasks = (0..count).map(|_| task()).collect();
-        self.queue(queue)
-            .enqueue_many(tasks)
+        let enqueued = self
+            .queue(queue)
+            .enqueue_all((0..count).map(|_| task()))
             .await
-            .expect("Redis takes the tasks")
+            .expect("Redis takes the tasks");
+        enqueued.iter().map(Enqueued::id).collect()
     }
 
     /// The figures of a queue.

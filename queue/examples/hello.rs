@@ -13,7 +13,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let queue = client.queue(QueueName::new("examples", "hello")?);
     let id = queue
         .enqueue(NewTask::new("greet", Payload::of(&"world")?))
-        .await?;
+        .await?
+        .id();
 
     // Stops after its first task, as a signal would stop it.
     let stop = CancellationToken::new();

@@ -23,33 +23,6 @@ pub(crate) fn next_slice(sizes: impl IntoIterator<Item = usize>) -> usize {
         .count()
 }
 
-/// A task packed for `enqueue.lua`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Packed {
-    pub(crate) id: TaskId,
-    /// Its level, as its place in the policy's levels.
-    pub(crate) level: usize,
-    pub(crate) delay_ms: u64,
-    pub(crate) record: Vec<u8>,
-}
-
-/// Sorts tasks level by level and the delayed ones last, each group in the order given, and counts
-/// the runnable ones of each level.
-pub(crate) fn arrange(tasks: &mut [Packed], levels: usize) -> Vec<usize> {
-    tasks.sort_by_key(|task| {
-        if task.delay_ms > 0 {
-            levels
-        } else {
-            task.level
-        }
-    });
-    let mut counts = vec![0; levels];
-    for task in tasks.iter().filter(|task| task.delay_ms == 0) {
-        counts[task.level] += 1;
-    }
-    counts
-}
-
 /// The buckets of a batch of ids, each once, in the order of the ids, which are sorted.
 pub(crate) fn buckets(ids: impl IntoIterator<Item = TaskId>) -> Vec<(TaskId, usize)> {
     let mut runs: Vec<(TaskId, usize)> = Vec::new();
@@ -79,22 +52,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn arranging_keeps_the_order_inside_each_group(tasks in prop::collection::vec((0..3_usize, 0..2_u64), 0..50)) {
-            let mut sequence = Sequence::new(1);
-            let mut packed: Vec<_> = tasks.iter().map(|&(level, delay_ms)| Packed {
-                id: sequence.task(1), level, delay_ms, record: vec![],
-            }).collect();
-            let counts = arrange(&mut packed, 3);
-            let delayed = tasks.iter().filter(|(_, delay)| *delay > 0).count();
-            prop_assert_eq!(counts.iter().sum::<usize>() + delayed, tasks.len());
-            let mut at = 0;
-            for count in counts.into_iter().chain([delayed]) {
-                prop_assert!(packed[at..at + count].windows(2).all(|pair| pair[0].id < pair[1].id));
-                at += count;
-            }
-        }
-
         #[test]
         fn runs_of_buckets_cover_the_batch(seconds in prop::collection::vec(0..5_u64, 0..50)) {
             let mut sequence = Sequence::new(1);

@@ -45,6 +45,29 @@ pub enum Error {
         /// The levels of the policy, highest first.
         known: Vec<String>,
     },
+    /// A batch of more tasks than one call takes.
+    #[error("a batch of {count} tasks is too many, the limit is {limit}: enqueue it in parts")]
+    TooMany {
+        /// How many tasks it has.
+        count: usize,
+        /// The most that are taken.
+        limit: usize,
+    },
+    /// The queue holds as many tasks as its policy allows to wait.
+    #[error(
+        "queue {queue} is full: {waiting} tasks wait and the limit is {limit}; try again in {} s",
+        retry_after.as_secs()
+    )]
+    Backlog {
+        /// The queue.
+        queue: String,
+        /// How many tasks wait, scheduled ones included.
+        waiting: u64,
+        /// The policy's `limits.max_backlog`.
+        limit: u64,
+        /// When there should be room, by how fast the queue drains now.
+        retry_after: Duration,
+    },
     /// No connection to Redis could be made, or it broke.
     #[error("Redis at {endpoint} is unreachable: {reason}")]
     Unreachable {
@@ -151,7 +174,8 @@ impl Error {
     /// the data.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. }
+            Self::Backlog { .. }
+            | Self::Unreachable { .. }
             | Self::ReadOnly { .. }
             | Self::OutOfMemory { .. }
             | Self::Loading { .. }
@@ -162,12 +186,21 @@ impl Error {
             | Self::NotJson { .. }
             | Self::TooLarge { .. }
             | Self::UnknownLevel { .. }
+            | Self::TooMany { .. }
             | Self::AuthFailed { .. }
             | Self::TlsFailed { .. }
             | Self::WrongServer { .. }
             | Self::Script { .. }
             | Self::Corrupt { .. } => false,
         }
+    }
+
+    /// Whether it is about the task that was handed over, before anything was asked of Redis.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Invalid { .. } | Self::TooLarge { .. } | Self::UnknownLevel { .. }
+        )
     }
 
     /// An [`Error::Invalid`], with the value cut to a length that is safe to print.

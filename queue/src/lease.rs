@@ -3,14 +3,22 @@
 
 use std::time::Duration;
 
+use redis::{Value, from_redis_value};
+
 use crate::batch::{MOST_TASKS, buckets};
 use crate::fault::Fault;
 use crate::queue::{Known, Queue};
+use crate::record::Ending;
 use crate::reply::Reply;
-use crate::{Error, TaskId, WorkerId, script};
+use crate::{Error, Policy, TaskId, WorkerId, script};
 
 /// A done record is kept at least this long: it is what an ack that is sent twice is recognised by.
-const LEAST_RETENTION: Duration = Duration::from_secs(10);
+pub(crate) const LEAST_RETENTION: Duration = Duration::from_secs(10);
+
+/// Log lines kept of each task, the last ones.
+pub(crate) const MOST_LOG_LINES: usize = 100;
+/// A log is kept at least this long after its last line.
+const LEAST_LOG_RETENTION: Duration = Duration::from_hours(1);
 
 /// A completed attempt, to be told to Redis.
 #[derive(Debug, Clone)]
@@ -27,12 +35,74 @@ pub(crate) struct Settlement {
     pub(crate) end: End,
 }
 
-/// How an attempt ended, if it did not complete. Records are packed.
+/// How an attempt ended, if not by a plain ack. Records are packed.
 #[derive(Debug, Clone)]
 pub(crate) enum End {
+    /// Failed, and to be tried again.
     Retry { record: Vec<u8>, after: Duration },
+    /// Put off, which is no failure.
+    Snooze { record: Vec<u8>, after: Duration },
+    /// Failed for good.
     Dead { record: Vec<u8> },
+    /// Handed back.
     Release,
+    /// Ended with a done record.
+    Done {
+        ending: Ending,
+        done: Vec<u8>,
+        run_ms: u64,
+    },
+}
+
+impl End {
+    /// What is to be written, as bytes.
+    pub(crate) fn record(&self) -> &[u8] {
+        match self {
+            Self::Retry { record, .. } | Self::Snooze { record, .. } | Self::Dead { record } => {
+                record
+            }
+            Self::Done { done, .. } => done,
+            Self::Release => &[],
+        }
+    }
+
+    /// As `settle.lua` calls it.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Retry { .. } => "retry",
+            Self::Snooze { .. } => "snooze",
+            Self::Dead { .. } => "dead",
+            Self::Release => "release",
+            Self::Done { ending, .. } => ending.name(),
+        }
+    }
+
+    fn delay_ms(&self) -> u64 {
+        match self {
+            Self::Retry { after, .. } | Self::Snooze { after, .. } => millis(*after),
+            Self::Dead { .. } | Self::Release | Self::Done { .. } => 0,
+        }
+    }
+
+    fn run_ms(&self) -> u64 {
+        match self {
+            Self::Done { run_ms, .. } => *run_ms,
+            _ => 0,
+        }
+    }
+}
+
+/// How long done records are kept, in ms.
+pub(crate) fn retention(policy: &Policy) -> u64 {
+    millis(policy.completed_max_age.max(LEAST_RETENTION))
+}
+
+/// What an attempt says while it runs.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Note {
+    /// Its progress, as JSON.
+    pub(crate) progress: Option<Vec<u8>>,
+    pub(crate) lines: Vec<String>,
 }
 
 /// A task that this worker holds from now on.
@@ -65,10 +135,13 @@ pub(crate) struct Exchanged {
     /// Acks of tasks that the worker no longer held.
     pub(crate) refused: Vec<TaskId>,
     pub(crate) leased: Vec<Leased>,
-    /// How long until the next scheduled task is due.
+    /// How long until there is something to fetch again: the next scheduled task is due, or the rate
+    /// limit lets something begin.
     pub(crate) next_due: Option<Duration>,
     /// The lease had lapsed: nothing was leased, and never will be under this worker id.
     pub(crate) lapsed: bool,
+    /// Whether there may be more at once although fewer came than were asked for.
+    pub(crate) more: bool,
     /// How many slots were asked for in the end: none while the queue is paused.
     pub(crate) asked: usize,
 }
@@ -117,7 +190,8 @@ impl Queue {
             .iter()
             .map(|(id, _)| self.keys().done(id.bucket()))
             .collect();
-        let retention = known.policy.completed_max_age.max(LEAST_RETENTION);
+        let limits = &known.policy.limits;
+        let text = |number: Option<u64>| number.map(|number| number.to_string());
         let flag = |set: bool| if set { "1" } else { "0" };
         let mut call = self
             .call(&script::EXCHANGE, known, &done)
@@ -127,8 +201,12 @@ impl Queue {
             .arg(flag(exchange.listen))
             .arg(flag(exchange.listed))
             .arg(exchange.token.as_deref().unwrap_or_default())
-            .arg(millis(retention))
+            .arg(retention(&known.policy))
             .arg(acks.iter().map(|ack| ack.run_ms).sum::<u64>())
+            .arg(known.order.as_str())
+            .arg(text(limits.concurrency.map(u64::from)).unwrap_or_default())
+            .arg(text(limits.rate.map(|rate| rate.count.into())).unwrap_or_default())
+            .arg(text(limits.rate.map(|rate| millis(rate.per))).unwrap_or_default())
             .arg(runs.len());
         for (_, count) in runs {
             call.push(count);
@@ -150,20 +228,31 @@ impl Queue {
         // fetched.
         let mut ordered: Vec<&Settlement> = settlements.iter().collect();
         ordered.sort_by_key(|settlement| std::cmp::Reverse(settlement.id));
+        let oldest_first = ordered.iter().rev().map(|settlement| settlement.id);
+        let runs = buckets(oldest_first);
+        let keys: Vec<String> = runs
+            .iter()
+            .map(|(id, _)| self.keys().done(id.bucket()))
+            .collect();
+        let place_of = |id: TaskId| {
+            let same = |(first, _): &(TaskId, usize)| first.bucket() == id.bucket();
+            runs.iter().position(same).unwrap_or_default() + 1
+        };
         let mut rounds = self.rounds();
         loop {
             let known = rounds.next().await?;
-            let mut call = self.call(&script::SETTLE, &known, &[]).arg(worker.as_str());
+            let mut call = self
+                .call(&script::SETTLE, &known, &keys)
+                .arg(worker.as_str())
+                .arg(retention(&known.policy))
+                .arg(ordered.len());
             for Settlement { id, end } in &ordered {
-                let (kind, record, delay_ms) = match end {
-                    End::Retry { record, after } => ("retry", record.as_slice(), millis(*after)),
-                    End::Dead { record } => ("dead", record.as_slice(), 0),
-                    End::Release => ("release", &[][..], 0),
-                };
-                call.push(kind);
+                call.push(end.name());
                 call.push(id.as_str());
-                call.push(record);
-                call.push(delay_ms);
+                call.push(end.record());
+                call.push(end.delay_ms());
+                call.push(end.run_ms());
+                call.push(place_of(*id));
             }
             if let Some(mut reply) = self.ask(&script::SETTLE, &call).await? {
                 return Ok(ids(&reply.next::<Vec<String>>()?)?);
@@ -181,8 +270,13 @@ impl Queue {
         self.beat_with(worker, lease, info).await.map(drop)
     }
 
-    /// Extends a lease; `false` if it has lapsed for good.
-    pub(crate) async fn beat(&self, worker: WorkerId, lease: Duration) -> Result<bool, Fault> {
+    /// Extends a lease and returns which of its tasks are to be cancelled; `None` if the lease has
+    /// lapsed for good.
+    pub(crate) async fn beat(
+        &self,
+        worker: WorkerId,
+        lease: Duration,
+    ) -> Result<Option<Vec<TaskId>>, Fault> {
         self.beat_with(worker, lease, "").await
     }
 
@@ -191,7 +285,7 @@ impl Queue {
         worker: WorkerId,
         lease: Duration,
         info: &str,
-    ) -> Result<bool, Fault> {
+    ) -> Result<Option<Vec<TaskId>>, Fault> {
         let known = self.known().await?;
         let call = self
             .call(&script::BEAT, &known, &[])
@@ -201,11 +295,45 @@ impl Queue {
         let value = self.link().call(&call).await?;
         let mut reply = self.reply(&script::BEAT, value)?;
         let (status, _) = status(&mut reply)?;
-        Ok(status == "ok")
+        if status != "ok" {
+            return Ok(None);
+        }
+        let cancelled: Vec<String> = reply.next()?;
+        // A mark that is no id of ours marks no task of ours.
+        let known = cancelled.iter().filter_map(|id| id.parse().ok());
+        Ok(Some(known.collect()))
+    }
+
+    /// Writes down what attempts say while they run.
+    pub(crate) async fn note(
+        &self,
+        worker: WorkerId,
+        notes: &[(TaskId, Note)],
+    ) -> Result<(), Fault> {
+        let known = self.known().await?;
+        let keys: Vec<String> = notes
+            .iter()
+            .map(|(id, _)| self.keys().log(id.as_str()))
+            .collect();
+        let kept = known.policy.completed_max_age.max(LEAST_LOG_RETENTION);
+        let mut call = self
+            .call(&script::NOTE, &known, &keys)
+            .arg(worker.as_str())
+            .arg(millis(kept))
+            .arg(MOST_LOG_LINES);
+        for (id, note) in notes {
+            call.push(id.as_str());
+            call.push(note.progress.as_deref().unwrap_or_default());
+            call.push(note.lines.len());
+            for line in &note.lines {
+                call.push(line.as_str());
+            }
+        }
+        self.link().call(&call).await.map(drop)
     }
 
     /// What the worker holds without knowing it, up to 1000 tasks; `None` if its lease has lapsed.
-    pub(crate) async fn resume(
+    pub(crate) async fn held_unknown(
         &self,
         worker: WorkerId,
         held: impl IntoIterator<Item = TaskId>,
@@ -260,7 +388,9 @@ fn take(
     // Negative for none.
     let next_due: i64 = reply.next()?;
     let next_due = u64::try_from(next_due).ok().map(Duration::from_millis);
+    let more = reply.next::<String>()? == "1";
     Ok(Exchanged {
+        more,
         refused,
         leased: leased(reply)?,
         next_due: next_due.map(|due| due.saturating_sub(Duration::from_millis(now_ms))),
@@ -271,18 +401,27 @@ fn take(
 
 /// Ids, records and losses, side by side; the losses are missing when no task of the queue has any.
 fn leased(reply: &mut Reply<'_>) -> Result<Vec<Leased>, Error> {
-    let ids: Vec<String> = reply.next()?;
+    let ids: Vec<Vec<u8>> = reply.next()?;
     let records: Vec<Option<Vec<u8>>> = reply.next()?;
-    let losses: Vec<Option<u32>> = reply.next()?;
+    let losses: Vec<Value> = reply.next()?;
+    let mut losses = losses.into_iter().map(from_redis_value::<Option<u32>>);
     let mut tasks = Vec::with_capacity(ids.len());
-    for (place, (id, record)) in ids.iter().zip(records).enumerate() {
+    for (id, record) in ids.iter().zip(records) {
+        let losses = losses.next();
         // Without its record there is no task; the script has not leased it.
         let Some(record) = record else { continue };
-        tasks.push(Leased {
-            id: id.parse()?,
-            record,
-            losses: losses.get(place).copied().flatten().unwrap_or(0),
-        });
+        let text = String::from_utf8_lossy(id);
+        match text.parse() {
+            Ok(id) => tasks.push(Leased {
+                id,
+                record,
+                // A count that cannot be read must not hold up the task.
+                losses: losses.and_then(Result::ok).flatten().unwrap_or(0),
+            }),
+            // Nor must what someone else has put there hold up the tasks beside it. It stays with
+            // this worker, then with others, until it has lost too many and is a dead letter.
+            Err(fault) => tracing::error!(%fault, "what was leased is no task"),
+        }
     }
     Ok(tasks)
 }
@@ -291,7 +430,7 @@ fn ids(texts: &[String]) -> Result<Vec<TaskId>, Error> {
     texts.iter().map(|text| text.parse()).collect()
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

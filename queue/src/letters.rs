@@ -1,32 +1,14 @@
-//! Dead letters: reading a page of them, sending them round again, throwing them away.
+//! Dead letters: sending them round again and throwing them away.
+
+use std::time::Duration;
 
 use crate::batch::MOST_TASKS;
-use crate::clock::timestamp;
 use crate::queue::Queue;
-use crate::record::Record;
 use crate::script::{self, Script};
-use crate::{Error, State, Task, TaskId};
+use crate::{Error, Page, Task, TaskId};
 
 /// Dead letters moved by one call: each is unpacked and packed again inside Redis.
 const BATCH: usize = 200;
-
-/// A page of dead letters, the newest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Page {
-    /// How many to skip.
-    pub offset: u64,
-    /// How many to return: at most 1000.
-    pub limit: u32,
-}
-
-impl Default for Page {
-    fn default() -> Self {
-        Self {
-            offset: 0,
-            limit: 100,
-        }
-    }
-}
 
 /// Which dead letters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,47 +17,52 @@ pub enum Selection {
     All,
     /// These; ids that are no dead letters are passed over.
     Ids(Vec<TaskId>),
+    /// Those of all that fit.
+    Matching(Filter),
+}
+
+/// What a dead letter must be; what is absent is not asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Its type.
+    pub kind: Option<String>,
+    /// A part of the message of its last failure.
+    pub error: Option<String>,
+    /// How long it must have been dead, by the clock of Redis.
+    pub older_than: Option<Duration>,
+}
+
+impl Filter {
+    /// Whether it asks for this dead letter.
+    pub fn fits(&self, task: &Task, now: jiff::Timestamp) -> bool {
+        let message = || {
+            task.errors
+                .last()
+                .map_or("", |failure| failure.message.as_str())
+        };
+        let age = || {
+            let died = task.finished.unwrap_or(now);
+            Duration::try_from(now.duration_since(died)).unwrap_or_default()
+        };
+        self.kind.as_ref().is_none_or(|kind| *kind == task.kind)
+            && self
+                .error
+                .as_ref()
+                .is_none_or(|part| message().contains(part.as_str()))
+            && self.older_than.is_none_or(|least| age() >= least)
+    }
+}
+
+/// What became of a batch.
+struct Batch {
+    /// When, by the clock of Redis.
+    now_ms: u64,
+    moved: u64,
+    /// Those that could not be read.
+    stayed: u64,
 }
 
 impl Queue {
-    /// Dead letters, the newest first.
-    pub async fn dead(&self, page: Page) -> Result<Vec<Task>, Error> {
-        let known = self.known().await?;
-        let limit = (page.limit as usize).min(MOST_TASKS);
-        if limit == 0 {
-            return Ok(Vec::new());
-        }
-        let call = self
-            .call(&script::LETTERS, &known, &[])
-            .arg(page.offset)
-            .arg(limit);
-        let value = self.link().read(&call).await?;
-        let mut reply = self.reply(&script::LETTERS, value)?;
-        let _status: String = reply.next()?;
-        let ids: Vec<String> = reply.next()?;
-        let died: Vec<u64> = reply.next()?;
-        let records: Vec<Option<Vec<u8>>> = reply.next()?;
-        let losses: Vec<Option<u32>> = reply.next()?;
-        let mut tasks = Vec::with_capacity(ids.len());
-        for (((id, died), record), losses) in ids.iter().zip(died).zip(records).zip(losses) {
-            let Some(record) = record else { continue };
-            let name = self.name().clone();
-            match Record::unpack(&record) {
-                Ok(record) => {
-                    let losses = losses.unwrap_or(0);
-                    let mut task = record.into_task(id.parse()?, name, State::Dead, losses);
-                    task.finished = Some(timestamp(died));
-                    tasks.push(task);
-                }
-                // One that cannot be read must not hide the others.
-                Err(fault) => {
-                    tracing::warn!(queue = %name, task = id, %fault, "dead letter passed over");
-                }
-            }
-        }
-        Ok(tasks)
-    }
-
     /// Sends dead letters round again: to the tails of their levels, with all attempts before them
     /// and their history kept. Returns how many. In bounded batches; an error leaves the rest dead.
     pub async fn redrive(&self, selection: Selection) -> Result<u64, Error> {
@@ -93,37 +80,64 @@ impl Queue {
         script: &'static Script,
         selection: Selection,
     ) -> Result<u64, Error> {
-        let mut moved = 0;
         match selection {
-            Selection::Ids(ids) => {
-                for batch in ids.chunks(BATCH) {
-                    moved += self.batch(script, None, batch).await?.1;
-                }
+            Selection::Ids(ids) => self.these(script, &ids).await,
+            Selection::Matching(filter) => {
+                let ids = self.matching(&filter).await?;
+                self.these(script, &ids).await
             }
             Selection::All => {
                 // What dies while this runs, perhaps because it was redriven, is not of the
                 // selection.
-                let mut begun = None;
+                let (mut moved, mut begun, mut stayed) = (0, None, 0);
                 loop {
-                    let (now, done) = self.batch(script, begun, &[]).await?;
-                    begun.get_or_insert(now);
-                    moved += done;
-                    if done < BATCH as u64 {
-                        break;
+                    let batch = self.batch(script, begun, stayed, &[]).await?;
+                    begun.get_or_insert(batch.now_ms);
+                    moved += batch.moved;
+                    stayed += batch.stayed;
+                    if batch.moved + batch.stayed < BATCH as u64 {
+                        return Ok(moved);
                     }
                 }
             }
         }
+    }
+
+    async fn these(&self, script: &'static Script, ids: &[TaskId]) -> Result<u64, Error> {
+        let mut moved = 0;
+        for batch in ids.chunks(BATCH) {
+            moved += self.batch(script, None, 0, batch).await?.moved;
+        }
         Ok(moved)
     }
 
-    /// One batch; the time of Redis when it was done, and how many were.
+    /// The dead letters that fit, the oldest first. Pages from the newest on, so that those that die
+    /// meanwhile hide none.
+    async fn matching(&self, filter: &Filter) -> Result<Vec<TaskId>, Error> {
+        let mut ids: Vec<TaskId> = Vec::new();
+        let mut offset = 0;
+        loop {
+            let limit = u32::try_from(MOST_TASKS).unwrap_or(u32::MAX);
+            let page = self.dead(Page { offset, limit }).await?;
+            let now = crate::clock::timestamp(self.link().clock().now_ms());
+            let fitting = page.iter().filter(|task| filter.fits(task, now));
+            ids.extend(fitting.map(|task| task.id));
+            if page.is_empty() {
+                ids.reverse();
+                return Ok(ids);
+            }
+            offset += u64::from(limit);
+        }
+    }
+
+    /// One batch; of all letters, without the oldest `skip`.
     async fn batch(
         &self,
         script: &'static Script,
         before: Option<u64>,
+        skip: u64,
         ids: &[TaskId],
-    ) -> Result<(u64, u64), Error> {
+    ) -> Result<Batch, Error> {
         let before = before.map(|ms| ms.to_string()).unwrap_or_default();
         let mut rounds = self.rounds();
         loop {
@@ -133,13 +147,17 @@ impl Queue {
                 .arg(before.as_str())
                 .arg(BATCH);
             if script.name == script::REDRIVE.name {
-                call = self.announcing(call, &known);
+                call = self.announcing(call, &known).arg(skip);
             }
             for id in ids {
                 call.push(id.as_str());
             }
             if let Some(mut reply) = self.ask(script, &call).await? {
-                return Ok((self.link().clock().now_ms(), reply.next()?));
+                return Ok(Batch {
+                    now_ms: self.link().clock().now_ms(),
+                    moved: reply.next()?,
+                    stayed: reply.next::<Option<u64>>()?.unwrap_or(0),
+                });
             }
         }
     }

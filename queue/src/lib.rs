@@ -22,17 +22,22 @@
 
 mod announce;
 mod batch;
+mod cancel;
 mod client;
 mod clock;
 mod cluster;
 mod config;
+mod cron;
 mod diagnose;
 mod dial;
 mod endpoint;
 mod error;
 mod fault;
+#[cfg(test)]
+mod fuzz;
 mod id;
 mod keys;
+mod later;
 mod lease;
 mod letters;
 mod line;
@@ -42,6 +47,7 @@ mod maintain;
 mod model;
 mod name;
 mod pack;
+mod pages;
 mod payload;
 mod policy;
 mod produce;
@@ -50,6 +56,7 @@ mod record;
 mod reply;
 pub mod retry;
 mod rights;
+mod schedules;
 mod script;
 mod sentinel;
 mod shared;
@@ -60,21 +67,29 @@ mod task;
 pub mod testing;
 mod tls;
 pub mod worker;
+mod workers;
 
 pub use announce::{Announcement, Announcements};
+pub use cancel::Cancelled;
 pub use client::Client;
 pub use config::Configured;
 pub use endpoint::Endpoint;
 pub use error::Error;
 pub use id::{TaskId, WorkerId};
-pub use letters::{Page, Selection};
-pub use maintain::Reclaimed;
+pub use letters::{Filter, Selection};
+pub use maintain::{MAINTENANCE_PERIOD, Reclaimed, Tidied};
 pub use name::QueueName;
+pub use pages::{Listing, Page};
 pub use payload::{MAX_PAYLOAD_BYTES, Payload};
-pub use policy::{Backoff, BackoffKind, Policy, RetryPolicy, Versioned};
+pub use policy::{
+    Backoff, BackoffKind, Limits, Missed, Order, Policy, Rate, RetryAction, RetryPolicy, RetryRule,
+    Schedule, Versioned,
+};
+pub use produce::{MAX_BATCH_BYTES, MAX_BATCH_TASKS};
 pub use queue::Queue;
 pub use snapshot::{Counters, Snapshot};
-pub use task::{Cause, Failure, NewTask, State, Task};
+pub use task::{Cause, Enqueued, Failure, NewTask, State, Task};
+pub use workers::WorkerState;
 
 /// The README's example compiles.
 #[cfg(doctest)]

@@ -270,7 +270,8 @@ impl Line {
         let mut answers = answers.into_iter();
         let time = answers.next().map(redis::from_redis_value::<(u64, u64)>);
         if let Some(Ok((seconds, micros))) = time {
-            self.0.clock.hear(sent, seconds * 1_000 + micros / 1_000);
+            let millis = seconds.saturating_mul(1_000).saturating_add(micros / 1_000);
+            self.0.clock.hear(sent, millis);
         }
         if let Some(role) = answers.next()
             && !is_primary(&role)

@@ -1,10 +1,25 @@
 //! What keeps a queue moving whoever else is alive: promotion of due tasks, reclaim of lapsed
-//! leases, and the bounds of the dead letters. Every worker does it with its heartbeat; so may
-//! anyone else, at any time.
+//! leases, expiry, schedules, and the bounds of what is kept. Every worker does it with its
+//! heartbeat; so may anyone else, at any time and as often as they like.
+
+use std::collections::HashMap;
+use std::time::Duration;
 
 use crate::batch::MOST_TASKS;
+use crate::cancel::Unstarted;
+use crate::fault::Fault;
+use crate::later::near;
+use crate::lease::{LEAST_RETENTION, millis, retention};
 use crate::queue::Queue;
-use crate::{Error, script};
+use crate::record::Ending;
+use crate::reply::Reply;
+use crate::retry::on_loss;
+use crate::{Cause, Error, TaskId, WorkerId, script};
+
+/// How much of each kind one survey returns.
+const MOST: usize = 200;
+/// Most rounds of one call, so that it ends however much there is to do; the next call goes on.
+const ROUNDS: usize = 50;
 
 /// What [`Queue::reclaim`] found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -17,30 +32,81 @@ pub struct Reclaimed {
     pub workers: u64,
 }
 
+/// What [`Queue::tidy`] did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tidied {
+    /// Tasks that expired.
+    pub expired: u64,
+    /// Tasks cancelled that had lost their workers before they could be told.
+    pub cancelled: u64,
+    /// Ended tasks forgotten, by the policy's bounds.
+    pub forgotten: u64,
+    /// Runs of schedules that were enqueued.
+    pub fired: u64,
+}
+
+/// What there is to do.
+struct Survey {
+    expired: Vec<Unstarted>,
+    marked: Vec<Unstarted>,
+    spans: Vec<u64>,
+    buckets: Vec<String>,
+    last_runs: HashMap<String, String>,
+}
+
 impl Queue {
-    /// Makes all due tasks runnable and returns how many; trims the dead letters to the policy's
-    /// bounds.
+    /// Makes all due tasks runnable and returns how many were due; trims the dead letters to the
+    /// policy's bounds.
     pub async fn promote(&self) -> Result<u64, Error> {
         let mut total = 0;
-        loop {
-            let (promoted, trimmed) = self.promote_some().await?;
-            total += promoted;
-            if promoted < MOST_TASKS as u64 && trimmed == 0 {
-                return Ok(total);
+        for _ in 0..ROUNDS {
+            let (due, trimmed) = self.promote_some().await?;
+            total += due;
+            if due < MOST_TASKS as u64 && trimmed == 0 {
+                break;
             }
         }
+        Ok(total)
     }
 
     /// Takes back what workers with a lapsed lease hold, to the heads of the levels; a task that
     /// has lost more workers than the policy allows goes to the dead letters.
     pub async fn reclaim(&self) -> Result<Reclaimed, Error> {
+        self.reclaim_from(&[], Cause::WorkerLost).await
+    }
+
+    /// Takes back at once what workers hold that are known to be gone, and why: `cause` is what the
+    /// policy's retry rules are asked for.
+    pub async fn release(&self, workers: &[WorkerId], cause: Cause) -> Result<Reclaimed, Error> {
+        if workers.is_empty() {
+            return Ok(Reclaimed::default());
+        }
+        self.reclaim_from(workers, cause).await
+    }
+
+    async fn reclaim_from(&self, workers: &[WorkerId], cause: Cause) -> Result<Reclaimed, Error> {
         let mut rounds = self.rounds();
         loop {
             let known = rounds.next().await?;
+            let on_loss = on_loss(&known.policy.retry, cause);
             let call = self
                 .call(&script::RECLAIM, &known, &[])
                 .arg(known.policy.max_losses);
-            let call = self.announcing(call, &known);
+            let mut call = self
+                .announcing(call, &known)
+                .arg(cause.number())
+                .arg(if on_loss.dead { "dead" } else { "retry" })
+                .arg(if on_loss.counts { "1" } else { "0" })
+                .arg(known.policy.retry.max_attempts)
+                .arg(
+                    on_loss
+                        .after
+                        .map(|span| millis(span).to_string())
+                        .unwrap_or_default(),
+                );
+            for worker in workers {
+                call.push(worker.as_str());
+            }
             if let Some(mut reply) = self.ask(&script::RECLAIM, &call).await? {
                 return Ok(Reclaimed {
                     released: reply.next()?,
@@ -51,17 +117,43 @@ impl Queue {
         }
     }
 
-    /// One bounded call; how many tasks were promoted, and how many dead letters trimmed.
+    /// Expires tasks that did not start in time, brings near what was scheduled far ahead, runs the
+    /// schedules, and forgets ended tasks beyond the policy's bounds.
+    pub async fn tidy(&self) -> Result<Tidied, Error> {
+        let mut tidied = Tidied::default();
+        for _ in 0..ROUNDS {
+            let survey = self.survey().await?;
+            let full = [
+                survey.expired.len(),
+                survey.marked.len(),
+                survey.buckets.len(),
+            ]
+            .into_iter()
+            .any(|found| found >= MOST);
+            tidied.fired += self.run_schedules(&survey.last_runs).await?;
+            tidied.expired += self.end(Ending::Expired, &survey.expired).await?;
+            tidied.cancelled += self.end(Ending::Cancelled, &survey.marked).await?;
+            for span in &survey.spans {
+                self.unfold(*span).await?;
+            }
+            tidied.forgotten += self.forget(&survey.buckets).await?;
+            if !full {
+                break;
+            }
+        }
+        Ok(tidied)
+    }
+
+    /// One bounded call; how many tasks were due, and how many dead letters trimmed.
     async fn promote_some(&self) -> Result<(u64, u64), Error> {
         let mut rounds = self.rounds();
         loop {
             let known = rounds.next().await?;
             let policy = &known.policy;
-            let age = u64::try_from(policy.dead_max_age.as_millis()).unwrap_or(u64::MAX);
             let call = self
                 .call(&script::PROMOTE, &known, &[])
                 .arg(MOST_TASKS)
-                .arg(age)
+                .arg(millis(policy.dead_max_age))
                 .arg(policy.dead_max_count);
             let call = self.announcing(call, &known);
             if let Some(mut reply) = self.ask(&script::PROMOTE, &call).await? {
@@ -69,4 +161,95 @@ impl Queue {
             }
         }
     }
+
+    async fn survey(&self) -> Result<Survey, Fault> {
+        let known = self.known().await?;
+        let most = known.policy.completed_max_count;
+        let call = self
+            .call(&script::SURVEY, &known, &[])
+            .arg(MOST)
+            .arg(near(self.link().clock().now_ms()))
+            .arg(retention(&known.policy))
+            .arg(most.map(|most| most.to_string()).unwrap_or_default())
+            .arg(millis(LEAST_RETENTION));
+        let value = self.link().call(&call).await?;
+        let mut reply = self.reply(&script::SURVEY, value)?;
+        let _status: String = reply.next()?;
+        let _now: u64 = reply.next()?;
+        Ok(Survey {
+            expired: unstarted(&mut reply)?,
+            marked: unstarted(&mut reply)?,
+            spans: reply.next()?,
+            buckets: reply.next()?,
+            last_runs: reply.next()?,
+        })
+    }
+
+    /// How many of these tasks were ended.
+    async fn end(&self, ending: Ending, tasks: &[Unstarted]) -> Result<u64, Fault> {
+        if tasks.is_empty() {
+            return Ok(0);
+        }
+        let fates = self.remove(ending, tasks).await?;
+        Ok(fates.iter().filter(|fate| *fate == "removed").count() as u64)
+    }
+
+    /// Brings near every span that is due to be.
+    pub(crate) async fn unfold_near(&self) -> Result<(), Fault> {
+        for span in self.survey().await?.spans {
+            self.unfold(span).await?;
+        }
+        Ok(())
+    }
+
+    async fn unfold(&self, span: u64) -> Result<(), Fault> {
+        let known = self.known().await?;
+        let key = [self.keys().later(span)];
+        let call = self.call(&script::UNFOLD, &known, &key).arg(MOST_TASKS);
+        loop {
+            let value = self.link().call(&call).await?;
+            let mut reply = self.reply(&script::UNFOLD, value)?;
+            let _status: String = reply.next()?;
+            let _now: u64 = reply.next()?;
+            if reply.next::<u64>()? == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn forget(&self, buckets: &[String]) -> Result<u64, Fault> {
+        if buckets.is_empty() {
+            return Ok(0);
+        }
+        let known = self.known().await?;
+        let keys: Vec<String> = buckets
+            .iter()
+            .map(|bucket| self.keys().done(bucket))
+            .collect();
+        let youngest = self
+            .link()
+            .clock()
+            .now_ms()
+            .saturating_sub(millis(LEAST_RETENTION));
+        let call = self.call(&script::FORGET, &known, &keys).arg(youngest);
+        let value = self.link().call(&call).await?;
+        let mut reply = self.reply(&script::FORGET, value)?;
+        let _status: String = reply.next()?;
+        let _now: u64 = reply.next()?;
+        Ok(reply.next()?)
+    }
 }
+
+/// Ids and records, side by side. What is no id of ours is nothing of ours.
+fn unstarted(reply: &mut Reply<'_>) -> Result<Vec<Unstarted>, Error> {
+    let ids: Vec<String> = reply.next()?;
+    let records: Vec<Vec<u8>> = reply.next()?;
+    let pair = |(id, record): (String, Vec<u8>)| {
+        let id: TaskId = id.parse().ok()?;
+        Some(Unstarted { id, record })
+    };
+    Ok(ids.into_iter().zip(records).filter_map(pair).collect())
+}
+
+/// How long the maintenance of a queue may wait between two rounds.
+pub const MAINTENANCE_PERIOD: Duration = Duration::from_secs(1);

@@ -37,6 +37,11 @@ impl Payload {
         Ok(Self(bytes))
     }
 
+    /// The JSON value `null`.
+    pub fn null() -> Self {
+        Self(b"null".to_vec())
+    }
+
     /// What Redis holds; it was checked when it went in.
     pub(crate) fn trusted(bytes: Vec<u8>) -> Self {
         Self(bytes)
@@ -66,6 +71,13 @@ impl Serialize for Payload {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let raw: &RawValue = serde_json::from_slice(&self.0).map_err(serde::ser::Error::custom)?;
         raw.serialize(serializer)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Payload {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        Ok(Self(raw.get().as_bytes().to_vec()))
     }
 }
 

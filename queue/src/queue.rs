@@ -9,14 +9,15 @@ use std::time::Instant;
 use redis::Value;
 
 use crate::client::Client;
-use crate::clock::timestamp;
 use crate::fault::Fault;
 use crate::keys::{Keys, channel};
 use crate::link::Link;
+use crate::produce::Gather;
 use crate::record::{Record, unpack_done};
 use crate::reply::Reply;
+use crate::retry::Patterns;
 use crate::script::{self, Call, Script};
-use crate::{Error, Policy, QueueName, State, Task, TaskId, Versioned};
+use crate::{Error, Order, Payload, Policy, QueueName, State, Task, TaskId, Versioned};
 
 /// How often a call is tried again because the policy changed under it.
 const MOST_ROUNDS: usize = 8;
@@ -31,6 +32,7 @@ struct Inner {
     name: QueueName,
     keys: Keys,
     known: RwLock<Option<Arc<Known>>>,
+    gather: Gather,
 }
 
 /// The policy as last read, with what follows from it for every call.
@@ -41,6 +43,10 @@ pub(crate) struct Known {
     pub(crate) version: String,
     /// The keys of the levels' lists: the policy's, then the retired ones.
     pub(crate) lists: Vec<String>,
+    /// The order of the levels, as `order.lua` reads it.
+    pub(crate) order: String,
+    /// The patterns of the retry rules.
+    pub(crate) patterns: Patterns,
 }
 
 impl Known {
@@ -57,6 +63,8 @@ impl Known {
                 version.to_string()
             },
             lists: levels.map(|level| keys.list(level)).collect(),
+            order: order(&policy.order),
+            patterns: Patterns::of(&policy.retry),
             policy,
         }
     }
@@ -68,6 +76,17 @@ impl Known {
     /// The argument that says whether to wake workers: a paused queue lets them sleep.
     pub(crate) fn wakes(&self) -> &'static str {
         if self.policy.paused { "0" } else { "1" }
+    }
+}
+
+fn order(order: &Order) -> String {
+    match order {
+        Order::Strict { aging: None } => String::new(),
+        Order::Strict { aging: Some(aging) } => format!("a{}", aging.as_millis()),
+        Order::Weighted { weights } => {
+            let weights: Vec<String> = weights.iter().map(u32::to_string).collect();
+            format!("w{}", weights.join(","))
+        }
     }
 }
 
@@ -102,6 +121,7 @@ impl Queue {
             client,
             name,
             known: RwLock::new(None),
+            gather: Gather::default(),
         }))
     }
 
@@ -121,7 +141,7 @@ impl Queue {
         let name = self.0.name.clone();
         let state = match state.as_str() {
             "none" => return Ok(None),
-            "completed" => return unpack_done(*id, name, &reply.next::<Vec<u8>>()?).map(Some),
+            "ended" => return unpack_done(*id, name, &reply.next::<Vec<u8>>()?).map(Some),
             "active" => State::Active,
             "scheduled" => State::Scheduled,
             "dead" => State::Dead,
@@ -130,14 +150,14 @@ impl Queue {
         let record = Record::unpack(&reply.next::<Vec<u8>>()?)?;
         let extra: String = reply.next()?;
         let losses: Option<u32> = reply.next()?;
+        let progress: Option<Vec<u8>> = if state == State::Active {
+            reply.next()?
+        } else {
+            None
+        };
         let mut task = record.into_task(*id, name, state, losses.unwrap_or(0));
-        let time = || extra.parse().map(timestamp).ok();
-        match state {
-            State::Active => task.worker = extra.parse().ok(),
-            State::Scheduled => task.due = time(),
-            State::Dead => task.finished = time(),
-            State::Waiting | State::Completed => {}
-        }
+        task.locate(&extra);
+        task.progress = progress.map(Payload::trusted);
         Ok(Some(task))
     }
 
@@ -151,6 +171,10 @@ impl Queue {
 
     pub(crate) fn keys(&self) -> &Keys {
         &self.0.keys
+    }
+
+    pub(crate) fn gather(&self) -> &Gather {
+        &self.0.gather
     }
 
     /// The policy as last read, if it ever was.

@@ -1,8 +1,9 @@
 //! What Redis holds of a task: one value, packed here and nowhere else. Pure.
 //!
-//! A live task is its level's name, a zero byte, a `MessagePack` array of created, due, type,
-//! attempts and errors, and the payload as it is. Lua reads the level and, to quarantine or
-//! redrive, edits the array. A done task is one array.
+//! A live task is its level's name, one byte, a `MessagePack` array of created, due, type, attempts
+//! and errors, and the payload as it is. The byte is 0; or 1 when the array has a sixth element,
+//! the rarer fields. Lua reads the level and those fields and, to quarantine or redrive, edits the
+//! array. A done task is one array.
 
 use jiff::Timestamp;
 
@@ -27,18 +28,57 @@ pub(crate) struct Record {
     pub(crate) kind: String,
     pub(crate) attempts: u32,
     pub(crate) errors: Vec<Failure>,
+    /// `None` when all of them are absent.
+    pub(crate) extras: Option<Box<Extras>>,
     pub(crate) payload: Vec<u8>,
+}
+
+/// What few tasks have: numbers are 0 and texts empty where it is absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Extras {
+    /// No attempt begins after this time.
+    pub(crate) expires_ms: u64,
+    pub(crate) unique: String,
+    pub(crate) concurrency_key: String,
+    /// When the first attempt ended, if it failed.
+    pub(crate) first_failed_ms: u64,
+    pub(crate) trace_parent: String,
+}
+
+impl Extras {
+    fn pack(&self, writer: &mut Writer) {
+        writer.array(5);
+        writer.uint(self.expires_ms);
+        writer.text(&self.unique);
+        writer.text(&self.concurrency_key);
+        writer.uint(self.first_failed_ms);
+        writer.text(&self.trace_parent);
+    }
+
+    fn unpack(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        reader.array_of(5)?;
+        Ok(Self {
+            expires_ms: reader.uint()?,
+            unique: reader.text()?.to_owned(),
+            concurrency_key: reader.text()?.to_owned(),
+            first_failed_ms: reader.uint()?,
+            trace_parent: reader.text()?.to_owned(),
+        })
+    }
 }
 
 impl Record {
     pub(crate) fn pack(&self) -> Vec<u8> {
-        let mut writer = begin(&self.level, self.kind.len() + self.payload.len());
-        writer.uint(self.created_ms);
-        writer.uint(self.due_ms);
-        writer.text(&self.kind);
-        writer.uint(self.attempts.into());
-        pack_failures(&mut writer, &self.errors);
-        writer.finish(&self.payload)
+        let head = Head {
+            level: &self.level,
+            created_ms: self.created_ms,
+            due_ms: self.due_ms,
+            kind: &self.kind,
+            attempts: self.attempts,
+            errors: &self.errors,
+            extras: self.extras.as_deref(),
+        };
+        head.pack(&self.payload)
     }
 
     pub(crate) fn unpack(bytes: &[u8]) -> Result<Self, Error> {
@@ -46,9 +86,9 @@ impl Record {
     }
 
     fn read(bytes: &[u8]) -> Result<Self, Malformed> {
-        let (level, body) = split(bytes)?;
+        let (level, has_extras, body) = split(bytes)?;
         let mut reader = Reader::new(body);
-        reader.array_of(5)?;
+        reader.array_of(5 + u32::from(has_extras))?;
         Ok(Self {
             level: level.to_owned(),
             created_ms: reader.uint()?,
@@ -56,8 +96,26 @@ impl Record {
             kind: reader.text()?.to_owned(),
             attempts: reader.uint()?,
             errors: unpack_failures(&mut reader)?,
+            extras: if has_extras {
+                Some(Box::new(Extras::unpack(&mut reader)?))
+            } else {
+                None
+            },
             payload: reader.rest().to_vec(),
         })
+    }
+
+    /// Whether its end is more than an ack: it has a key to let go of, or an expiry.
+    pub(crate) fn needs_settling(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| {
+            extras.expires_ms > 0 || !extras.unique.is_empty() || !extras.concurrency_key.is_empty()
+        })
+    }
+
+    /// When it expires, if it does.
+    pub(crate) fn expires_ms(&self) -> Option<u64> {
+        let expires = self.extras.as_ref()?.expires_ms;
+        (expires > 0).then_some(expires)
     }
 
     /// Since when it is runnable, once it is.
@@ -65,22 +123,37 @@ impl Record {
         self.created_ms.max(self.due_ms)
     }
 
-    /// Notes a failed attempt.
-    pub(crate) fn fail(&mut self, at: Timestamp, cause: Cause, message: &str) {
-        self.attempts = self.attempts.saturating_add(1);
+    /// Notes a failed attempt, which `counts` or does not.
+    pub(crate) fn fail(&mut self, at: Timestamp, cause: Cause, message: &str, counts: bool) {
         if self.errors.len() >= MOST_ERRORS {
             self.errors.drain(..=self.errors.len() - MOST_ERRORS);
         }
         self.errors.push(Failure {
-            attempt: self.attempts,
+            attempt: self.attempts.saturating_add(1),
             at,
             cause,
             message: cut(message, MOST_MESSAGE_BYTES).to_owned(),
         });
+        if counts {
+            self.attempts = self.attempts.saturating_add(1);
+        }
+    }
+
+    /// Since when it has been failing: what was noted, or else noted now.
+    pub(crate) fn failing_since_ms(&mut self, now_ms: u64) -> u64 {
+        let extras = self.extras.get_or_insert_default();
+        if extras.first_failed_ms == 0 {
+            extras.first_failed_ms = now_ms;
+        }
+        extras.first_failed_ms
     }
 
     /// The task as callers see it, in one of the states that have such a record.
     pub(crate) fn into_task(self, id: TaskId, queue: QueueName, state: State, losses: u32) -> Task {
+        let expires = self.expires_ms().map(timestamp);
+        let extras = self.extras.map(|extras| *extras).unwrap_or_default();
+        let given = |text: String| Some(text).filter(|text| !text.is_empty());
+        let (unique_key, concurrency_key) = (given(extras.unique), given(extras.concurrency_key));
         Task {
             id,
             queue,
@@ -97,50 +170,99 @@ impl Record {
             errors: self.errors,
             payload: Some(Payload::trusted(self.payload)),
             result: None,
+            progress: None,
+            expires,
+            unique_key,
+            concurrency_key,
         }
     }
 }
 
-/// Packs a new task without the detour over an owned record: enqueueing is a hot path.
-pub(crate) fn pack_new(
-    level: &str,
-    created_ms: u64,
-    due_ms: u64,
-    kind: &str,
-    payload: &[u8],
-) -> Vec<u8> {
-    let mut writer = begin(level, kind.len() + payload.len());
-    writer.uint(created_ms);
-    writer.uint(due_ms);
-    writer.text(kind);
-    writer.uint(0);
-    writer.array(0);
-    writer.finish(payload)
+/// What stands before the payload. Packed without the detour over an owned record where a task is
+/// new: enqueueing is a hot path.
+pub(crate) struct Head<'a> {
+    pub(crate) level: &'a str,
+    pub(crate) created_ms: u64,
+    pub(crate) due_ms: u64,
+    pub(crate) kind: &'a str,
+    pub(crate) attempts: u32,
+    pub(crate) errors: &'a [Failure],
+    pub(crate) extras: Option<&'a Extras>,
+}
+
+impl Head<'_> {
+    pub(crate) fn pack(&self, payload: &[u8]) -> Vec<u8> {
+        let mut writer = Writer::after(self.level.as_bytes(), 48 + self.kind.len() + payload.len());
+        // Positive fixed numbers, which are the bytes 0 and 1.
+        writer.uint(u64::from(self.extras.is_some()));
+        writer.array(5 + usize::from(self.extras.is_some()));
+        writer.uint(self.created_ms);
+        writer.uint(self.due_ms);
+        writer.text(self.kind);
+        writer.uint(self.attempts.into());
+        pack_failures(&mut writer, self.errors);
+        if let Some(extras) = self.extras {
+            extras.pack(&mut writer);
+        }
+        writer.finish(payload)
+    }
 }
 
 /// Since when the task is runnable, read from the beginning of its record; `None` if that is no
 /// record.
 pub(crate) fn runnable_since_ms(beginning: &[u8]) -> Option<u64> {
-    let (_, body) = split(beginning).ok()?;
+    let (_, _, body) = split(beginning).ok()?;
     let mut reader = Reader::new(body);
     reader.array().ok()?;
     let created: u64 = reader.uint().ok()?;
     Some(created.max(reader.uint().ok()?))
 }
 
-/// A completed task.
+/// How a task ended whose record is a done record. The numbers are what Redis holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Completed = 0,
+    Cancelled = 1,
+    Expired = 2,
+    Dropped = 3,
+}
+
+impl Ending {
+    /// What scripts and counters call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+            Self::Dropped => "dropped",
+        }
+    }
+
+    fn state(number: u64) -> State {
+        match number {
+            1 => State::Cancelled,
+            2 => State::Expired,
+            3 => State::Dropped,
+            _ => State::Completed,
+        }
+    }
+}
+
+/// A task that has ended, other than as a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Done<'a> {
+    pub(crate) ending: Ending,
     pub(crate) record: &'a Record,
     pub(crate) losses: u32,
     pub(crate) started_ms: u64,
     pub(crate) run_ms: u64,
-    pub(crate) worker: WorkerId,
+    /// `None` if no attempt was made.
+    pub(crate) worker: Option<WorkerId>,
     pub(crate) result: Option<&'a [u8]>,
 }
 
 impl Done<'_> {
-    /// Outcome (always 0 for now), type, attempts, losses, created, wait until it started, run
+    /// Ending, type, attempts, losses, created, wait until it started, run
     /// time, worker, errors, result, payload. Times as spans because small numbers pack small.
     pub(crate) fn pack(&self) -> Vec<u8> {
         let record = self.record;
@@ -153,14 +275,14 @@ impl Done<'_> {
             .sum::<usize>();
         let mut writer = Writer::after(&[], 64 + record.kind.len() + long);
         writer.array(11);
-        writer.uint(0);
+        writer.uint(self.ending as u64);
         writer.text(&record.kind);
         writer.uint(record.attempts.into());
         writer.uint(self.losses.into());
         writer.uint(record.created_ms);
         writer.uint(self.started_ms.saturating_sub(record.created_ms));
         writer.uint(self.run_ms);
-        writer.text(self.worker.as_str());
+        writer.text(self.worker.as_ref().map_or("", WorkerId::as_str));
         pack_failures(&mut writer, &record.errors);
         writer.maybe_bytes(self.result);
         writer.maybe_bytes(payload);
@@ -168,21 +290,21 @@ impl Done<'_> {
     }
 }
 
-/// The completed task of a done record.
+/// The ended task of a done record.
 pub(crate) fn unpack_done(id: TaskId, queue: QueueName, bytes: &[u8]) -> Result<Task, Error> {
-    read_done(id, queue, bytes).map_err(|reason| corrupt("a completed task's record", &reason))
+    read_done(id, queue, bytes).map_err(|reason| corrupt("an ended task's record", &reason))
 }
 
 fn read_done(id: TaskId, queue: QueueName, bytes: &[u8]) -> Result<Task, Malformed> {
     let mut reader = Reader::new(bytes);
     reader.array_of(11)?;
-    let _outcome: u64 = reader.uint()?;
+    let state = Ending::state(reader.uint()?);
     let kind = reader.text()?.to_owned();
     let (attempts, losses) = (reader.uint()?, reader.uint()?);
     let created: u64 = reader.uint()?;
     let started = created.saturating_add(reader.uint()?);
     let finished = started.saturating_add(reader.uint()?);
-    let worker = reader.text()?.parse().ok();
+    let worker: Option<WorkerId> = reader.text()?.parse().ok();
     let errors = unpack_failures(&mut reader)?;
     let result = reader.maybe_bytes()?;
     let payload = reader.maybe_bytes()?;
@@ -191,34 +313,31 @@ fn read_done(id: TaskId, queue: QueueName, bytes: &[u8]) -> Result<Task, Malform
         id,
         queue,
         kind,
-        state: State::Completed,
+        state,
         priority: None,
         attempts,
         losses,
         created: timestamp(created),
         due: None,
-        started: Some(timestamp(started)),
+        started: worker.is_some().then(|| timestamp(started)),
         finished: Some(timestamp(finished)),
         worker,
         errors,
         payload: payload.map(owned),
         result: result.map(owned),
+        progress: None,
+        expires: None,
+        unique_key: None,
+        concurrency_key: None,
     })
 }
 
-fn begin(level: &str, long: usize) -> Writer {
-    let mut writer = Writer::after(level.as_bytes(), 48 + long);
-    // A positive fixed number 0 is a zero byte.
-    writer.uint(0);
-    writer.array(5);
-    writer
-}
-
-fn split(bytes: &[u8]) -> Result<(&str, &[u8]), Malformed> {
-    let wrong = Malformed("a level and a zero byte");
-    let zero = bytes.iter().position(|&byte| byte == 0).ok_or(wrong)?;
-    let level = std::str::from_utf8(&bytes[..zero]).map_err(|_| wrong)?;
-    Ok((level, &bytes[zero + 1..]))
+/// The level, whether there are extras, and the array with what follows.
+fn split(bytes: &[u8]) -> Result<(&str, bool, &[u8]), Malformed> {
+    let wrong = Malformed("a level and a byte 0 or 1");
+    let mark = bytes.iter().position(|&byte| byte <= 1).ok_or(wrong)?;
+    let level = std::str::from_utf8(&bytes[..mark]).map_err(|_| wrong)?;
+    Ok((level, bytes[mark] == 1, &bytes[mark + 1..]))
 }
 
 /// Each is an array of attempt, time in ms, cause and message; `reclaim.lua` adds such a one.
@@ -228,11 +347,7 @@ fn pack_failures(writer: &mut Writer, failures: &[Failure]) {
         writer.array(4);
         writer.uint(failure.attempt.into());
         writer.uint(u64::try_from(failure.at.as_millisecond()).unwrap_or(0));
-        writer.uint(match failure.cause {
-            Cause::Error => 0,
-            Cause::Timeout => 1,
-            Cause::WorkerLost => 2,
-        });
+        writer.uint(failure.cause.number());
         writer.text(&failure.message);
     }
 }
@@ -245,11 +360,7 @@ fn unpack_failures(reader: &mut Reader<'_>) -> Result<Vec<Failure>, Malformed> {
         failures.push(Failure {
             attempt: reader.uint()?,
             at: timestamp(reader.uint()?),
-            cause: match reader.uint::<u64>()? {
-                1 => Cause::Timeout,
-                2 => Cause::WorkerLost,
-                _ => Cause::Error,
-            },
+            cause: Cause::of_number(reader.uint()?),
             message: reader.text()?.to_owned(),
         });
     }
@@ -298,19 +409,35 @@ mod tests {
             ".{1,40}",
             any::<u32>(),
             prop::collection::vec(any_failure(), 0..10),
+            prop::option::of(any_extras()),
             prop::collection::vec(any::<u8>(), 0..200),
         )
             .prop_map(
-                |(level, created_ms, due_ms, kind, attempts, errors, payload)| Record {
+                |(level, created_ms, due_ms, kind, attempts, errors, extras, payload)| Record {
                     level,
                     created_ms,
                     due_ms,
                     kind,
                     attempts,
                     errors,
+                    extras,
                     payload,
                 },
             )
+    }
+
+    fn any_extras() -> impl Strategy<Value = Box<Extras>> {
+        (any::<u64>(), ".{0,20}", ".{0,20}", any::<u64>(), ".{0,20}").prop_map(
+            |(expires_ms, unique, concurrency_key, first_failed_ms, trace_parent)| {
+                Box::new(Extras {
+                    expires_ms,
+                    unique,
+                    concurrency_key,
+                    first_failed_ms,
+                    trace_parent,
+                })
+            },
+        )
     }
 
     proptest! {
@@ -325,7 +452,7 @@ mod tests {
         fn a_done_record_survives_packing(record in any_record(), losses in any::<u32>(), wait in 0..1_u64 << 40, run in 0..1_u64 << 40) {
             let id = crate::id::Sequence::new(1).task(1);
             let worker = crate::id::Sequence::new(2).worker(2);
-            let done = Done { record: &record, losses, started_ms: record.created_ms + wait, run_ms: run, worker, result: Some(b"1") };
+            let done = Done { ending: Ending::Completed, record: &record, losses, started_ms: record.created_ms + wait, run_ms: run, worker: Some(worker), result: Some(b"1") };
             let queue = QueueName::new("n", "q").unwrap();
             let task = unpack_done(id, queue, &done.pack()).unwrap();
             prop_assert_eq!(task.finished.unwrap(), timestamp(record.created_ms + wait + run));
@@ -342,9 +469,9 @@ mod tests {
 
         #[test]
         fn the_history_keeps_the_last_ten_failures_and_the_first_kib_of_each(failures in 0..25_u32, message in "[aü]{0,2000}") {
-            let mut record = Record { level: "a".into(), created_ms: 0, due_ms: 0, kind: "k".into(), attempts: 0, errors: vec![], payload: vec![] };
+            let mut record = Record { level: "a".into(), created_ms: 0, due_ms: 0, kind: "k".into(), attempts: 0, errors: vec![], extras: None, payload: vec![] };
             for _ in 0..failures {
-                record.fail(timestamp(1), Cause::Error, &message);
+                record.fail(timestamp(1), Cause::Error, &message, true);
             }
             prop_assert_eq!(record.errors.len(), failures.min(10) as usize);
             prop_assert_eq!(record.errors.last().map_or(0, |last| last.attempt), failures);
@@ -361,16 +488,18 @@ mod tests {
             kind: "k".into(),
             attempts: 0,
             errors: vec![],
+            extras: None,
             payload: vec![b'1'; MOST_RETAINED_PAYLOAD_BYTES],
         };
         for kept in [true, false] {
             let worker = crate::id::Sequence::new(2).worker(2);
             let done = Done {
+                ending: Ending::Completed,
                 record: &record,
                 losses: 0,
                 started_ms: 0,
                 run_ms: 0,
-                worker,
+                worker: Some(worker),
                 result: None,
             };
             let id = crate::id::Sequence::new(1).task(1);

@@ -1,37 +1,59 @@
-//! Every Lua script of this crate, put together from its file and the shared pieces it needs, and
-//! the call of one. Loading what the server does not know is in `link`.
+//! Every Lua script of this crate, put together from its file, the keys it declares and the shared
+//! pieces it needs, and the call of one. Loading what the server does not know is in `link`.
 
+use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use redis::Cmd;
 
-use crate::keys::Keys;
+use crate::keys::{Key, Keys};
 
 /// A script, known to the server by its digest.
 pub(crate) struct Script {
     /// Its file's name, for messages.
     pub(crate) name: &'static str,
-    code: &'static str,
-    digest: LazyLock<String>,
+    keys: &'static [Key],
+    #[cfg(test)]
+    body: &'static str,
+    code: LazyLock<Code>,
 }
 
-macro_rules! code {
-    ($name:literal, $($shared:literal),*) => {
-        concat!(
-            include_str!("scripts/shared/keys.lua"),
-            $(include_str!(concat!("scripts/shared/", $shared, ".lua")),)*
-            include_str!(concat!("scripts/", $name, ".lua")),
-        )
-    };
+struct Code {
+    text: String,
+    digest: String,
+}
+
+/// The code of a script: the names of its keys, what all scripts share, and its own.
+fn code(keys: &[Key], body: &str) -> Code {
+    let names: Vec<String> = keys.iter().map(|key| key.part().to_uppercase()).collect();
+    let count = keys.len();
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "local {} = unpack(KEYS, 1, {count})",
+        names.join(", ")
+    );
+    let _ = writeln!(text, "local LEVELS = tonumber(ARGV[1])");
+    let _ = writeln!(
+        text,
+        "local FIRST_LIST, LAST_LIST = {}, {count} + LEVELS",
+        count + 1
+    );
+    text.push_str(include_str!("scripts/shared/base.lua"));
+    text.push_str(body);
+    let digest = redis::Script::new(&text).get_hash().to_owned();
+    Code { text, digest }
 }
 
 macro_rules! scripts {
-    ($($constant:ident = $name:literal with [$($shared:literal),*];)*) => {
+    ($($constant:ident = $name:literal keys [$($key:ident),*] with [$($shared:literal),*];)*) => {
         $(
             pub(crate) static $constant: Script = Script {
                 name: $name,
-                code: code!($name, $($shared),*),
-                digest: LazyLock::new(|| redis::Script::new(code!($name, $($shared),*)).get_hash().into()),
+                keys: &[$(Key::$key),*],
+                #[cfg(test)]
+                body: body!($name, $($shared),*),
+                code: LazyLock::new(|| code(&[$(Key::$key),*], body!($name, $($shared),*))),
             };
         )*
 
@@ -41,28 +63,51 @@ macro_rules! scripts {
     };
 }
 
+macro_rules! body {
+    ($name:literal, $($shared:literal),*) => {
+        concat!(
+            $(include_str!(concat!("scripts/shared/", $shared, ".lua")),)*
+            include_str!(concat!("scripts/", $name, ".lua")),
+        )
+    };
+}
+
 scripts! {
-    ENQUEUE = "enqueue" with ["wake"];
-    EXCHANGE = "exchange" with ["wake", "levels", "promote"];
-    SETTLE = "settle" with ["wake", "levels"];
-    PROMOTE = "promote" with ["wake", "levels", "promote", "letters"];
-    RECLAIM = "reclaim" with ["wake", "levels", "edit"];
-    BEAT = "beat" with [];
-    RESUME = "resume" with [];
-    LEAVE = "leave" with ["wake"];
-    SNAPSHOT = "snapshot" with [];
-    INSPECT = "inspect" with [];
-    LETTERS = "letters" with [];
-    REDRIVE = "redrive" with ["wake", "levels", "letters", "edit"];
-    PURGE = "purge" with ["letters"];
-    CONFIGURE = "configure" with ["wake"];
+    ENQUEUE = "enqueue" keys [Config, Tasks, Due, Later, Active, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry]
+        with ["current", "wake", "sooner", "record", "levels", "admit"];
+    EXCHANGE = "exchange" keys [Config, Tasks, Due, Active, Workers, Lost, Stats, Idle, Wake, Ghosts, Held, Parked, Progress, Kept, Keptcount, Rate]
+        with ["current", "wake", "sooner", "record", "levels", "promote", "keep", "limits", "order"];
+    SETTLE = "settle" keys [Config, Tasks, Due, Active, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Progress, Kept, Keptcount]
+        with ["current", "wake", "sooner", "record", "levels", "places", "unique", "keep"];
+    REMOVE = "remove" keys [Config, Tasks, Due, Later, Active, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Kept, Keptcount]
+        with ["current", "wake", "record", "levels", "places", "unique", "keep"];
+    PROMOTE = "promote" keys [Config, Tasks, Due, Lost, Dead, Stats, Idle, Wake, Ghosts, Held, Parked]
+        with ["current", "wake", "record", "levels", "promote", "discard"];
+    UNFOLD = "unfold" keys [Tasks, Due, Later, Stats, Idle, Wake] with ["wake", "sooner", "record"];
+    SURVEY = "survey" keys [Tasks, Active, Dead, Later, Unique, Uniques, Expiry, Cancel, Kept, Keptcount, Stats, Schedules] with [];
+    FORGET = "forget" keys [Kept, Keptcount, Stats] with [];
+    RECLAIM = "reclaim" keys [Config, Tasks, Due, Active, Workers, Info, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Progress]
+        with ["current", "wake", "sooner", "sleepers", "record", "levels", "places", "unique", "edit"];
+    BEAT = "beat" keys [Active, Workers, Info, Cancel] with [];
+    NOTE = "note" keys [Active, Progress] with [];
+    RESUME = "resume" keys [Tasks, Active, Workers, Lost] with [];
+    LEAVE = "leave" keys [Active, Workers, Info, Idle, Wake] with ["wake", "sleepers"];
+    WORKERS = "workers" keys [Active, Workers, Info] with [];
+    SNAPSHOT = "snapshot" keys [Config, Tasks, Due, Later, Active, Workers, Dead, Stats, Ghosts, Parked] with ["current"];
+    INSPECT = "inspect" keys [Tasks, Due, Active, Lost, Dead, Progress] with ["record"];
+    PAGE = "page" keys [Tasks, Due, Active, Lost, Dead, Parked, Kept, Keptcount] with [];
+    REDRIVE = "redrive" keys [Config, Tasks, Lost, Dead, Stats, Idle, Wake, Ghosts, Held, Parked]
+        with ["current", "wake", "record", "levels", "letters", "edit"];
+    PURGE = "purge" keys [Tasks, Lost, Dead, Stats] with ["letters", "discard"];
+    CONFIGURE = "configure" keys [Config, Idle, Wake] with ["current", "wake"];
+    FIRE = "fire" keys [Config, Schedules, Tasks, Stats, Idle, Wake, Ghosts, Held, Parked] with ["current", "wake", "record", "levels"];
 }
 
 impl Script {
     /// The command that gives the server the script.
     pub(crate) fn load(&self) -> Cmd {
         let mut command = redis::cmd("SCRIPT");
-        command.arg("LOAD").arg(self.code);
+        command.arg("LOAD").arg(&self.code.text);
         command
     }
 
@@ -75,12 +120,14 @@ impl Script {
         more: &[String],
         version: &str,
     ) -> Call {
-        let base = keys.shared();
         let mut command = redis::cmd("EVALSHA");
         command
-            .arg(self.digest.as_str())
-            .arg(base.len() + lists.len() + more.len());
-        for key in base.iter().chain(lists).chain(more) {
+            .arg(self.code.digest.as_str())
+            .arg(self.keys.len() + lists.len() + more.len());
+        for key in self.keys {
+            command.arg(keys.get(*key));
+        }
+        for key in lists.iter().chain(more) {
             command.arg(key);
         }
         command.arg(lists.len()).arg(version);
@@ -108,5 +155,45 @@ impl Call {
     /// Adds one argument in place.
     pub(crate) fn push<T: redis::ToSingleRedisArg>(&mut self, argument: T) {
         self.command.arg(argument);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Words in capitals in the code that are not in a comment or a text.
+    fn words_in_capitals(code: &str) -> BTreeSet<String> {
+        let mut words = BTreeSet::new();
+        for line in code.lines() {
+            let line = line.split("--").next().unwrap();
+            // Every second part stands between quotes.
+            for part in line.split('\'').step_by(2) {
+                let parts = part.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+                words.extend(parts.filter(|word| word.len() > 1).map(str::to_owned));
+            }
+        }
+        words.retain(|word| word.chars().all(|c| c.is_ascii_uppercase() || c == '_'));
+        words
+    }
+
+    #[test]
+    fn each_script_declares_the_keys_that_it_uses_and_no_others() {
+        for script in ALL {
+            let used = words_in_capitals(script.body);
+            for key in Key::ALL {
+                let name = key.part().to_uppercase();
+                let declared = script.keys.contains(key);
+                assert_eq!(
+                    used.contains(&name),
+                    declared,
+                    "{} in {}",
+                    name,
+                    script.name
+                );
+            }
+        }
     }
 }

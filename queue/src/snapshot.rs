@@ -7,11 +7,13 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use redis::Value;
 
+use crate::Error;
 use crate::client::Client;
 use crate::clock::timestamp;
+use crate::later::SPAN_MS;
 use crate::queue::{Known, Queue};
 use crate::record::runnable_since_ms;
-use crate::{Error, script};
+use crate::script::{self, Call};
 
 /// The figures of a queue at one instant of the clock of Redis.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub struct Snapshot {
     pub active: u64,
     /// Dead letters.
     pub dead: u64,
+    /// Tasks that wait for others with their concurrency key, and so are not runnable.
+    pub blocked: u64,
     /// How long the oldest runnable task has been runnable.
     pub oldest_waiting: Option<Duration>,
     /// When the next scheduled task is due; in the past if it is due already.
@@ -70,6 +74,14 @@ pub struct Counters {
     pub redriven: u64,
     /// Dead letters thrown away, by hand or by the policy's bounds.
     pub purged: u64,
+    /// Attempts put off by their handlers.
+    pub snoozed: u64,
+    /// Tasks cancelled.
+    pub cancelled: u64,
+    /// Tasks that did not start in time.
+    pub expired: u64,
+    /// Tasks dropped by a retry rule.
+    pub dropped: u64,
     /// Time that completed attempts ran, together.
     pub run: Duration,
 }
@@ -117,7 +129,7 @@ impl Client {
             .iter()
             .filter_map(|&place| {
                 let queue = &queues[place];
-                let call = queue.call(&script::SNAPSHOT, known[place].as_ref().ok()?, &[]);
+                let call = queue.snapshot_call(known[place].as_ref().ok()?);
                 Some((queue.link().slot(), call))
             })
             .collect();
@@ -129,14 +141,15 @@ impl Client {
 }
 
 impl Queue {
+    fn snapshot_call(&self, known: &Known) -> Call {
+        self.call(&script::SNAPSHOT, known, &[]).arg(SPAN_MS)
+    }
+
     /// The figures of a queue whose policy has changed since it was read.
     async fn snapshot_anew(&self) -> Result<Snapshot, Error> {
         loop {
             let known = self.refresh().await?;
-            let value = self
-                .link()
-                .read(&self.call(&script::SNAPSHOT, &known, &[]))
-                .await?;
+            let value = self.link().read(&self.snapshot_call(&known)).await?;
             if let Some(snapshot) = read(self, &known, value)? {
                 return Ok(snapshot);
             }
@@ -155,7 +168,7 @@ fn read(queue: &Queue, known: &Known, value: Value) -> Result<Option<Snapshot>, 
     let heads: Vec<Vec<u8>> = reply.next()?;
     let (scheduled, due): (u64, u64) = (reply.next()?, reply.next()?);
     let next_due_ms = millis(reply.next()?);
-    let (active, dead) = (reply.next()?, reply.next()?);
+    let (active, dead, blocked) = (reply.next()?, reply.next()?, reply.next()?);
     let (workers, expired_workers) = (reply.next()?, reply.next()?);
     let counters: HashMap<String, u64> = reply.next()?;
 
@@ -170,6 +183,7 @@ fn read(queue: &Queue, known: &Known, value: Value) -> Result<Option<Snapshot>, 
         due,
         active,
         dead,
+        blocked,
         oldest_waiting: oldest.map(|since| Duration::from_millis(now_ms.saturating_sub(since))),
         next_due: next_due_ms.map(timestamp),
         workers,
@@ -185,7 +199,7 @@ fn read(queue: &Queue, known: &Known, value: Value) -> Result<Option<Snapshot>, 
     clippy::cast_sign_loss,
     reason = "checked, and milliseconds are whole"
 )]
-fn millis(score: f64) -> Option<u64> {
+pub(crate) fn millis(score: f64) -> Option<u64> {
     (score >= 0.0).then_some(score as u64)
 }
 
@@ -203,6 +217,10 @@ impl Counters {
             released: of("released"),
             redriven: of("redriven"),
             purged: of("purged"),
+            snoozed: of("snoozed"),
+            cancelled: of("cancelled"),
+            expired: of("expired"),
+            dropped: of("dropped"),
             run: Duration::from_millis(of("run_ms")),
         }
     }

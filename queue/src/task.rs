@@ -6,7 +6,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Payload, QueueName, TaskId, WorkerId};
+use crate::clock::timestamp;
+use crate::payload::fits;
+use crate::{Error, Payload, QueueName, TaskId, WorkerId};
+
+/// Longest task type, in bytes.
+const MAX_KIND_BYTES: usize = 128;
 
 /// A task to enqueue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +19,46 @@ pub struct NewTask {
     pub(crate) kind: String,
     pub(crate) payload: Payload,
     pub(crate) priority: Option<String>,
-    pub(crate) delay: Duration,
+    pub(crate) start: Start,
+    pub(crate) expires_in: Option<Duration>,
+    pub(crate) unique: Option<Unique>,
+    pub(crate) concurrency_key: Option<String>,
+    pub(crate) trace_parent: Option<String>,
+}
+
+/// When a new task may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// After this time, zero for at once.
+    After(Duration),
+    At(Timestamp),
+}
+
+/// A key that only one unfinished task may have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unique {
+    pub(crate) key: String,
+    pub(crate) ttl: Duration,
+}
+
+/// What became of an enqueued task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", tag = "enqueued", content = "id")]
+pub enum Enqueued {
+    /// It is in the queue, under this id.
+    New(TaskId),
+    /// An unfinished task with its unique key stands already; this is its id, and nothing was
+    /// added.
+    Existing(TaskId),
+}
+
+impl Enqueued {
+    /// The id of the task that stands.
+    pub fn id(&self) -> TaskId {
+        match self {
+            Self::New(id) | Self::Existing(id) => *id,
+        }
+    }
 }
 
 impl NewTask {
@@ -25,7 +69,11 @@ impl NewTask {
             kind: kind.into(),
             payload,
             priority: None,
-            delay: Duration::ZERO,
+            start: Start::After(Duration::ZERO),
+            expires_in: None,
+            unique: None,
+            concurrency_key: None,
+            trace_parent: None,
         }
     }
 
@@ -40,7 +88,51 @@ impl NewTask {
     /// years.
     #[must_use]
     pub fn delay(mut self, delay: Duration) -> Self {
-        self.delay = delay;
+        self.start = Start::After(delay);
+        self
+    }
+
+    /// Not before this time, by the clock of Redis; at once if it has passed. At most 10 years
+    /// ahead.
+    #[must_use]
+    pub fn run_at(mut self, at: Timestamp) -> Self {
+        self.start = Start::At(at);
+        self
+    }
+
+    /// No attempt begins later than this after the task may run for the first time: it ends as
+    /// [`State::Expired`] instead. 1 ms to 10 years.
+    #[must_use]
+    pub fn expires_in(mut self, span: Duration) -> Self {
+        self.expires_in = Some(span);
+        self
+    }
+
+    /// Adds nothing while another task of the queue with this key has not ended (completed, died,
+    /// was cancelled or expired), for at most `ttl` from its enqueueing: 1 ms to 10 years. A key
+    /// has 1 to 256 bytes.
+    #[must_use]
+    pub fn unique(mut self, key: impl Into<String>, ttl: Duration) -> Self {
+        self.unique = Some(Unique {
+            key: key.into(),
+            ttl,
+        });
+        self
+    }
+
+    /// Of the tasks with this key, no more are active at once than the policy's
+    /// `limits.per_key_concurrency`. 1 to 256 bytes without a zero byte.
+    #[must_use]
+    pub fn concurrency_key(mut self, key: impl Into<String>) -> Self {
+        self.concurrency_key = Some(key.into());
+        self
+    }
+
+    /// The trace that it belongs to, as a W3C `traceparent` header, handed on to its handler. At
+    /// most 256 bytes.
+    #[must_use]
+    pub fn trace_parent(mut self, header: impl Into<String>) -> Self {
+        self.trace_parent = Some(header.into());
         self
     }
 }
@@ -89,6 +181,36 @@ pub struct Task {
     /// What the handler returned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<Payload>,
+    /// What the running attempt last said of its progress.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Payload>,
+    /// When it expires if no attempt has begun by then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+    /// Its unique key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unique_key: Option<String>,
+    /// Its concurrency key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency_key: Option<String>,
+}
+
+impl Task {
+    /// Takes in what a script says of the task's state: the worker that holds it, when it is due, or
+    /// when it died.
+    pub(crate) fn locate(&mut self, extra: &str) {
+        // A score may have a fraction, written by who knows whom.
+        let time = || {
+            let whole = extra.split('.').next().unwrap_or_default();
+            whole.parse().map(timestamp).ok()
+        };
+        match self.state {
+            State::Active => self.worker = extra.parse().ok(),
+            State::Scheduled => self.due = time(),
+            State::Dead => self.finished = time(),
+            _ => {}
+        }
+    }
 }
 
 /// Where a task stands. A task is in exactly one state at any time.
@@ -105,6 +227,19 @@ pub enum State {
     Completed,
     /// A dead letter: out of attempts, refused by its handler, or quarantined.
     Dead,
+    /// Ended because someone asked for it.
+    Cancelled,
+    /// Ended because it did not start in time.
+    Expired,
+    /// Ended by a retry rule that drops such failures.
+    Dropped,
+}
+
+impl State {
+    /// Whether nothing more will become of the task by itself.
+    pub fn is_ended(self) -> bool {
+        !matches!(self, Self::Waiting | Self::Scheduled | Self::Active)
+    }
 }
 
 /// One failed attempt, or the loss that quarantined the task.
@@ -130,4 +265,46 @@ pub enum Cause {
     Timeout,
     /// The worker's lease lapsed while it held the task.
     WorkerLost,
+    /// The worker was killed because it ran out of memory.
+    #[serde(rename = "OOMKilled")]
+    OomKilled,
+    /// The worker's pod was evicted.
+    Evicted,
+}
+
+impl Cause {
+    /// Every cause, in the order of the numbers that stand for them in Redis.
+    const ALL: [Self; 5] = [
+        Self::Error,
+        Self::Timeout,
+        Self::WorkerLost,
+        Self::OomKilled,
+        Self::Evicted,
+    ];
+
+    /// Whether it is the loss of a worker, which is no fault of the handler.
+    pub fn is_loss(self) -> bool {
+        matches!(self, Self::WorkerLost | Self::OomKilled | Self::Evicted)
+    }
+
+    /// The number that stands for it in Redis.
+    pub(crate) fn number(self) -> u64 {
+        self as u64
+    }
+
+    /// The cause of a number; of one that a later version wrote, a plain error.
+    pub(crate) fn of_number(number: u64) -> Self {
+        let place = usize::try_from(number).unwrap_or(usize::MAX);
+        Self::ALL.get(place).copied().unwrap_or(Self::Error)
+    }
+}
+
+/// Checks the type of a task.
+pub(crate) fn check_kind(field: &'static str, kind: &str) -> Result<(), Error> {
+    fits(field, kind.len(), MAX_KIND_BYTES)?;
+    if kind.is_empty() || kind.chars().any(char::is_control) {
+        let rule = "1 to 128 bytes without control characters";
+        return Err(Error::invalid(field, kind, rule));
+    }
+    Ok(())
 }

@@ -94,7 +94,7 @@ async fn producers_can_do_with_the_rights_of_producers_and_no_more() {
     // Workers that sleep, so that they have to be woken.
     let (handler, mut seen) = bench::recording();
     let worker = Running::start(Worker::new(bench::queue(&redis).await, handler));
-    let id = queue.enqueue(task(1)).await.unwrap();
+    let id = queue.enqueue(task(1)).await.unwrap().id();
     queue.enqueue_many(tasks(2..200)).await.unwrap();
     queue
         .enqueue(task(200).delay(Duration::from_millis(5)))
@@ -190,7 +190,7 @@ async fn a_right_that_is_missing_is_named() {
             let client = Client::connect(&endpoint).await?;
             client.ping().await?;
             let queue = client.queue(name("jobs"));
-            let id = queue.enqueue(task(1)).await?;
+            let id = queue.enqueue(task(1)).await?.id();
             // One that is announced for certain.
             let empty = client.queue(name(&format!("q{n}")));
             empty.enqueue(task(1)).await?;

@@ -70,7 +70,7 @@ async fn a_refused_task_leaves_no_trace_not_even_of_its_batch() {
         ),
         (
             task(1).delay(Duration::MAX),
-            r#"delay "18446744073709551615 s" is not allowed: at most 10 years"#,
+            r#"delay "18446744073709551615999 ms" is not allowed: 0 ms to 10 years"#,
         ),
     ];
     for (bad, message) in refused {

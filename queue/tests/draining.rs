@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use taskqueue_queue::State;
-use taskqueue_queue::testing::{RedisServer, eventually};
+use taskqueue_queue::testing::{RedisServer, eventually, ids};
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
 use tokio::sync::Semaphore;
 
@@ -64,7 +64,7 @@ async fn what_outlives_the_drain_timeout_is_handed_back_without_costing_an_attem
     let redis = RedisServer::start().await;
     let queue = queue(&redis).await;
     let client = redis.client().await;
-    let ids = queue.enqueue_many(tasks(0..2)).await.unwrap();
+    let ids = ids(&queue.enqueue_many(tasks(0..2)).await.unwrap());
     let handler = |task: LeasedTask| async move {
         if number(&task) == 0 {
             return Outcome::Completed(None);

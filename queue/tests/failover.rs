@@ -12,7 +12,7 @@ mod bench;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use taskqueue_queue::testing::{Cluster, RedisServer, Sentinels, eventually};
+use taskqueue_queue::testing::{Cluster, RedisServer, Sentinels, eventually, ids};
 use taskqueue_queue::worker::{Handler, LeasedTask, Outcome, Worker};
 use taskqueue_queue::{Announcement, Client, Error, Queue, State, TaskId};
 use tokio::sync::Notify;
@@ -68,10 +68,10 @@ async fn survives(
     taken_over: impl Future<Output = ()>,
 ) {
     let finish = Arc::new(Notify::new());
-    let held = queue.enqueue_many(tasks(0..2)).await.unwrap();
+    let held = ids(&queue.enqueue_many(tasks(0..2)).await.unwrap());
     let worker = Running::start(Worker::new(queue.clone(), holding(&finish)).concurrency(2));
     until(client, queue, "both taken", |s| s.active == 2).await;
-    let waiting = queue.enqueue_many(tasks(2..50)).await.unwrap();
+    let waiting = ids(&queue.enqueue_many(tasks(2..50)).await.unwrap());
     replicated(primary, queue).await;
     let mut announcements = client.announcements();
     assert_eq!(announcements.next().await, Announcement::Resync);
@@ -167,7 +167,7 @@ async fn a_worker_follows_its_slot_to_the_replica_that_took_over_with_its_acks()
     };
     survives(&client, &queue, &mut primary, taken_over).await;
     primary.restart().await;
-    let id = queue.enqueue(task(7)).await.unwrap();
+    let id = queue.enqueue(task(7)).await.unwrap().id();
     assert_eq!(queue.get(&id).await.unwrap().unwrap().state, State::Waiting);
 }
 
@@ -206,10 +206,10 @@ async fn a_slot_that_moves_under_a_worker_loses_no_task() {
     let slot = cluster.slot(&jobs);
     let queue = client.queue(jobs);
     let finish = Arc::new(Notify::new());
-    let held = queue.enqueue_many(tasks(0..2)).await.unwrap();
+    let held = ids(&queue.enqueue_many(tasks(0..2)).await.unwrap());
     let worker = Running::start(Worker::new(queue.clone(), holding(&finish)).concurrency(2));
     until(&client, &queue, "both taken", |s| s.active == 2).await;
-    let waiting = queue.enqueue_many(tasks(2..50)).await.unwrap();
+    let waiting = ids(&queue.enqueue_many(tasks(2..50)).await.unwrap());
 
     let (from, to) = (&cluster.nodes[0], &cluster.nodes[1]);
     let ids: Vec<String> = vec![

@@ -9,7 +9,7 @@ mod bench;
 
 use std::time::Duration;
 
-use taskqueue_queue::testing::{RedisServer, eventually};
+use taskqueue_queue::testing::{RedisServer, eventually, ids};
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
 use taskqueue_queue::{Cause, Page, Queue, Selection, State, Task, TaskId};
 
@@ -41,7 +41,7 @@ async fn a_failing_task_is_retried_with_backoff_and_then_dead_with_its_history()
     policy.retry.max_attempts = 4;
     policy.retry.backoff.initial = Duration::from_millis(40);
     queue.configure(&policy).await.unwrap();
-    let id = queue.enqueue(task(1)).await.unwrap();
+    let id = queue.enqueue(task(1)).await.unwrap().id();
     let worker = Running::start(Worker::new(queue.clone(), failing));
     let dead = in_state(&queue, id, State::Dead).await;
 
@@ -75,7 +75,7 @@ async fn a_failing_task_is_retried_with_backoff_and_then_dead_with_its_history()
 async fn a_wait_that_the_handler_asks_for_is_kept() {
     let redis = RedisServer::start().await;
     let queue = queue(&redis).await;
-    let id = queue.enqueue(task(1)).await.unwrap();
+    let id = queue.enqueue(task(1)).await.unwrap().id();
     let worker = Running::start(Worker::new(queue.clone(), |_: LeasedTask| async {
         Outcome::Retry {
             error: "later".into(),
@@ -95,7 +95,7 @@ async fn a_wait_that_the_handler_asks_for_is_kept() {
 async fn a_task_refused_for_good_is_dead_at_once() {
     let redis = RedisServer::start().await;
     let queue = queue(&redis).await;
-    let id = queue.enqueue(task(1)).await.unwrap();
+    let id = queue.enqueue(task(1)).await.unwrap().id();
     let refuse = |_: LeasedTask| async {
         Outcome::Dead {
             error: "never".into(),
@@ -117,7 +117,7 @@ async fn a_panic_fails_its_own_attempt_and_touches_no_other_task() {
     let mut policy = brisk();
     policy.retry.max_attempts = 1;
     queue.configure(&policy).await.unwrap();
-    let ids = queue.enqueue_many(tasks(0..20)).await.unwrap();
+    let ids = ids(&queue.enqueue_many(tasks(0..20)).await.unwrap());
     let worker = Running::start(
         Worker::new(queue.clone(), |task: LeasedTask| {
             assert_ne!(number(&task), 3, "while making the future");
@@ -150,7 +150,7 @@ async fn an_attempt_that_runs_too_long_is_a_timeout() {
     policy.retry.max_attempts = 2;
     policy.timeout = Duration::from_millis(50);
     queue.configure(&policy).await.unwrap();
-    let id = queue.enqueue(task(1)).await.unwrap();
+    let id = queue.enqueue(task(1)).await.unwrap().id();
     let hang = |_: LeasedTask| async { std::future::pending::<Outcome>().await };
     let worker = Running::start(Worker::new(queue.clone(), hang));
     let dead = in_state(&queue, id, State::Dead).await;
@@ -166,7 +166,7 @@ async fn an_attempt_that_runs_too_long_is_a_timeout() {
 /// A queue with dead letters numbered 0 to `count` - 1, and their ids.
 async fn graveyard(redis: &RedisServer, count: u32) -> (Queue, Vec<TaskId>) {
     let queue = queue(redis).await;
-    let ids = queue.enqueue_many(tasks(0..count)).await.unwrap();
+    let ids = ids(&queue.enqueue_many(tasks(0..count)).await.unwrap());
     let refuse = |_: LeasedTask| async {
         Outcome::Dead {
             error: "never".into(),

@@ -10,7 +10,7 @@ mod bench;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use taskqueue_queue::testing::{RedisServer, eventually};
+use taskqueue_queue::testing::{RedisServer, eventually, ids};
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
 use taskqueue_queue::{Announcement, Client, Endpoint, Error, NewTask, Payload, State};
 use tokio::sync::Notify;
@@ -51,7 +51,7 @@ async fn after_a_restart_workers_deliver_their_acks_and_consume_within_two_secon
     let queue = queue(&redis).await;
     let client = redis.client().await;
     let finish = Arc::new(Notify::new());
-    let ids = queue.enqueue_many(tasks(0..2)).await.unwrap();
+    let ids = ids(&queue.enqueue_many(tasks(0..2)).await.unwrap());
     let handler = {
         let finish = Arc::clone(&finish);
         move |task: LeasedTask| {
@@ -75,7 +75,7 @@ async fn after_a_restart_workers_deliver_their_acks_and_consume_within_two_secon
         finish.notify_one();
         redis.restart().await;
         let back = Instant::now();
-        let id = queue.enqueue(task(10 + round)).await.unwrap();
+        let id = queue.enqueue(task(10 + round)).await.unwrap().id();
         for id in [ids[round as usize], id] {
             eventually(SOON, "completed", async || {
                 queue
@@ -118,10 +118,10 @@ async fn an_enqueue_whose_answer_is_lost_is_repeated_and_enqueues_once() {
             .await
             .counters
             .enqueued;
-        let ids = queue
+        let ids = ids(&queue
             .enqueue_many((0..batch).map(task).collect())
             .await
-            .unwrap();
+            .unwrap());
         assert_eq!(proxy.lost(), round + 1);
         let after = snapshot(&queue, &redis.client().await).await;
         assert_eq!(after.counters.enqueued - before, u64::from(batch));
@@ -400,7 +400,7 @@ async fn a_server_that_came_back_empty_is_worked_for_as_a_new_one() {
     .await;
     redis.kill();
     redis.restart().await;
-    let id = queue.enqueue(task(2).priority("high")).await.unwrap();
+    let id = queue.enqueue(task(2).priority("high")).await.unwrap().id();
     eventually(SOON, "completed", async || {
         let task = queue.get(&id).await.unwrap();
         task.filter(|task| task.state == State::Completed)

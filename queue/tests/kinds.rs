@@ -48,7 +48,7 @@ async fn everything_works(endpoint: &Endpoint, names: &[QueueName]) {
             s.counters.completed == count as u64
         })
         .await;
-        let id = queue.enqueue(task(99)).await.unwrap();
+        let id = queue.enqueue(task(99)).await.unwrap().id();
         assert_eq!(next(&mut seen, 1).await, [99]);
         eventually(SOON, "completed", async || {
             let task = queue.get(&id).await.unwrap();

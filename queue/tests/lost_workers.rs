@@ -99,7 +99,7 @@ async fn a_task_that_loses_too_many_workers_is_quarantined() {
     let mut policy = brisk();
     policy.max_losses = 1;
     queue.configure(&policy).await.unwrap();
-    let id = queue.enqueue(task(1)).await.unwrap();
+    let id = queue.enqueue(task(1)).await.unwrap().id();
     for round in 0..2_u32 {
         let (sender, mut seen) = mpsc::unbounded_channel();
         let doomed = Running::start(
@@ -191,7 +191,7 @@ async fn a_worker_that_comes_back_too_late_drops_its_results_and_goes_on_under_a
         .await
         .unwrap()
         .unwrap();
-    let third = queue.enqueue(task(7)).await.unwrap();
+    let third = queue.enqueue(task(7)).await.unwrap().id();
     let done = eventually(SOON, "the third ran", async || {
         queue
             .get(&third)

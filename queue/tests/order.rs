@@ -61,7 +61,8 @@ async fn a_delayed_task_runs_when_it_is_due_and_not_before() {
     let id = queue
         .enqueue(task(1).delay(Duration::from_millis(300)))
         .await
-        .unwrap();
+        .unwrap()
+        .id();
     let scheduled = queue.get(&id).await.unwrap().unwrap();
     assert_eq!(scheduled.state, State::Scheduled);
     assert_eq!(next(&mut seen, 1).await, [1]);
@@ -147,7 +148,8 @@ async fn a_task_that_its_handler_hands_back_runs_again() {
             taskqueue_queue::Payload::of(&1).unwrap(),
         ))
         .await
-        .unwrap();
+        .unwrap()
+        .id();
     let turned_down = std::sync::atomic::AtomicBool::new(false);
     let worker = Running::start(Worker::new(queue.clone(), move |task: LeasedTask| {
         assert_eq!(task.attempt, 1);

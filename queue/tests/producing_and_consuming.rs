@@ -22,7 +22,8 @@ async fn a_task_is_enqueued_run_and_can_be_read_with_its_result() {
     let id = queue
         .enqueue(NewTask::new("greet", Payload::of("world").unwrap()))
         .await
-        .unwrap();
+        .unwrap()
+        .id();
     assert_eq!(queue.get(&id).await.unwrap().unwrap().state, State::Waiting);
 
     let worker = Running::start(Worker::new(queue.clone(), |task: LeasedTask| async move {

@@ -172,7 +172,11 @@ fn outcome(ended: Ended) -> &'static str {
         Ended::Retried => "retried",
         Ended::Dead => "dead",
         Ended::TimedOut => "timed_out",
+        Ended::Snoozed => "snoozed",
         Ended::Released => "released",
+        Ended::Cancelled => "cancelled",
+        Ended::Expired => "expired",
+        Ended::Dropped => "dropped",
     }
 }
 

@@ -148,6 +148,7 @@ mod tests {
             due: 3,
             active: 8,
             dead: 1,
+            blocked: 0,
             oldest_waiting: Some(Duration::from_secs(200)),
             next_due: None,
             workers: 2,

@@ -204,6 +204,8 @@ fn retry_policy(retry: &Retry) -> Result<RetryPolicy, Invalid> {
             max: backoff.max.get(),
             jitter: backoff.jitter.clamp(0.0, 1.0),
         },
+        max_elapsed: None,
+        rules: Vec::new(),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::record::{Done, Record};
-use crate::testing::RedisServer;
+use crate::testing::{RedisServer, ids as ids_of};
 use crate::{Client, NewTask, Payload, Policy, QueueName, State};
 
 const LEASE: Duration = Duration::from_mins(1);
@@ -23,7 +23,7 @@ async fn enqueue(queue: &Queue, count: u32) -> Vec<TaskId> {
     let tasks = (0..count)
         .map(|n| NewTask::new("t", Payload::of(&n).unwrap()))
         .collect();
-    queue.enqueue_many(tasks).await.unwrap()
+    ids_of(&queue.enqueue_many(tasks).await.unwrap())
 }
 
 async fn exchange(queue: &Queue, worker: WorkerId, slots: usize, acks: &[Ack]) -> Exchanged {
@@ -42,11 +42,12 @@ async fn exchange(queue: &Queue, worker: WorkerId, slots: usize, acks: &[Ack]) -
 fn ack(worker: WorkerId, leased: &Leased) -> Ack {
     let record = Record::unpack(&leased.record).unwrap();
     let done = Done {
+        ending: Ending::Completed,
         record: &record,
         losses: leased.losses,
         started_ms: record.created_ms + 5,
         run_ms: 7,
-        worker,
+        worker: Some(worker),
         result: None,
     };
     Ack {
@@ -141,7 +142,7 @@ async fn a_late_ack_is_refused_even_when_someone_else_has_completed_the_task() {
     assert_eq!(answer.refused, [held[0].id]);
     assert_eq!(completed(&client, &queue).await, (1, 0));
     assert!(
-        !queue.beat(late, LEASE).await.unwrap(),
+        queue.beat(late, LEASE).await.unwrap().is_none(),
         "a lapsed id is spent"
     );
 }
@@ -172,7 +173,7 @@ async fn a_settlement_that_is_sent_twice_counts_once() {
     let held = exchange(&queue, me, 3, &[]).await.leased;
     let record = |place: usize| {
         let mut record = Record::unpack(&held[place].record).unwrap();
-        record.fail(jiff::Timestamp::UNIX_EPOCH, crate::Cause::Error, "no");
+        record.fail(jiff::Timestamp::UNIX_EPOCH, crate::Cause::Error, "no", true);
         record.pack()
     };
     let ends = [
@@ -226,7 +227,7 @@ async fn resume_finds_what_a_lost_answer_leased_and_leaving_waits_for_it() {
     let ids = enqueue(&queue, 5).await;
     exchange(&queue, other, 1, &[]).await;
     exchange(&queue, me, 4, &[]).await;
-    let found = queue.resume(me, [ids[2]]).await.unwrap().unwrap();
+    let found = queue.held_unknown(me, [ids[2]]).await.unwrap().unwrap();
     assert_eq!(
         found.iter().map(|leased| leased.id).collect::<Vec<_>>(),
         [ids[1], ids[3], ids[4]]
@@ -239,7 +240,7 @@ async fn resume_finds_what_a_lost_answer_leased_and_leaving_waits_for_it() {
     let settlements: Vec<_> = ids[1..].iter().copied().map(release).collect();
     queue.settle(me, &settlements).await.unwrap();
     assert!(queue.leave(me).await.unwrap());
-    assert!(queue.resume(me, []).await.unwrap().is_none());
+    assert!(queue.held_unknown(me, []).await.unwrap().is_none());
     // In their old order.
     let again: Vec<_> = exchange(&queue, other, 4, &[])
         .await

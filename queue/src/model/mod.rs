@@ -14,7 +14,7 @@ use redis::aio::MultiplexedConnection;
 
 use self::memory::Memory;
 use crate::lease::{Ack, End, Exchange, Leased, Settlement};
-use crate::record::{Done, Record};
+use crate::record::{Done, Ending, Record};
 use crate::testing::RedisServer;
 use crate::{Cause, NewTask, Payload, Policy, Queue, QueueName, Selection, TaskId, WorkerId};
 
@@ -24,6 +24,8 @@ const STEPS: usize = 100;
 const WORKERS: usize = 3;
 const MOST_LOSSES: u32 = 1;
 const LEASE: Duration = Duration::from_hours(1);
+/// Long enough not to pass by itself, and too short for a span of time.
+const SOON: Duration = Duration::from_secs(100);
 const LEVELS: [&[&str]; 3] = [
     &["high", "normal", "low"],
     &["normal", "low"],
@@ -228,12 +230,12 @@ impl Pair {
     }
 
     async fn enqueue(&mut self, count: usize, level: &str, delayed: bool) {
-        let delay = if delayed { LEASE } else { Duration::ZERO };
+        let delay = if delayed { SOON } else { Duration::ZERO };
         let task = NewTask::new("t", Payload::of(&1).unwrap())
             .priority(level)
             .delay(delay);
-        for id in self.queue.enqueue_many(vec![task; count]).await.unwrap() {
-            self.memory.enqueue(id, level, delayed);
+        for new in self.queue.enqueue_many(vec![task; count]).await.unwrap() {
+            self.memory.enqueue(new.id(), level, delayed);
         }
     }
 
@@ -266,7 +268,7 @@ impl Pair {
         };
         if lost {
             let held: Vec<_> = self.hands[worker].held.keys().copied().collect();
-            answer.leased = self.queue.resume(id, held).await.unwrap().unwrap();
+            answer.leased = self.queue.held_unknown(id, held).await.unwrap().unwrap();
             // What it lost to others, and got back since, it did not know either.
             expected.sort();
         }
@@ -324,7 +326,7 @@ impl Pair {
         // Two failures are never the same: in life their times differ.
         self.failures += 1;
         let message = self.failures.to_string();
-        record.fail(jiff::Timestamp::UNIX_EPOCH, Cause::Error, &message);
+        record.fail(jiff::Timestamp::UNIX_EPOCH, Cause::Error, &message, true);
         let record = record.pack();
         let end = if retry {
             End::Retry {
@@ -380,7 +382,7 @@ impl Pair {
 
     async fn lapse(&mut self, worker: usize) {
         let id = self.hands[worker].id;
-        if self.queue.beat(id, Duration::ZERO).await.unwrap() {
+        if self.queue.beat(id, Duration::ZERO).await.unwrap().is_some() {
             self.memory.workers.insert(id, true);
         }
     }
@@ -412,11 +414,12 @@ impl Pair {
 fn ack(worker: WorkerId, leased: &Leased) -> Ack {
     let record = Record::unpack(&leased.record).unwrap();
     let done = Done {
+        ending: Ending::Completed,
         record: &record,
         losses: leased.losses,
         started_ms: record.created_ms,
         run_ms: 1,
-        worker,
+        worker: Some(worker),
         result: None,
     };
     Ack {

@@ -1,6 +1,6 @@
 -- Replaces the policy, if the caller knows the one in force.
--- KEYS  shared, where the level lists are those that the new policy drops altogether
--- ARGV  3 the new policy
+-- KEYS  where the level lists are those that the new policy drops altogether
+-- ARGV  3 the new policy; 4 most tasks of a concurrency key that may run at once, '' for no bound
 -- returns {'stale'} when another policy is in force, {'held'} when a list that would be dropped holds tasks, both
 --         with nothing done; or {'ok', now ms, new version}
 if not current() then return {'stale'} end
@@ -8,7 +8,7 @@ for i = FIRST_LIST, LAST_LIST do
   if redis.call('EXISTS', KEYS[i]) == 1 then return {'held'} end
 end
 local version = redis.call('HINCRBY', CONFIG, 'version', 1)
-redis.call('HSET', CONFIG, 'policy', ARGV[3])
+redis.call('HSET', CONFIG, 'policy', ARGV[3], 'perKey', ARGV[4])
 -- Everyone that blocks reads the new policy now, not when its wait is over.
 wake(redis.call('SCARD', IDLE))
 return {'ok', now_ms(), version}

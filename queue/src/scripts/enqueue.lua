@@ -1,31 +1,67 @@
--- Enqueues a batch, whole or not at all.
--- KEYS  shared; then, for a repeated call only, the done buckets of the ids
+-- Enqueues a batch.
+-- KEYS  the spans of `later` tasks; then, for a repeated call only, the done buckets of the ids
 -- ARGV  3 '1' when the call repeats one whose reply was lost: ids that exist are passed over
 --       4 '1' to wake workers (not while the queue is paused); 5 channel to announce on; 6 the queue's name
---       7 number of delayed tasks; 8.. for each level list its number of tasks
---       then the delays in ms, then for each task its id and record: level by level, the delayed ones last
--- returns {'stale'} with nothing done, or {'ok', now ms}
+--       7 most tasks that may wait, '' for no bound; 8 '1' if the batch is taken whole or not at all, '0' if each
+--       task is on its own; 9 number of tasks due soon; 10 number of spans; 11 number of special tasks
+--       12.. for each level list its number of tasks; then for each span its number of tasks
+--       then the delays of those due soon, in ms; then for each task its id and record: level by level, those due
+--       soon, span by span; then for each special one: id, record, level, delay in ms, unique key or '', ttl in ms
+-- returns {'stale'} with nothing done; {'full', now ms, tasks that wait, {completed now, completed
+--         some time ago, when that was in ms}} with nothing done; or
+--         {'ok', now ms, ids of those left out because the queue is full, pairs of an id and the one that stands}
 if not current() then return {'stale'} end
 local now = now_ms()
 local repeated = ARGV[3] == '1'
-local delayed = tonumber(ARGV[7])
-local delay_at = 8 + LEVELS
-local task_at = delay_at + delayed
+local soon, spans, special = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
+local delay_at = 12 + LEVELS + spans
+local task_at = delay_at + soon
 
 local buckets = {}
-for i = LAST_LIST + 1, #KEYS do buckets[string.match(KEYS[i], '[^:]*$')] = KEYS[i] end
+for i = LAST_LIST + spans + 1, #KEYS do buckets[string.sub(KEYS[i], -9)] = KEYS[i] end
 
 local function exists(id)
+  if not repeated then return false end
   local bucket = buckets[string.sub(id, 1, 9)]
   return redis.call('HEXISTS', TASKS, id) == 1 or (bucket and redis.call('HEXISTS', bucket, id) == 1)
 end
 
--- Stores the next `count` tasks and returns the ids of those that are new, with their places in ARGV.
+-- How many of the tasks are new.
+local function count_new()
+  local special_at = #ARGV - 6 * special + 1
+  local count = 0
+  for i = task_at, special_at - 1, 2 do
+    if not exists(ARGV[i]) then count = count + 1 end
+  end
+  for i = special_at, #ARGV, 6 do
+    if not exists(ARGV[i]) then count = count + 1 end
+  end
+  return count
+end
+
+local room = math.huge
+if ARGV[7] ~= '' then
+  local waiting = redis.call('HLEN', TASKS) - redis.call('HLEN', ACTIVE) - redis.call('ZCARD', DEAD)
+  room = math.max(ARGV[7] - waiting, 0)
+  if ARGV[8] == '1' and count_new() > room then
+    return {'full', now, waiting, redis.call('HMGET', STATS, 'completed', 'mark', 'mark_ms')}
+  end
+end
+
+local added, left_out, standing = 0, {}, {}
+
+-- Stores the tasks from `task_at` on, at most 1000 of them, and returns the ids of those that are new, with their
+-- places in ARGV.
 local function store(count)
   local ids, places = {}, {}
   for i = task_at, task_at + 2 * count - 2, 2 do
-    if not (repeated and exists(ARGV[i])) then
+    if exists(ARGV[i]) then
+      -- Nothing to do.
+    elseif room < 1 then
+      left_out[#left_out + 1] = ARGV[i]
+    else
       ids[#ids + 1], places[#places + 1] = ARGV[i], i
+      room = room - 1
     end
   end
   if #ids == count then
@@ -33,34 +69,65 @@ local function store(count)
   else
     for _, i in ipairs(places) do redis.call('HSET', TASKS, ARGV[i], ARGV[i + 1]) end
   end
-  local first = task_at
   task_at = task_at + 2 * count
-  return ids, places, first
+  added = added + #ids
+  return ids, places
 end
 
-local runnable, added, was_empty = 0, 0, false
+local runnable, was_empty = 0, false
 for level = 1, LEVELS do
-  local count = tonumber(ARGV[7 + level])
-  if count > 0 then
-    local ids = store(count)
+  local count = tonumber(ARGV[11 + level])
+  while count > 0 do
+    local ids = store(math.min(count, 1000))
+    count = count - 1000
     if #ids > 0 then
-      local length = redis.call('RPUSH', KEYS[11 + level], unpack(ids))
-      was_empty = was_empty or length == #ids
+      was_empty = append_to(KEYS[LAST_LIST - LEVELS + level], ids) or was_empty
       runnable = runnable + #ids
     end
   end
 end
-if delayed > 0 then
-  local before = first_due()
-  local ids, places, first = store(delayed)
-  for i, id in ipairs(ids) do
-    redis.call('ZADD', DUE, now + ARGV[delay_at + (places[i] - first) / 2], id)
-  end
-  added = #ids
-  if ARGV[4] == '1' then wake_if_sooner(before) end
+local before = ARGV[4] == '1' and soon + special > 0 and first_due()
+local first = task_at
+for _ = 1, soon do
+  local ids, places = store(1)
+  if ids[1] then redis.call('ZADD', DUE, now + ARGV[delay_at + (places[1] - first) / 2], ids[1]) end
 end
-added = added + runnable
+for span = 1, spans do
+  local count, key = tonumber(ARGV[11 + LEVELS + span]), KEYS[LAST_LIST + span]
+  while count > 0 do
+    local ids = store(math.min(count, 1000))
+    count = count - 1000
+    if #ids > 0 then
+      redis.call('RPUSH', key, unpack(ids))
+      local number = string.match(key, '[^:]*$')
+      redis.call('ZADD', LATER, number, number)
+      redis.call('HINCRBY', STATS, 'later', #ids)
+    end
+  end
+end
+for i = task_at, task_at + 6 * (special - 1), 6 do
+  local id = ARGV[i]
+  if exists(id) then
+    -- Nothing to do.
+  elseif room < 1 then
+    left_out[#left_out + 1] = id
+  else
+    local holder, now_runnable, first_one =
+      admit(id, ARGV[i + 1], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]), ARGV[i + 4], ARGV[i + 5], now)
+    if holder then
+      standing[#standing + 1], standing[#standing + 2] = id, holder
+    else
+      room, added = room - 1, added + 1
+      if now_runnable then runnable = runnable + 1 end
+      was_empty = was_empty or first_one
+    end
+  end
+end
+
 if added > 0 then redis.call('HINCRBY', STATS, 'enqueued', added) end
-if ARGV[4] == '1' then wake(runnable) end
+if ARGV[4] == '1' then
+  if before ~= false then wake_if_sooner(before) end
+  wake(runnable)
+end
 if was_empty then redis.call('PUBLISH', ARGV[5], ARGV[6]) end
-return {'ok', now}
+return {'ok', now, left_out, standing}

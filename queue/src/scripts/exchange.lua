@@ -1,22 +1,26 @@
 -- The hot one: delivers the acks of completed tasks and leases new ones, in one call.
--- KEYS  shared; then the done buckets of the acks
+-- KEYS  the done buckets of the acks
 -- ARGV  3 worker; 4 lease in ms; 5 how many tasks to lease; 6 '1' if it blocks for a token when it gets fewer
 --       7 '1' if it may be in IDLE; 8 the token that woke it, or ''; 9 how long done records are kept, in ms
---       10 time the acked attempts ran together, in ms; 11 number of buckets
+--       10 time the acked attempts ran together, in ms; 11 order of the levels (see shared/order.lua)
+--       12 most active tasks of the queue, '' for no bound; 13 and 14 rate limit: count, and span in ms; '' for none
+--       15 number of buckets
 --       then for each bucket its number of acks, then for each ack the id and the done record, bucket by bucket
--- returns {'ok', now ms, ids of refused acks, next due ms or -1, ids, records, losses}
+-- returns {'ok', now ms, ids of refused acks, ms when to look again or -1, '1' if there may be more at once,
+--          ids, records, losses}
 --         {'stale', now ms, refused}: acks done, nothing leased; {'lapsed', now ms, refused}: the same, for good
 -- An ack is refused if the worker does not hold the task, unless that very record is already there: then the
--- call repeats one whose reply was lost. One refused ack leaves the others alone.
+-- call repeats one whose reply was lost. One refused ack leaves the others alone. A task with a unique key, a
+-- concurrency key or an expiry is settled instead (see settle.lua).
 local now = now_ms()
 local me, lease, slots = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
-local buckets = tonumber(ARGV[11])
+local buckets = tonumber(ARGV[15])
 local refused = {}
 
 local total = 0
-for b = 1, buckets do total = total + ARGV[11 + b] end
+for b = 1, buckets do total = total + ARGV[15 + b] end
 if total > 0 then
-  local at, ids = 12 + buckets, {}
+  local at, ids = 16 + buckets, {}
   for i = 1, total do ids[i] = ARGV[at + 2 * i - 2] end
   local owners = redis.call('HMGET', ACTIVE, unpack(ids))
   local all_mine = true
@@ -26,16 +30,16 @@ if total > 0 then
   if not all_mine then ids = {} end
   local seen = 0
   for b = 1, buckets do
-    local bucket, count = KEYS[LAST_LIST + b], tonumber(ARGV[11 + b])
+    local bucket, count = KEYS[LAST_LIST + b], tonumber(ARGV[15 + b])
     if all_mine then
       redis.call('HSET', bucket, unpack(ARGV, at, at + 2 * count - 1))
-      redis.call('PEXPIRE', bucket, ARGV[9])
+      keep(bucket, count, ARGV[9], now)
     else
       for i = 0, count - 1 do
         local id, record = ARGV[at + 2 * i], ARGV[at + 2 * i + 1]
         if owners[seen + i + 1] == me then
           redis.call('HSET', bucket, id, record)
-          redis.call('PEXPIRE', bucket, ARGV[9])
+          keep(bucket, 1, ARGV[9], now)
           ids[#ids + 1] = id
         elseif redis.call('HGET', bucket, id) ~= record then
           refused[#refused + 1] = id
@@ -47,7 +51,10 @@ if total > 0 then
   if #ids > 0 then
     redis.call('HDEL', ACTIVE, unpack(ids))
     redis.call('HDEL', TASKS, unpack(ids))
-    if redis.call('EXISTS', LOST) == 1 then redis.call('HDEL', LOST, unpack(ids)) end
+    if redis.call('EXISTS', LOST, PROGRESS) > 0 then
+      redis.call('HDEL', LOST, unpack(ids))
+      redis.call('HDEL', PROGRESS, unpack(ids))
+    end
     redis.call('HINCRBY', STATS, 'completed', #ids)
     -- When some acks are refused, the time of all is shared out evenly: it is a mean, not an account.
     redis.call('HINCRBY', STATS, 'run_ms', math.floor(ARGV[10] * #ids / total))
@@ -69,26 +76,29 @@ elseif token ~= '' and token ~= me then
 end
 
 local promoted = 0
-local next_due = first_due()
-if next_due and next_due <= now then
+local again = first_due()
+if again and again <= now then
   promoted = promote(now, 128)
-  next_due = first_due()
+  again = first_due()
 end
 
-local ids, got, records, losses = {}, 0, {}, {}
-if slots > 0 then
-  for i = FIRST_LIST, LAST_LIST do
-    local part = redis.call('LPOP', KEYS[i], slots - got)
-    if part then
-      if got == 0 then
-        ids = part
-      else
-        for _, id in ipairs(part) do ids[#ids + 1] = id end
-      end
-      got = #ids
-      if got == slots then break end
-    end
+-- What the limits of the whole queue leave of the slots.
+local allowed = slots
+if ARGV[12] ~= '' and slots > 0 then
+  allowed = math.max(math.min(allowed, ARGV[12] - redis.call('HLEN', ACTIVE)), 0)
+end
+if ARGV[13] ~= '' and allowed > 0 then
+  local free, reopens = rate_room(now, ARGV[13], ARGV[14])
+  if free < allowed then
+    allowed = free
+    if reopens and (not again or reopens < again) then again = reopens end
   end
+end
+
+local ids, records, losses, got, ghosts = {}, {}, {}, 0, 0
+if allowed > 0 then
+  ids = take(ARGV[11], allowed, now)
+  got = #ids
 end
 if got > 0 then
   records = redis.call('HMGET', TASKS, unpack(ids))
@@ -99,14 +109,19 @@ if got > 0 then
       n = n + 2
     end
   end
+  ghosts = got - n / 2
   if n > 0 then redis.call('HSET', ACTIVE, unpack(leases)) end
+  if ARGV[13] ~= '' and n > 0 then rate_use(now, ARGV[14], n / 2) end
   if redis.call('EXISTS', LOST) == 1 then losses = redis.call('HMGET', LOST, unpack(ids)) end
 end
+if ghosts > 0 then lay_ghosts(records) end
 if promoted > got then wake(promoted - got) end
+-- Places that a limit had kept from others, and that this worker leaves free.
+if ARGV[12] ~= '' and slots == 0 and total > 0 then wake(total) end
 
-if ARGV[6] == '1' and (slots == 0 or got < slots) then
+if ARGV[6] == '1' and (slots == 0 or got < slots) and ghosts == 0 then
   redis.call('SADD', IDLE, me)
 elseif ARGV[7] == '1' then
   redis.call('SREM', IDLE, me)
 end
-return {'ok', now, refused, next_due or -1, ids, records, losses}
+return {'ok', now, refused, again or -1, ghosts > 0 and '1' or '0', ids, records, losses}

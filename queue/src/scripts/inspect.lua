@@ -1,19 +1,21 @@
 -- One task by its id, with its state.
--- KEYS  shared; then the id's done bucket
+-- KEYS  the id's done bucket
 -- ARGV  3 id
--- returns {'none'}, {'completed', done record}, or {state, record, extra, losses or false}, where extra is for
---         'active' the worker, for 'scheduled' the due time, for 'dead' the time of death, for 'waiting' ''
+-- returns {'none'}, {'ended', done record}, or {state, record, extra, losses or false, progress or false}, where extra
+--         is for 'active' the worker, for 'scheduled' the due time, for 'dead' the time of death, for 'waiting' ''
 local id = ARGV[3]
 local record = redis.call('HGET', TASKS, id)
 if not record then
   local done = redis.call('HGET', KEYS[LAST_LIST + 1], id)
-  return done and {'completed', done} or {'none'}
+  return done and {'ended', done} or {'none'}
 end
 local losses = redis.call('HGET', LOST, id)
 local worker = redis.call('HGET', ACTIVE, id)
-if worker then return {'active', record, worker, losses} end
+if worker then return {'active', record, worker, losses, redis.call('HGET', PROGRESS, id)} end
 local due = redis.call('ZSCORE', DUE, id)
 if due then return {'scheduled', record, due, losses} end
 local died = redis.call('ZSCORE', DEAD, id)
 if died then return {'dead', record, died, losses} end
+local body = body_of(record)
+if body and body[2] > now_ms() then return {'scheduled', record, string.format('%.0f', body[2]), losses} end
 return {'waiting', record, '', losses}

@@ -1,11 +1,20 @@
 -- Takes back what workers with a lapsed lease hold: to the heads of the levels, the oldest first; a task that
 -- has lost too many workers goes to the dead letters instead.
--- KEYS  shared
 -- ARGV  3 losses a task may have; 4 '1' to wake workers; 5 channel to announce on; 6 the queue's name
+--       7 number of the cause; 8 what a loss does: 'retry' or 'dead'; 9 '1' if it counts as an attempt; 10 most
+--       attempts; 11 delay in ms before it runs again, '' for at once; then ids of workers that are gone, or none for
+--       those whose lease has lapsed
 -- returns {'stale'} with nothing done, or {'ok', now ms, released, quarantined, workers}
 if not current() then return {'stale'} end
 local now = now_ms()
-local lapsed = redis.call('ZRANGEBYSCORE', WORKERS, '-inf', now)
+local lapsed = {}
+if #ARGV > 11 then
+  for i = 12, #ARGV do
+    if redis.call('ZSCORE', WORKERS, ARGV[i]) then lapsed[#lapsed + 1] = ARGV[i] end
+  end
+else
+  lapsed = redis.call('ZRANGEBYSCORE', WORKERS, '-inf', now)
+end
 if #lapsed == 0 then return {'ok', now, 0, 0, 0} end
 local gone = {}
 for _, worker in ipairs(lapsed) do gone[worker] = true end
@@ -17,27 +26,49 @@ for i = 1, #held, 2 do
 end
 table.sort(ids, function(a, b) return a > b end)
 
-local CAUSE_WORKER_LOST, MOST_ERRORS = 2, 10
-local function quarantine(id, record, losses)
+local MOST_ERRORS = 10
+local cause, counts, most_attempts = tonumber(ARGV[7]), ARGV[9] == '1', tonumber(ARGV[10])
+local before = first_due()
+
+-- Notes the loss in the record.
+local function note(id, record, message)
   edit(id, record, function(body)
     local errors = body[5]
-    errors[#errors + 1] = {body[4] + 1, now, CAUSE_WORKER_LOST, 'lost its worker ' .. losses .. ' times'}
+    errors[#errors + 1] = {body[4] + 1, now, cause, message}
     if #errors > MOST_ERRORS then table.remove(errors, 1) end
+    if counts then body[4] = body[4] + 1 end
+    if ARGV[11] ~= '' then body[2] = now + ARGV[11] end
   end)
-  redis.call('ZADD', DEAD, now, id)
 end
 
 local released, quarantined, was_empty = 0, 0, false
 for _, id in ipairs(ids) do
   redis.call('HDEL', ACTIVE, id)
+  redis.call('HDEL', PROGRESS, id)
   local record = redis.call('HGET', TASKS, id)
   if record then
-    local losses = redis.call('HINCRBY', LOST, id, 1)
-    if losses > tonumber(ARGV[3]) then
-      quarantine(id, record, losses)
+    -- Not by HINCRBY: a count that is no number would end the script with the task in no state.
+    local losses = tonumber(redis.call('HGET', LOST, id) or 0)
+    losses = losses and losses >= 0 and losses < 1e9 and math.floor(losses) + 1 or 1
+    redis.call('HSET', LOST, id, losses)
+    local body = body_of(record)
+    local spent = counts and body and body[4] + 1 >= most_attempts
+    local _, _, key = extras_of(record)
+    if ARGV[8] == 'dead' or spent or losses > tonumber(ARGV[3]) then
+      note(id, record, 'lost its worker ' .. losses .. (losses == 1 and ' time' or ' times'))
+      redis.call('ZADD', DEAD, now, id)
+      let_go(id, record)
+      give_back(key)
       quarantined = quarantined + 1
     else
-      if redis.call('LPUSH', list_of(record), id) == 1 then was_empty = true end
+      if cause ~= 2 or counts or ARGV[11] ~= '' then note(id, record, 'lost its worker') end
+      if ARGV[11] ~= '' then
+        redis.call('ZADD', DUE, now + ARGV[11], id)
+        give_back(key)
+      else
+        local list = list_of(record)
+        if redis.call('LPUSH', list, id) - ghosts_in(list) == 1 then was_empty = true end
+      end
       released = released + 1
     end
   end
@@ -50,6 +81,9 @@ end
 if #ids > 0 then redis.call('HINCRBY', STATS, 'lost', #ids) end
 if quarantined > 0 then redis.call('HINCRBY', STATS, 'dead', quarantined) end
 forget_sleepers()
-if ARGV[4] == '1' then wake(released) end
+if ARGV[4] == '1' then
+  wake(released)
+  wake_if_sooner(before)
+end
 if was_empty then redis.call('PUBLISH', ARGV[5], ARGV[6]) end
 return {'ok', now, released, quarantined, #lapsed}

@@ -1,17 +1,23 @@
 -- Dead letters back to the tails of their levels, with all their attempts before them and their history kept.
--- KEYS  shared
 -- ARGV  3 only deaths at this time in ms or before, '' for now; 4 most to move; 5 '1' to wake workers
---       6 channel to announce on; 7 the queue's name; then ids, or none for all
+--       6 channel to announce on; 7 the queue's name; 8 how many of the oldest to pass over; then ids, or none for all
 -- returns {'stale'} with nothing done, or {'ok', now ms, moved, unreadable ones that stay}
 if not current() then return {'stale'} end
 local now = now_ms()
-local chosen = letters(8, ARGV[3] ~= '' and ARGV[3] or now, ARGV[4])
+local chosen = letters(9, ARGV[3] ~= '' and ARGV[3] or now, ARGV[8], ARGV[4])
 if #chosen == 0 then return {'ok', now, 0, 0} end
 local found = redis.call('HMGET', TASKS, unpack(chosen))
 local ids, records = {}, {}
+
+-- As if it were enqueued now; it does not expire any more.
+local function begin_anew(body)
+  body[2], body[4] = now, 0
+  if type(body[6]) == 'table' then body[6][1], body[6][4] = 0, 0 end
+end
+
 for i, id in ipairs(chosen) do
   -- What cannot be read stays dead.
-  if found[i] and edit(id, found[i], function(body) body[2], body[4] = now, 0 end) then
+  if found[i] and edit(id, found[i], begin_anew) then
     ids[#ids + 1], records[#records + 1] = id, found[i]
   end
 end

@@ -1,44 +1,73 @@
--- The rarer ends of an attempt, several in one call: failed and to be tried again, dead, handed back.
--- KEYS  shared
--- ARGV  3 worker; then four for each task: 'retry' | 'dead' | 'release', id, its new record ('' to hand back),
---       delay in ms ('0' except to retry). Handed-back tasks come newest first, so that the oldest ends at the head
+-- The rarer ends of an attempt, several in one call.
+-- KEYS  the done buckets of the tasks that end
+-- ARGV  3 worker; 4 how long done records are kept, in ms; 5 how many tasks
+--       then six for each task: what, id, record, delay in ms, run time in ms, place of its bucket among those KEYS
+--       what: 'retry' or 'snooze' with the new record, to be tried again after the delay; 'dead' with the new record;
+--       'release', handed back, with no record; 'completed', 'cancelled', 'expired' or 'dropped' with the done record
+--       Handed-back tasks come newest first, so that the oldest ends at the head
 -- returns {'stale'} with nothing done, or {'ok', now ms, ids of refused ones}
 -- One is refused if the worker does not hold the task, unless that very record is already there: then the call
 -- repeats one whose reply was lost.
 if not current() then return {'stale'} end
 local now = now_ms()
-local me = ARGV[3]
-local refused, counts = {}, {retry = 0, dead = 0, release = 0}
+local me, retention, count = ARGV[3], ARGV[4], tonumber(ARGV[5])
+local refused, counts, run_ms = {}, {}, 0
 local before = first_due()
+local is_end = {completed = true, cancelled = true, expired = true, dropped = true}
 
-for i = 4, #ARGV, 4 do
-  local kind, id, record, delay = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+local function told_before(what, id, record, bucket)
+  if is_end[what] then return redis.call('HGET', bucket, id) == record end
+  return what ~= 'release' and redis.call('HGET', TASKS, id) == record
+end
+
+for i = 6, 6 + 6 * (count - 1), 6 do
+  local what, id, record, delay = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local bucket = KEYS[LAST_LIST + ARGV[i + 5]]
   if redis.call('HGET', ACTIVE, id) ~= me then
-    if redis.call('HGET', TASKS, id) ~= record then refused[#refused + 1] = id end
+    if not told_before(what, id, record, bucket) then refused[#refused + 1] = id end
   else
+    local kept = redis.call('HGET', TASKS, id)
     redis.call('HDEL', ACTIVE, id)
-    counts[kind] = counts[kind] + 1
-    if kind == 'release' then
-      local kept = redis.call('HGET', TASKS, id)
+    redis.call('HDEL', PROGRESS, id)
+    counts[what] = (counts[what] or 0) + 1
+    if what == 'release' then
       if kept then redis.call('LPUSH', list_of(kept), id) end
     else
-      redis.call('HSET', TASKS, id, record)
-      if kind == 'retry' then
-        redis.call('ZADD', DUE, now + delay, id)
+      if is_end[what] then
+        redis.call('HSET', bucket, id, record)
+        keep(bucket, 1, retention, now)
+        redis.call('HDEL', TASKS, id)
+        redis.call('HDEL', LOST, id)
+        redis.call('SREM', CANCEL, id)
+        if what == 'completed' then run_ms = run_ms + ARGV[i + 4] end
       else
-        redis.call('ZADD', DEAD, now, id)
+        redis.call('HSET', TASKS, id, record)
+        if what == 'dead' then
+          redis.call('ZADD', DEAD, now, id)
+          redis.call('SREM', CANCEL, id)
+        else
+          redis.call('ZADD', DUE, now + delay, id)
+        end
+      end
+      if kept then
+        if is_end[what] or what == 'dead' then let_go(id, kept) end
+        local _, _, key = extras_of(kept)
+        give_back(key)
       end
     end
   end
 end
 
-local function count(field, by)
-  if by > 0 then redis.call('HINCRBY', STATS, field, by) end
+local function count_in(field, by)
+  if by and by > 0 then redis.call('HINCRBY', STATS, field, by) end
 end
-count('failed', counts.retry + counts.dead)
-count('retried', counts.retry)
-count('dead', counts.dead)
-count('released', counts.release)
-wake(counts.release)
-if counts.retry > 0 then wake_if_sooner(before) end
+for what in pairs(is_end) do count_in(what, counts[what]) end
+count_in('failed', (counts.retry or 0) + (counts.dead or 0) + (counts.dropped or 0))
+count_in('retried', counts.retry)
+count_in('snoozed', counts.snooze)
+count_in('dead', counts.dead)
+count_in('released', counts.release)
+count_in('run_ms', run_ms)
+wake(counts.release or 0)
+if counts.retry or counts.snooze then wake_if_sooner(before) end
 return {'ok', now, refused}

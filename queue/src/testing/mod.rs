@@ -13,6 +13,12 @@ use std::time::{Duration, Instant};
 pub use self::cluster::Cluster;
 pub use self::sentinels::Sentinels;
 pub use self::server::RedisServer;
+use crate::{Enqueued, TaskId};
+
+/// The ids of a batch.
+pub fn ids(enqueued: &[Enqueued]) -> Vec<TaskId> {
+    enqueued.iter().map(Enqueued::id).collect()
+}
 
 /// Waits until `probe` returns something, and returns it. Fails the test, naming `what`, after
 /// `timeout`.

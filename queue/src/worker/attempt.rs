@@ -1,5 +1,6 @@
 //! One attempt: a leased record becomes a task, the handler runs it under its timeout, and its
-//! outcome becomes what Redis is to be told. Nothing is sent from here.
+//! outcome becomes what Redis is to be told. What its end means is decided in `verdict`; nothing but
+//! its last notes is sent from here.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -8,16 +9,18 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio_util::sync::CancellationToken;
 
-use super::{Ended, Finished, Handler, LeasedTask, Observer, Outcome};
+use super::lease::Lease;
+use super::verdict::{Over, Verdict, verdict};
+use super::{Ended, Finished, Handler, LeasedTask, Observer};
 use crate::clock::timestamp;
-use crate::lease::{Ack, End, Leased, Settlement};
+use crate::lease::{Ack, End, Leased, Settlement, millis};
 use crate::queue::Known;
-use crate::record::{Done, Record};
-use crate::retry::{self, Next};
-use crate::{Cause, Payload, Queue, TaskId, WorkerId};
+use crate::record::{Done, Ending, Record};
+use crate::{Payload, Queue, TaskId, WorkerId};
 
+/// How long an attempt may go on once it is to be cancelled.
+const CANCEL_GRACE: Duration = Duration::from_secs(5);
 /// Largest result that is kept, in bytes.
 const MOST_RESULT_BYTES: usize = 64 * 1024;
 
@@ -27,14 +30,6 @@ pub(super) struct Shop<H> {
     pub(super) handler: H,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) ended: UnboundedSender<Delivery>,
-}
-
-/// The lease under which an attempt runs.
-#[derive(Debug, Clone)]
-pub(super) struct Lease {
-    pub(super) worker: WorkerId,
-    /// Cancelled when it is lost.
-    pub(super) lost: CancellationToken,
 }
 
 /// An attempt that ended, and what Redis is to be told of it.
@@ -65,7 +60,7 @@ pub(super) async fn run<H: Handler>(
     lease: Lease,
     leased: Leased,
 ) {
-    let worker = lease.worker;
+    let worker = lease.worker();
     let message = match Record::unpack(&leased.record) {
         Ok(record) => attempt(&shop, &known, lease, &leased, record).await,
         Err(fault) => {
@@ -94,77 +89,75 @@ async fn attempt<H: Handler>(
     let started_ms = clock.now_ms();
     let begun = Instant::now();
     let wait = Duration::from_millis(started_ms.saturating_sub(record.runnable_since_ms()));
-    let worker = lease.worker;
     shop.observer.started(&record.kind);
-    let task = lease_task(shop, known, lease, leased, &record);
-    // The call itself may panic too, not only the future it returns.
-    let handling = AssertUnwindSafe(async { shop.handler.handle(task).await }).catch_unwind();
-    let outcome = tokio::time::timeout(known.policy.timeout, handling).await;
-    let run = begun.elapsed();
 
-    let (ended, end) = match outcome {
-        Ok(Ok(Outcome::Completed(result))) => {
+    let over = if record.expires_ms().is_some_and(|at| at <= started_ms) {
+        Over::Late
+    } else {
+        let task = lease_task(shop, known, lease.clone(), leased, &mut record);
+        handle(shop, known, &lease, task).await
+    };
+    let run = begun.elapsed();
+    say_last_words(&shop.queue, &lease, leased.id).await;
+
+    let verdict = verdict(
+        over,
+        &mut record,
+        &known.policy.retry,
+        &known.patterns,
+        clock.now_ms(),
+        rand::random(),
+    );
+    let (ended, message) = match verdict {
+        Verdict::End { ending, result } => {
             let done = Done {
+                ending,
                 record: &record,
                 losses: leased.losses,
                 started_ms,
                 run_ms: millis(run),
-                worker,
+                worker: Some(lease.worker()),
                 result: bounded(leased.id, result.as_ref()),
             };
-            let ack = Ack {
-                id: leased.id,
-                done: done.pack(),
-                run_ms: millis(run),
-            };
-            (Ended::Completed, Message::Done(ack))
-        }
-        Ok(Ok(Outcome::Released)) => (Ended::Released, settle(leased.id, End::Release)),
-        Ok(Ok(Outcome::Dead { error })) => {
-            record.fail(timestamp(clock.now_ms()), Cause::Error, &error);
-            (
-                Ended::Dead,
+            let done = done.pack();
+            let run_ms = millis(run);
+            let message = if ending == Ending::Completed && !record.needs_settling() {
+                Message::Done(Ack {
+                    id: leased.id,
+                    done,
+                    run_ms,
+                })
+            } else {
                 settle(
                     leased.id,
-                    End::Dead {
-                        record: record.pack(),
+                    End::Done {
+                        ending,
+                        done,
+                        run_ms,
                     },
-                ),
-            )
+                )
+            };
+            (ended_as(ending), message)
         }
-        Ok(Ok(Outcome::Retry { error, after })) => fail(
-            shop,
-            known,
-            leased.id,
-            &mut record,
-            Cause::Error,
-            &error,
-            after,
+        Verdict::Again { after, ended } => {
+            let record = record.pack();
+            let end = if ended == Ended::Snoozed {
+                End::Snooze { record, after }
+            } else {
+                End::Retry { record, after }
+            };
+            (ended, settle(leased.id, end))
+        }
+        Verdict::Dead => (
+            Ended::Dead,
+            settle(
+                leased.id,
+                End::Dead {
+                    record: record.pack(),
+                },
+            ),
         ),
-        Ok(Err(panic)) => {
-            let error = format!("panicked: {}", text_of(panic.as_ref()));
-            fail(
-                shop,
-                known,
-                leased.id,
-                &mut record,
-                Cause::Error,
-                &error,
-                None,
-            )
-        }
-        Err(_) => {
-            let error = format!("ran longer than {} ms", known.policy.timeout.as_millis());
-            fail(
-                shop,
-                known,
-                leased.id,
-                &mut record,
-                Cause::Timeout,
-                &error,
-                None,
-            )
-        }
+        Verdict::Release => (Ended::Released, settle(leased.id, End::Release)),
     };
     shop.observer.finished(&Finished {
         kind: &record.kind,
@@ -172,7 +165,47 @@ async fn attempt<H: Handler>(
         wait,
         run,
     });
-    end
+    message
+}
+
+/// Runs the handler until it ends, its time is over, or it is to be cancelled.
+async fn handle<H: Handler>(
+    shop: &Shop<H>,
+    known: &Known,
+    lease: &Lease,
+    task: LeasedTask,
+) -> Over {
+    let (id, limit) = (task.id, known.policy.timeout);
+    // The call itself may panic too, not only the future it returns.
+    let handling = AssertUnwindSafe(async { shop.handler.handle(task).await }).catch_unwind();
+    let mut handling = std::pin::pin!(tokio::time::timeout(limit, handling));
+    let over = tokio::select! {
+        biased;
+        over = &mut handling => over,
+        () = lease.cancelled(id) => {
+            // It knows as well, and may end by itself.
+            match tokio::time::timeout(CANCEL_GRACE, handling).await {
+                Ok(Ok(Ok(outcome))) => return Over::Cancelled(Some(outcome)),
+                _ => return Over::Cancelled(None),
+            }
+        }
+    };
+    match over {
+        Ok(Ok(outcome)) => Over::Outcome(outcome),
+        Ok(Err(panic)) => Over::Panicked(text_of(panic.as_ref()).to_owned()),
+        Err(_) => Over::TimedOut(limit),
+    }
+}
+
+/// Delivers what the attempt said of itself and is not delivered yet: once it is acked, nobody would
+/// take it any more.
+async fn say_last_words(queue: &Queue, lease: &Lease, id: TaskId) {
+    if let Some(note) = lease.take_notes_of(id)
+        && let Err(fault) = queue.note(lease.worker(), &[(id, note)]).await
+    {
+        tracing::debug!(task = %id, error = %fault.error, "notes were not delivered");
+    }
+    lease.forget(id);
 }
 
 fn lease_task<H>(
@@ -180,8 +213,10 @@ fn lease_task<H>(
     known: &Known,
     lease: Lease,
     leased: &Leased,
-    record: &Record,
+    record: &mut Record,
 ) -> LeasedTask {
+    let extras = record.extras.as_deref();
+    let trace_parent = extras.map(|extras| extras.trace_parent.clone());
     LeasedTask {
         id: leased.id,
         queue: shop.queue.name().clone(),
@@ -192,48 +227,18 @@ fn lease_task<H>(
         created: timestamp(record.created_ms),
         payload: Payload::trusted(record.payload.clone()),
         timeout: known.policy.timeout,
-        worker: lease.worker,
-        lease: lease.lost,
+        worker: lease.worker(),
+        trace_parent: trace_parent.filter(|header| !header.is_empty()),
+        lease,
     }
 }
 
-/// A failed attempt: to be tried again, or dead.
-fn fail<H>(
-    shop: &Shop<H>,
-    known: &Known,
-    id: TaskId,
-    record: &mut Record,
-    cause: Cause,
-    error: &str,
-    requested: Option<Duration>,
-) -> (Ended, Message) {
-    let now_ms = shop.queue.link().clock().now_ms();
-    record.fail(timestamp(now_ms), cause, error);
-    match retry::decide(
-        &known.policy.retry,
-        record.attempts,
-        requested,
-        rand::random(),
-    ) {
-        Next::Retry { after } => {
-            record.due_ms = now_ms.saturating_add(millis(after));
-            let ended = if cause == Cause::Timeout {
-                Ended::TimedOut
-            } else {
-                Ended::Retried
-            };
-            let record = record.pack();
-            (ended, settle(id, End::Retry { record, after }))
-        }
-        Next::Dead => (
-            Ended::Dead,
-            settle(
-                id,
-                End::Dead {
-                    record: record.pack(),
-                },
-            ),
-        ),
+fn ended_as(ending: Ending) -> Ended {
+    match ending {
+        Ending::Completed => Ended::Completed,
+        Ending::Cancelled => Ended::Cancelled,
+        Ending::Expired => Ended::Expired,
+        Ending::Dropped => Ended::Dropped,
     }
 }
 
@@ -258,8 +263,4 @@ fn text_of(panic: &(dyn Any + Send)) -> &str {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("with a value that is no text")
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,60 +1,112 @@
-//! The worker's round trip: what has ended goes out, new tasks come in, and each answer or failure
+//! The worker's round trips: what has ended goes out, new tasks come in, and each answer or failure
 //! is taken note of. When to make one is decided in `turn` and `drain`.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
+
+use futures::StreamExt;
 
 use super::Handler;
 use super::attempt;
 use super::turn::Turner;
-use crate::TaskId;
 use crate::fault::Fault;
-use crate::lease::{End, Exchange, Exchanged, Leased};
+use crate::lease::{Ack, End, Exchange, Exchanged, Leased, Settlement};
+use crate::record::Ending;
+use crate::{TaskId, WorkerId};
+
+/// A round trip under way.
+pub(super) type Flight = Pin<Box<dyn Future<Output = Landing> + Send>>;
+
+/// A round trip that is over.
+pub(super) struct Landing {
+    worker: WorkerId,
+    slots: usize,
+    token: Option<String>,
+    acks: Vec<Ack>,
+    settlements: Vec<Settlement>,
+    refusals: Result<Vec<TaskId>, Fault>,
+    exchanged: Result<Exchanged, Fault>,
+}
 
 impl<H: Handler> Turner<H> {
-    /// One round trip: settlements and acks out, and up to `slots` tasks in.
-    pub(super) async fn deliver_and_fetch(&mut self, slots: usize) {
-        let Some(worker) = self.session.as_ref().map(|session| session.lease.worker) else {
+    /// Sends a round trip off: settlements and acks out, and up to `slots` tasks in.
+    pub(super) fn launch(&mut self, slots: usize) {
+        let Some(worker) = self.worker_id() else {
             return;
         };
-        if self.mind.unsure && !self.make_sure().await {
-            return;
-        }
-        let slots = slots.min(self.free());
-        let (acks, settlements) = self.outbox.next();
-        let (acked, settled) = (acks.len(), settlements.len());
-        let exchange = Exchange {
-            worker,
-            lease: self.settings.lease,
-            slots,
-            listen: slots > 0,
-            listed: self.mind.listed,
-            token: self.mind.token.clone(),
-            acks,
-        };
-        let queue = &self.queue;
-        // Written to the connection one behind the other, so the rare outcomes cost no round trip
-        // of their own.
-        let settle = async {
-            if settlements.is_empty() {
-                return Ok(Vec::new());
+        let (acks, settlements) = self.outbox.take();
+        let token = self.mind.token.take();
+        let listed = self.mind.listed || self.flying.listening > 0;
+        let (queue, lease) = (self.queue.clone(), self.settings.lease);
+        self.flying.slots += slots;
+        self.flying.listening += usize::from(slots > 0);
+        self.flying.flights.push(Box::pin(async move {
+            let exchange = Exchange {
+                worker,
+                lease,
+                slots,
+                listen: slots > 0,
+                listed,
+                token: token.clone(),
+                acks: &acks,
+            };
+            // Written to the connection one behind the other, so the rare outcomes cost no round
+            // trip of their own.
+            let settle = async {
+                if settlements.is_empty() {
+                    return Ok(Vec::new());
+                }
+                queue.settle(worker, &settlements).await
+            };
+            let (refusals, exchanged) = tokio::join!(settle, queue.exchange(&exchange));
+            Landing {
+                worker,
+                slots,
+                token,
+                acks,
+                settlements,
+                refusals,
+                exchanged,
             }
-            queue.settle(worker, settlements).await
-        };
-        let (refusals, exchanged) = tokio::join!(settle, queue.exchange(&exchange));
+        }));
+    }
 
-        match refusals {
-            Ok(refused) => self.note_settled(settled, &refused),
-            Err(fault) => self.note_fault(fault),
+    /// Waits for every round trip under way.
+    pub(super) async fn land_all(&mut self) {
+        while let Some(landing) = self.flying.flights.next().await {
+            self.land(landing);
         }
-        match exchanged {
+    }
+
+    /// Takes note of what a round trip brought.
+    pub(super) fn land(&mut self, landing: Landing) {
+        self.flying.slots -= landing.slots;
+        self.flying.listening -= usize::from(landing.slots > 0);
+        if self.worker_id() != Some(landing.worker) {
+            // The lease was lost meanwhile, and with it all that was to be told.
+            self.note_lost(landing.acks.len() + landing.settlements.len());
+            return;
+        }
+        match landing.refusals {
+            Ok(refused) => self.note_settled(landing.settlements, &refused),
+            Err(fault) => {
+                self.outbox.put_back_settlements(landing.settlements);
+                self.note_fault(fault);
+            }
+        }
+        match landing.exchanged {
             Ok(exchanged) => {
                 self.vitals.note(&Ok(()));
-                self.outbox.acked(acked);
-                self.report.completed += (acked - exchanged.refused.len()) as u64;
-                self.take_in(exchanged, slots);
+                self.report.completed += (landing.acks.len() - exchanged.refused.len()) as u64;
+                self.take_in(exchanged, landing.slots);
             }
-            Err(fault) => self.note_fault(fault),
+            Err(fault) => {
+                self.outbox.put_back_acks(landing.acks);
+                self.mind.token = landing.token.or(self.mind.token.take());
+                self.note_fault(fault);
+            }
         }
     }
 
@@ -66,11 +118,12 @@ impl<H: Handler> Turner<H> {
         }
         self.note_lost(refused);
         self.recovered();
-        let filled = exchanged.asked > 0 && exchanged.leased.len() >= exchanged.asked;
-        self.mind.token = None;
-        self.mind.dry = slots > 0 && !filled;
-        // As the script decided it.
-        self.mind.listed = slots > 0 && !filled;
+        if slots > 0 {
+            let filled = exchanged.asked > 0 && exchanged.leased.len() >= exchanged.asked;
+            // As the script decided it.
+            self.mind.dry = !filled && !exchanged.more;
+            self.mind.listed = self.mind.dry;
+        }
         self.mind.next_due = exchanged.next_due.map(|span| Instant::now() + span);
         self.accept(exchanged.leased);
     }
@@ -103,11 +156,11 @@ impl<H: Handler> Turner<H> {
         }
     }
 
-    /// After a lost answer: asks which tasks are leased to this worker that it does not know of.
-    /// Whether it knows now.
-    async fn make_sure(&mut self) -> bool {
-        let Some(worker) = self.session.as_ref().map(|session| session.lease.worker) else {
-            return false;
+    /// After a lost answer, and with no round trip under way: asks which tasks are leased to this
+    /// worker that it does not know of.
+    pub(super) async fn make_sure(&mut self) {
+        let Some(worker) = self.worker_id() else {
+            return;
         };
         let held: Vec<TaskId> = self
             .running
@@ -115,32 +168,31 @@ impl<H: Handler> Turner<H> {
             .copied()
             .chain(self.outbox.ids())
             .collect();
-        match self.queue.resume(worker, held).await {
+        match self.queue.held_unknown(worker, held).await {
             Ok(Some(leased)) => {
                 self.mind.unsure = false;
                 self.accept(leased);
-                true
             }
-            Ok(None) => {
-                self.lose(0);
-                false
-            }
-            Err(fault) => {
-                self.note_fault(fault);
-                false
-            }
+            Ok(None) => self.lose(0),
+            Err(fault) => self.note_fault(fault),
         }
     }
 
-    fn note_settled(&mut self, count: usize, refused: &[TaskId]) {
-        for settlement in self.outbox.settled(count) {
+    fn note_settled(&mut self, settlements: Vec<Settlement>, refused: &[TaskId]) {
+        for settlement in settlements {
             if refused.contains(&settlement.id) {
                 continue;
             }
             match settlement.end {
-                End::Retry { .. } => self.report.retried += 1,
+                End::Retry { .. } | End::Snooze { .. } => self.report.retried += 1,
                 End::Dead { .. } => self.report.dead += 1,
                 End::Release => self.report.released += 1,
+                End::Done { ending, .. } => match ending {
+                    Ending::Completed => self.report.completed += 1,
+                    Ending::Cancelled | Ending::Expired | Ending::Dropped => {
+                        self.report.ended += 1;
+                    }
+                },
             }
         }
         self.note_lost(refused.len());
@@ -159,5 +211,9 @@ impl<H: Handler> Turner<H> {
         self.mind.unsure |= fault.maybe_done;
         self.vitals.note::<()>(&Err(fault.error));
         self.back_off();
+    }
+
+    pub(super) fn worker_id(&self) -> Option<WorkerId> {
+        self.session.as_ref().map(|session| session.lease.worker())
     }
 }

@@ -38,10 +38,16 @@ impl<H: Handler> Turner<H> {
     /// Takes in what has ended and delivers it.
     async fn step(&mut self) {
         self.turned();
+        self.land_all().await;
         self.collect().await;
         self.notice_loss();
         while self.may_call() && self.has_something_to_say() {
-            self.deliver_and_fetch(0).await;
+            if self.mind.unsure {
+                self.make_sure().await;
+            } else {
+                self.launch(0);
+                self.land_all().await;
+            }
         }
     }
 
@@ -76,7 +82,7 @@ impl<H: Handler> Turner<H> {
         let deadline = Instant::now() + FAREWELL;
         while Instant::now() < deadline {
             self.step().await;
-            let Some(worker) = self.session.as_ref().map(|session| session.lease.worker) else {
+            let Some(worker) = self.worker_id() else {
                 return;
             };
             if self.outbox.is_empty() && !self.mind.unsure && self.may_call() {

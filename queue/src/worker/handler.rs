@@ -4,9 +4,14 @@ use std::future::Future;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio_util::sync::CancellationToken;
+use serde::Serialize;
 
-use crate::{Payload, QueueName, TaskId, WorkerId};
+use super::lease::Lease;
+use crate::payload::fits;
+use crate::{Error, Payload, QueueName, TaskId, WorkerId};
+
+/// Largest report of progress, in bytes.
+const MOST_PROGRESS_BYTES: usize = 1_024;
 
 /// Runs tasks. Many at once, so it takes `&self`; it must not block its thread.
 pub trait Handler: Send + Sync + 'static {
@@ -49,14 +54,37 @@ pub struct LeasedTask {
     pub timeout: Duration,
     /// The worker that holds the lease.
     pub worker: WorkerId,
-    pub(crate) lease: CancellationToken,
+    /// The trace that the task belongs to, as a W3C `traceparent` header.
+    pub trace_parent: Option<String>,
+    pub(super) lease: Lease,
 }
 
 impl LeasedTask {
     /// Resolves when the worker has lost its lease: the task may be running elsewhere by now, and
     /// what this attempt returns will be dropped.
     pub async fn lease_lost(&self) {
-        self.lease.cancelled().await;
+        self.lease.is_lost().await;
+    }
+
+    /// Resolves when someone has cancelled the task. The attempt has five seconds to end by itself
+    /// before it is dropped; a result that it returns by then counts.
+    pub async fn cancelled(&self) {
+        self.lease.cancelled(self.id).await;
+    }
+
+    /// Says how far the attempt is: any JSON of up to 1 KiB. Whoever reads the task sees it within a
+    /// second; what follows too fast is passed over.
+    pub fn progress<T: Serialize + ?Sized>(&self, progress: &T) -> Result<(), Error> {
+        let progress = Payload::of(progress)?;
+        fits("progress", progress.as_bytes().len(), MOST_PROGRESS_BYTES)?;
+        self.lease.progress(self.id, progress.into_bytes());
+        Ok(())
+    }
+
+    /// Adds a line to the task's log, of which the last 100 lines are kept and of each the first
+    /// KiB.
+    pub fn log(&self, line: &str) {
+        self.lease.log(self.id, line);
     }
 }
 
@@ -77,6 +105,11 @@ pub enum Outcome {
     Dead {
         /// What went wrong; the first KiB is kept.
         error: String,
+    },
+    /// Put off: runs again after this time, which is no failure and costs no attempt.
+    Snoozed {
+        /// The wait, at most a year.
+        after: Duration,
     },
     /// Handed back to the head of the queue; costs no attempt.
     Released,

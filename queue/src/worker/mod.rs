@@ -5,11 +5,13 @@ mod attempt;
 mod deliver;
 mod drain;
 mod handler;
+mod lease;
 mod observer;
 mod outbox;
 mod session;
 mod sleep;
 mod turn;
+mod verdict;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,10 +84,12 @@ pub struct WorkerInfo {
 pub struct Report {
     /// Attempts that completed, with their acks delivered.
     pub completed: u64,
-    /// Attempts that failed and are to be tried again.
+    /// Attempts that failed or were put off, and are to be tried again.
     pub retried: u64,
     /// Tasks that went to the dead letters.
     pub dead: u64,
+    /// Tasks that were cancelled, had expired, or were dropped by a retry rule.
+    pub ended: u64,
     /// Tasks handed back.
     pub released: u64,
     /// Attempts whose results were dropped because the lease had lapsed.

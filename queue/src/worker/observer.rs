@@ -74,8 +74,16 @@ pub enum Ended {
     Dead,
     /// Ran into its timeout, and will be tried again.
     TimedOut,
+    /// Put off by its handler.
+    Snoozed,
     /// Handed back.
     Released,
+    /// Cancelled.
+    Cancelled,
+    /// Not begun, because it was too late.
+    Expired,
+    /// Failed, and dropped by a retry rule.
+    Dropped,
 }
 
 /// Watches nothing.

@@ -27,6 +27,7 @@ impl Outbox {
         });
     }
 
+    /// How many attempts it tells of.
     pub(super) fn len(&self) -> usize {
         self.acks.len() + self.settlements.len()
     }
@@ -40,28 +41,30 @@ impl Outbox {
         acks.chain(self.settlements.iter().map(|settlement| settlement.id))
     }
 
-    /// What goes into the next call: acks sorted by id, and settlements, each as many as a call
-    /// takes.
-    pub(super) fn next(&mut self) -> (&[Ack], &[Settlement]) {
+    /// Takes what goes into the next call: acks sorted by id, and settlements, each as many as a
+    /// call takes.
+    pub(super) fn take(&mut self) -> (Vec<Ack>, Vec<Settlement>) {
         self.acks.sort_unstable_by_key(|ack| ack.id);
         let acks = next_slice(self.acks.iter().map(|ack| ack.done.len()));
-        let settlements = next_slice(self.settlements.iter().map(
-            |settlement| match &settlement.end {
-                End::Retry { record, .. } | End::Dead { record } => record.len(),
-                End::Release => 0,
-            },
-        ));
-        (&self.acks[..acks], &self.settlements[..settlements])
+        let sizes = self
+            .settlements
+            .iter()
+            .map(|settlement| settlement.end.record().len());
+        let settlements = next_slice(sizes);
+        (
+            take_first(&mut self.acks, acks),
+            take_first(&mut self.settlements, settlements),
+        )
     }
 
-    /// The first `count` acks are known to Redis.
-    pub(super) fn acked(&mut self, count: usize) {
-        self.acks.drain(..count);
+    /// What could not be delivered comes back, to go with the next call.
+    pub(super) fn put_back_acks(&mut self, acks: Vec<Ack>) {
+        self.acks.extend(acks);
     }
 
-    /// The first `count` settlements are known to Redis; returns them.
-    pub(super) fn settled(&mut self, count: usize) -> impl Iterator<Item = Settlement> {
-        self.settlements.drain(..count)
+    /// The same for settlements.
+    pub(super) fn put_back_settlements(&mut self, settlements: Vec<Settlement>) {
+        self.settlements.splice(0..0, settlements);
     }
 
     /// The lease is lost: nobody wants to know any of it.
@@ -69,4 +72,10 @@ impl Outbox {
         self.acks.clear();
         self.settlements.clear();
     }
+}
+
+/// The first `count`; most of the time that is all, and then nothing is moved.
+fn take_first<T>(from: &mut Vec<T>, count: usize) -> Vec<T> {
+    let rest = from.split_off(count);
+    std::mem::replace(from, rest)
 }

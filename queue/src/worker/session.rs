@@ -1,24 +1,28 @@
 //! The worker's identity: a worker id that is used once, its registration and its heartbeat, which
-//! goes on by itself on a task of its own, and which also does the queue's maintenance.
+//! goes on by itself on a task of its own, brings what its attempts are to be told, delivers what
+//! they say, and also does the queue's maintenance.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::AbortHandle;
-use tokio_util::sync::CancellationToken;
 
-use super::attempt::Lease;
+use super::lease::Lease;
 use super::{Observer, Probe, Settings};
 use crate::fault::Fault;
 use crate::{Error, Queue};
 
 /// The wait before a heartbeat that failed is tried again; the lease runs on.
 const RETRY: Duration = Duration::from_millis(250);
+/// While attempts run, so often at least: it is how they learn that they are to be cancelled.
+const WHILE_RUNNING: Duration = Duration::from_secs(1);
+/// Notes are delivered this often at most.
+const NOTES_EVERY: Duration = Duration::from_millis(300);
 
 /// One registration, from `open` until it is dropped or its lease is lost.
 pub(super) struct Session {
     pub(super) lease: Lease,
-    heart: AbortHandle,
+    tasks: [AbortHandle; 2],
 }
 
 impl Session {
@@ -28,23 +32,28 @@ impl Session {
         settings: &Settings,
         vitals: &Vitals,
     ) -> Result<Self, Fault> {
-        let lease = Lease {
-            worker: queue.client().next_worker_id(),
-            lost: CancellationToken::new(),
-        };
+        let lease = Lease::new(queue.client().next_worker_id());
         let info = settings.describe();
-        queue.register(lease.worker, settings.lease, &info).await?;
+        queue
+            .register(lease.worker(), settings.lease, &info)
+            .await?;
         let heart = beat(queue.clone(), lease.clone(), settings.lease, vitals.clone());
+        let scribe = write_down(queue.clone(), lease.clone());
         Ok(Self {
             lease,
-            heart: tokio::spawn(heart).abort_handle(),
+            tasks: [
+                tokio::spawn(heart).abort_handle(),
+                tokio::spawn(scribe).abort_handle(),
+            ],
         })
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.heart.abort();
+        for task in &self.tasks {
+            task.abort();
+        }
     }
 }
 
@@ -75,21 +84,56 @@ impl Vitals {
 }
 
 async fn beat(queue: Queue, lease: Lease, span: Duration, vitals: Vitals) {
+    let mut maintained: Option<Instant> = None;
     loop {
-        let beaten = queue.beat(lease.worker, span).await.map_err(Error::from);
+        let beaten = queue.beat(lease.worker(), span).await.map_err(Error::from);
         vitals.note(&beaten);
         let pause = match beaten {
-            Ok(true) => {
-                maintain(&queue).await;
-                span / 3
+            Ok(Some(cancelled)) => {
+                lease.cancel(cancelled);
+                if maintained.is_none_or(|at| at.elapsed() >= span / 3) {
+                    maintain(&queue).await;
+                    maintained = Some(Instant::now());
+                }
+                if vitals.probe.running() > 0 {
+                    WHILE_RUNNING.min(span / 3)
+                } else {
+                    span / 3
+                }
             }
-            Ok(false) => {
-                lease.lost.cancel();
+            Ok(None) => {
+                lease.lost().cancel();
                 return;
             }
             Err(_) => RETRY.min(span / 3),
         };
-        tokio::time::sleep(pause).await;
+        rest(pause, &vitals.probe).await;
+    }
+}
+
+/// Sleeps; but not for long once attempts run.
+async fn rest(pause: Duration, probe: &Probe) {
+    let until = Instant::now() + pause;
+    while let Some(left) = until.checked_duration_since(Instant::now()) {
+        tokio::time::sleep(left.min(WHILE_RUNNING)).await;
+        if probe.running() > 0 {
+            return;
+        }
+    }
+}
+
+/// Delivers what attempts say while they run. What could not be delivered is lost: it is news, and
+/// there will be more.
+async fn write_down(queue: Queue, lease: Lease) {
+    loop {
+        lease.noted().await;
+        let notes = lease.take_notes();
+        if !notes.is_empty()
+            && let Err(fault) = queue.note(lease.worker(), &notes).await
+        {
+            tracing::debug!(queue = %queue.name(), error = %fault.error, "notes were not delivered");
+        }
+        tokio::time::sleep(NOTES_EVERY).await;
     }
 }
 
@@ -111,5 +155,8 @@ async fn maintain(queue: &Queue) {
     }
     if let Err(error) = queue.promote().await {
         tracing::debug!(queue = %queue.name(), %error, "promotion failed");
+    }
+    if let Err(error) = queue.tidy().await {
+        tracing::debug!(queue = %queue.name(), %error, "tidying failed");
     }
 }

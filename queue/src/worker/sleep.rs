@@ -7,6 +7,7 @@ use std::time::Duration;
 use redis::Value;
 
 use crate::fault::Fault;
+use crate::keys::Key;
 use crate::link::Link;
 use crate::{Error, Queue};
 
@@ -43,7 +44,7 @@ impl Sleeper {
         let seconds = span.clamp(Duration::from_millis(1), LONGEST).as_secs_f64();
         let mut command = redis::cmd("BLPOP");
         command
-            .arg(self.queue.keys().wake())
+            .arg(self.queue.keys().get(Key::Wake))
             .arg(format!("{seconds:.3}"));
         self.wait = Some(Box::pin(async move {
             let value = link.send(&command, "BLPOP").await?;

@@ -2,17 +2,21 @@
 //!
 //! One round trip carries the acks of what has ended and brings as many tasks as there are free
 //! slots; while it is under way more attempts end, and so batches form by themselves, with no wait
-//! built in.
+//! built in. With many slots two are under way at a time, each for half of them, so that neither
+//! Redis nor the worker waits for the other.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Delivery, Shop};
+use super::deliver::Flight;
 use super::outbox::Outbox;
 use super::session::{Session, Vitals};
 use super::sleep::{LONGEST, Sleeper};
@@ -25,6 +29,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// seconds of the return of Redis.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// With fewer slots than this, one round trip asks for all of them.
+const LEAST_SHARED: usize = 16;
 
 /// A running worker.
 pub(super) struct Turner<H> {
@@ -41,12 +47,23 @@ pub(super) struct Turner<H> {
     pub(super) strays: HashMap<(WorkerId, TaskId), JoinHandle<()>>,
     pub(super) report: Report,
     pub(super) shop: Arc<Shop<H>>,
+    pub(super) flying: Flying,
     ended: UnboundedReceiver<Delivery>,
     sleeper: Sleeper,
     pub(super) mind: Mind,
     pause: Duration,
     /// No call before this time: the last one failed.
     not_before: Option<Instant>,
+}
+
+/// The round trips under way.
+#[derive(Default)]
+pub(super) struct Flying {
+    pub(super) flights: FuturesUnordered<Flight>,
+    /// How many tasks they ask for.
+    pub(super) slots: usize,
+    /// How many of them may make Redis count this worker among those that block.
+    pub(super) listening: usize,
 }
 
 /// What the worker believes of the queue, from the last answer.
@@ -112,6 +129,7 @@ impl<H: Handler> Turner<H> {
             strays: HashMap::new(),
             report: Report::default(),
             shop: Arc::new(workshop),
+            flying: Flying::default(),
             ended,
             mind: Mind::default(),
             pause: FIRST_PAUSE,
@@ -130,14 +148,19 @@ impl<H: Handler> Turner<H> {
                     self.register_anew().await;
                     continue;
                 }
-                if !self.outbox.is_empty() || self.hungry() {
-                    self.deliver_and_fetch(self.free()).await;
-                    // Short attempts end before anything else is looked at, and so are acked
-                    // together.
-                    tokio::task::yield_now().await;
+                if self.mind.unsure {
+                    // What is under way may bring what is asked for.
+                    self.land_all().await;
+                    if self.may_call() {
+                        self.make_sure().await;
+                    }
                     continue;
                 }
-                if self.mind.dry && self.free() > 0 {
+                if self.should_launch() {
+                    self.launch(self.free().min(self.share()));
+                    continue;
+                }
+                if self.flying.flights.is_empty() && self.mind.dry && self.free() > 0 {
                     let due = self.mind.next_due;
                     let until_due = due.map(|due| due.saturating_duration_since(Instant::now()));
                     self.sleeper.begin(until_due.unwrap_or(LONGEST));
@@ -147,11 +170,41 @@ impl<H: Handler> Turner<H> {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
+                Some(landing) = self.flying.flights.next() => {
+                    self.land(landing);
+                    // Short attempts end before anything else is looked at, and so are acked
+                    // together.
+                    tokio::task::yield_now().await;
+                }
                 woken = self.sleeper.woken() => self.woken(woken),
                 delivery = next(&mut self.ended, self.session.as_ref(), self.not_before) => {
                     self.put_any(delivery);
                 }
             }
+        }
+    }
+
+    /// Whether to make a round trip now. A second one only for a good part of the slots: small ones
+    /// are better off together with the next.
+    fn should_launch(&self) -> bool {
+        let wanted = if self.hungry() { self.free() } else { 0 };
+        match self.flying.flights.len() {
+            0 => !self.outbox.is_empty() || wanted > 0 || self.mind.token.is_some(),
+            1 => {
+                self.share() < self.settings.concurrency
+                    && wanted.max(self.outbox.len()) >= self.share()
+            }
+            _ => false,
+        }
+    }
+
+    /// Most tasks that one round trip asks for.
+    fn share(&self) -> usize {
+        let all = self.settings.concurrency;
+        if all < LEAST_SHARED {
+            all
+        } else {
+            all.div_ceil(2)
         }
     }
 
@@ -209,7 +262,7 @@ impl<H: Handler> Turner<H> {
         if self
             .session
             .as_ref()
-            .is_some_and(|session| session.lease.lost.is_cancelled())
+            .is_some_and(|session| session.lease.lost().is_cancelled())
         {
             self.lose(0);
         }
@@ -221,8 +274,8 @@ impl<H: Handler> Turner<H> {
         let Some(session) = self.session.take() else {
             return;
         };
-        session.lease.lost.cancel();
-        let worker = session.lease.worker;
+        session.lease.lost().cancel();
+        let worker = session.lease.worker();
         let dropped = refused + self.running.len() + self.outbox.len();
         let running = self.running.drain();
         self.strays
@@ -248,8 +301,7 @@ impl<H: Handler> Turner<H> {
 
     fn put(&mut self, delivery: Delivery) {
         let id = delivery.message.id();
-        let current = self.session.as_ref().map(|session| session.lease.worker);
-        if current == Some(delivery.worker) {
+        if self.worker_id() == Some(delivery.worker) {
             self.running.remove(&id);
             self.outbox.put(delivery.message);
         } else {
@@ -268,16 +320,15 @@ impl<H: Handler> Turner<H> {
         }
     }
 
-    /// Slots in which nothing runs.
+    /// Slots in which nothing runs, and for which nothing was asked.
     pub(super) fn free(&self) -> usize {
-        self.settings
-            .concurrency
-            .saturating_sub(self.running.len() + self.strays.len())
+        let taken = self.running.len() + self.strays.len() + self.flying.slots;
+        self.settings.concurrency.saturating_sub(taken)
     }
 
-    /// Whether a fetch may bring something, or carries a token that others need.
+    /// Whether a fetch may bring something.
     fn hungry(&self) -> bool {
-        self.mind.unsure || self.mind.token.is_some() || !self.mind.dry && self.free() > 0
+        self.mind.token.is_some() || !self.mind.dry
     }
 }
 
@@ -292,7 +343,7 @@ async fn next(
     let until = not_before.unwrap_or_else(|| Instant::now() + TICK);
     let lost = async {
         match session {
-            Some(session) => session.lease.lost.cancelled().await,
+            Some(session) => session.lease.is_lost().await,
             None => std::future::pending().await,
         }
     };

@@ -58,6 +58,7 @@ pub(crate) fn policy() -> Policy {
         retry: RetryPolicy {
             max_attempts: 3,
             backoff,
+            ..RetryPolicy::default()
         },
         ..Policy::default()
     }
@@ -107,6 +108,7 @@ impl Stage {
             .enqueue(NewTask::new(kind, payload))
             .await
             .expect("it is enqueued")
+            .id()
     }
 
     pub(crate) async fn task(&self, id: &TaskId) -> Task {

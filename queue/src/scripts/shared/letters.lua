@@ -1,20 +1,12 @@
 -- Shared: choosing dead letters, and throwing them away.
 
 -- The ids in ARGV from `from` on that are dead letters; if there are none in ARGV, the oldest `limit` dead
--- letters that died at `before` or earlier.
-local function letters(from, before, limit)
-  if #ARGV < from then return redis.call('ZRANGEBYSCORE', DEAD, '-inf', before, 'LIMIT', 0, limit) end
+-- letters that died at `before` or earlier, without the first `skip`.
+local function letters(from, before, skip, limit)
+  if #ARGV < from then return redis.call('ZRANGEBYSCORE', DEAD, '-inf', before, 'LIMIT', skip, limit) end
   local dead = {}
   for i = from, #ARGV do
     if redis.call('ZSCORE', DEAD, ARGV[i]) then dead[#dead + 1] = ARGV[i] end
   end
   return dead
-end
-
-local function discard(ids)
-  if #ids == 0 then return end
-  redis.call('ZREM', DEAD, unpack(ids))
-  redis.call('HDEL', TASKS, unpack(ids))
-  redis.call('HDEL', LOST, unpack(ids))
-  redis.call('HINCRBY', STATS, 'purged', #ids)
 end

@@ -1,32 +1,66 @@
--- Shared: finding the list of a record's level. A record begins with the level's name and a zero byte.
+-- Shared: making tasks runnable, which is putting their ids into the lists of their levels.
 local list_of_level
 
--- A level that the caller was not given goes to the last list, which is drained like any other.
+-- The list of a record's level. A level that the caller was not given goes to the last list, which is drained like
+-- any other.
 local function list_of(record)
   if not list_of_level then
     list_of_level = {}
     for i = FIRST_LIST, LAST_LIST do list_of_level[string.match(KEYS[i], '[^:]*$')] = KEYS[i] end
   end
-  local zero = string.find(record, '\0', 1, true)
-  return zero and list_of_level[string.sub(record, 1, zero - 1)] or KEYS[LAST_LIST]
+  local mark = string.find(record, '[%z\1]')
+  return mark and list_of_level[string.sub(record, 1, mark - 1)] or KEYS[LAST_LIST]
+end
+
+-- A list may hold ids whose tasks are gone: they are not looked for when the task goes, which would take time in
+-- proportion to the list, but passed over when their turn comes. GHOSTS counts them.
+local function ghosts_in(list)
+  return redis.call('HGET', GHOSTS, string.match(list, '[^:]*$')) or 0
+end
+
+-- Counts ids that turned into ghosts, or (below 0) that left the list.
+local function count_ghosts(list, change)
+  local level = string.match(list, '[^:]*$')
+  if redis.call('HINCRBY', GHOSTS, level, change) <= 0 then redis.call('HDEL', GHOSTS, level) end
+end
+
+-- Appends ids to a list and returns whether it held no task before.
+local function append_to(list, ids)
+  local length = redis.call('RPUSH', list, unpack(ids))
+  return length - ghosts_in(list) == #ids
+end
+
+-- A task with a concurrency key is put into its list only while it has a place of that key, which it keeps until
+-- it is neither runnable nor active any more. HELD counts the places taken. Without a free one it is parked.
+local function claim(id, key)
+  local limit = tonumber(redis.call('HGET', CONFIG, 'perKey') or '')
+  if limit and tonumber(redis.call('HGET', HELD, key) or 0) >= limit then
+    redis.call('ZADD', PARKED, 0, key .. '\0' .. id)
+    return false
+  end
+  redis.call('HINCRBY', HELD, key, 1)
+  return true
 end
 
 -- Appends ids to the lists of their records' levels; ids without a record are dropped. Returns how many were
--- appended, and whether a list had been empty.
+-- appended, and whether a list had held no task.
 local function append(ids, records)
   local groups, appended, was_empty = {}, 0, false
   for i, id in ipairs(ids) do
     if records[i] then
-      local list = list_of(records[i])
-      local group = groups[list] or {}
-      groups[list] = group
-      group[#group + 1] = id
-      appended = appended + 1
+      local _, _, key = extras_of(records[i])
+      if key == '' or claim(id, key) then
+        local list = list_of(records[i])
+        local group = groups[list] or {}
+        groups[list] = group
+        group[#group + 1] = id
+        appended = appended + 1
+      end
     end
   end
   for i = FIRST_LIST, LAST_LIST do
     local group = groups[KEYS[i]]
-    if group and redis.call('RPUSH', KEYS[i], unpack(group)) == #group then was_empty = true end
+    if group and append_to(KEYS[i], group) then was_empty = true end
   end
   return appended, was_empty
 end

@@ -10,20 +10,3 @@ local function wake(count)
     count = count - #sleepers
   end
 end
-
--- A queue without workers keeps neither tokens nor sleepers.
-local function forget_sleepers()
-  if redis.call('EXISTS', WORKERS) == 0 then redis.call('DEL', IDLE, WAKE) end
-end
-
--- When the first scheduled task is due, in ms; nil if there is none.
-local function first_due()
-  return tonumber(redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2])
-end
-
--- Those who sleep do so until the first task is due that they knew of. If there is an earlier one than
--- `before` now, one of them must learn it.
-local function wake_if_sooner(before)
-  local first = first_due()
-  if first and (not before or first < before) then wake(1) end
-end

@@ -1,10 +1,17 @@
 //! A queue's policy: what producers and workers obey, kept beside the tasks as JSON so that an edit
 //! is live. Pure: types, defaults and checks; reading and writing it in Redis is in `config`.
 
+mod limits;
+mod retry;
+mod schedule;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::limits::{Limits, Order, Rate};
+pub use self::retry::{Backoff, BackoffKind, RetryAction, RetryPolicy, RetryRule};
+pub use self::schedule::{Missed, Schedule};
 use crate::Error;
 use crate::payload::MAX_PAYLOAD_BYTES;
 
@@ -12,6 +19,8 @@ use crate::payload::MAX_PAYLOAD_BYTES;
 const MAX_LEVEL_NAME: usize = 32;
 /// Most levels a policy may have; each is a key that every fetch looks at.
 const MAX_LEVELS: usize = 16;
+/// Most schedules.
+const MAX_SCHEDULES: usize = 100;
 /// Longest duration of any field: ten years, far from every overflow.
 const MAX_DURATION: Duration = Duration::from_hours(10 * 365 * 24);
 
@@ -25,6 +34,10 @@ pub struct Policy {
     /// [`Queue::configure`](crate::Queue::configure) alone, which ignores what is given here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub retired: Vec<String>,
+    /// In which order the levels are served.
+    pub order: Order,
+    /// What the whole queue may do, however many workers it has.
+    pub limits: Limits,
     /// When a failed attempt is tried again.
     pub retry: RetryPolicy,
     /// Longest run of one attempt. At least 1 ms.
@@ -38,6 +51,10 @@ pub struct Policy {
     /// record is what an ack that is sent twice is recognised by.
     #[serde(rename = "completedMaxAgeMs", with = "millis")]
     pub completed_max_age: Duration,
+    /// How many ended tasks can be read; absent for no bound but age. They go in groups, so that
+    /// some more may be kept, and none goes in its first 10 s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completed_max_count: Option<u32>,
     /// Most dead letters kept; the oldest go first.
     pub dead_max_count: u32,
     /// How long a dead letter is kept.
@@ -46,6 +63,9 @@ pub struct Policy {
     /// How often a task may lose its worker. One loss more and it is quarantined among the dead
     /// letters.
     pub max_losses: u32,
+    /// Recurring tasks, at most 100.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub schedules: Vec<Schedule>,
 }
 
 impl Default for Policy {
@@ -53,14 +73,18 @@ impl Default for Policy {
         Self {
             levels: ["high", "normal", "low"].map(String::from).to_vec(),
             retired: Vec::new(),
+            order: Order::default(),
+            limits: Limits::default(),
             retry: RetryPolicy::default(),
             timeout: Duration::from_secs(30),
             paused: false,
             max_payload_bytes: 256 * 1024,
             completed_max_age: Duration::from_hours(1),
+            completed_max_count: None,
             dead_max_count: 10_000,
             dead_max_age: Duration::from_hours(14 * 24),
             max_losses: 3,
+            schedules: Vec::new(),
         }
     }
 }
@@ -88,6 +112,8 @@ impl Policy {
                 return Err(Error::invalid("levels", level, "each level once"));
             }
         }
+        self.order.check(levels)?;
+        self.limits.check()?;
         self.retry.check()?;
         at_least("timeout", self.timeout, Duration::from_millis(1))?;
         at_least("completedMaxAge", self.completed_max_age, Duration::ZERO)?;
@@ -99,89 +125,27 @@ impl Policy {
                 limit: MAX_PAYLOAD_BYTES,
             });
         }
+        self.check_schedules()
+    }
+
+    fn check_schedules(&self) -> Result<(), Error> {
+        if self.schedules.len() > MAX_SCHEDULES {
+            let count = self.schedules.len().to_string();
+            return Err(Error::invalid("schedules", &count, "at most 100"));
+        }
+        for (place, schedule) in self.schedules.iter().enumerate() {
+            schedule.check(&self.levels)?;
+            let same = |other: &Schedule| other.name == schedule.name;
+            if self.schedules[..place].iter().any(same) {
+                return Err(Error::invalid(
+                    "schedules.name",
+                    &schedule.name,
+                    "each name once",
+                ));
+            }
+        }
         Ok(())
     }
-}
-
-/// When and how often a failed attempt is tried again.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct RetryPolicy {
-    /// Attempts in all, the first one included. At least 1.
-    pub max_attempts: u32,
-    /// The wait before the next attempt.
-    pub backoff: Backoff,
-}
-
-impl Default for RetryPolicy {
-    fn default() -> Self {
-        Self {
-            max_attempts: 5,
-            backoff: Backoff::default(),
-        }
-    }
-}
-
-impl RetryPolicy {
-    fn check(&self) -> Result<(), Error> {
-        if self.max_attempts == 0 {
-            return Err(Error::invalid("retry.maxAttempts", "0", "at least 1"));
-        }
-        at_least(
-            "retry.backoff.initial",
-            self.backoff.initial,
-            Duration::ZERO,
-        )?;
-        at_least("retry.backoff.max", self.backoff.max, self.backoff.initial)?;
-        let jitter = self.backoff.jitter;
-        if (0.0..=1.0).contains(&jitter) {
-            Ok(())
-        } else {
-            Err(Error::invalid(
-                "retry.backoff.jitter",
-                &jitter.to_string(),
-                "0 to 1",
-            ))
-        }
-    }
-}
-
-/// How long to wait after a failed attempt.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Backoff {
-    /// How the wait grows.
-    pub kind: BackoffKind,
-    /// The wait after the first failure.
-    #[serde(rename = "initialMs", with = "millis")]
-    pub initial: Duration,
-    /// The longest wait, before jitter.
-    #[serde(rename = "maxMs", with = "millis")]
-    pub max: Duration,
-    /// How far chance may move the wait up or down: 0.2 for a fifth each way. 0 to 1.
-    pub jitter: f64,
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self {
-            kind: BackoffKind::Exponential,
-            initial: Duration::from_secs(1),
-            max: Duration::from_mins(10),
-            jitter: 0.2,
-        }
-    }
-}
-
-/// How the wait grows from one failure to the next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum BackoffKind {
-    /// It doubles.
-    Exponential,
-    /// It grows by `initial`.
-    Linear,
-    /// It stays at `initial`.
-    Fixed,
 }
 
 /// A value together with the version under which Redis holds it.
@@ -217,6 +181,29 @@ fn at_least(field: &'static str, value: Duration, least: Duration) -> Result<(),
             &format!("{} ms", value.as_millis()),
             rule,
         ))
+    }
+}
+
+/// Durations that may be absent.
+mod maybe_millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[expect(clippy::ref_option, reason = "the shape that serde calls")]
+    pub(super) fn serialize<S: Serializer>(
+        value: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        value
+            .map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+            .serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_millis))
     }
 }
 

@@ -1,0 +1,137 @@
+//! Ending tasks that nobody wants to run any more: cancelled, or expired.
+
+use crate::batch::buckets;
+use crate::fault::Fault;
+use crate::lease::retention;
+use crate::queue::Queue;
+use crate::record::{Done, Ending, Record};
+use crate::script;
+use crate::{Error, TaskId};
+
+/// How often a task is looked at again that changed between the look and the call.
+const MOST_LOOKS: usize = 8;
+
+/// What came of a cancellation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelled {
+    /// The task will not run.
+    Removed,
+    /// It runs. Its worker is told within a second or so, and lets it go within five more, unless
+    /// it ends by itself first.
+    Requested,
+    /// It has ended already; a dead letter counts as ended.
+    TooLate,
+    /// There is no such task, or none any more.
+    Unknown,
+}
+
+/// A task that does not run, as it was seen.
+pub(crate) struct Unstarted {
+    pub(crate) id: TaskId,
+    pub(crate) record: Vec<u8>,
+}
+
+impl Queue {
+    /// Cancels a task.
+    pub async fn cancel(&self, id: &TaskId) -> Result<Cancelled, Error> {
+        for _ in 0..MOST_LOOKS {
+            let Some(task) = self.get(id).await? else {
+                return Ok(Cancelled::Unknown);
+            };
+            if task.state.is_ended() {
+                return Ok(Cancelled::TooLate);
+            }
+            let mut command = redis::cmd("HGET");
+            command
+                .arg(self.keys().get(crate::keys::Key::Tasks))
+                .arg(id.as_str());
+            let value = self.link().read_plain(&command, "HGET").await?;
+            let record: Option<Vec<u8>> = redis::from_redis_value(value)
+                .map_err(|fault| self.link().faults().script("HGET", fault.to_string()))?;
+            let Some(record) = record else { continue };
+            let unstarted = [Unstarted { id: *id, record }];
+            let fates = self.remove(Ending::Cancelled, &unstarted).await?;
+            match fates.first().map(String::as_str) {
+                Some("removed") => return Ok(Cancelled::Removed),
+                Some("active") => return Ok(Cancelled::Requested),
+                // It may be in a span that should have been unfolded.
+                _ => self.unfold_near().await?,
+            }
+        }
+        Err(self.link().faults().script(
+            "remove",
+            format!("task {id} changed {MOST_LOOKS} times during the call"),
+        ))
+    }
+
+    /// Ends tasks that do not run, if their records are still the same; what became of each, as
+    /// `remove.lua` says it.
+    pub(crate) async fn remove(
+        &self,
+        ending: Ending,
+        tasks: &[Unstarted],
+    ) -> Result<Vec<String>, Fault> {
+        let now_ms = self.link().clock().now_ms();
+        let mut sorted: Vec<&Unstarted> = tasks.iter().collect();
+        sorted.sort_unstable_by_key(|task| task.id);
+        let runs = buckets(sorted.iter().map(|task| task.id));
+        let keys: Vec<String> = runs
+            .iter()
+            .map(|(id, _)| self.keys().done(id.bucket()))
+            .collect();
+        let mut rounds = self.rounds();
+        loop {
+            let known = rounds.next().await?;
+            let mut call = self
+                .call(&script::REMOVE, &known, &keys)
+                .arg(ending.name())
+                .arg(retention(&known.policy));
+            let mut rest = sorted.iter();
+            for (place, (_, count)) in runs.iter().enumerate() {
+                for task in rest.by_ref().take(*count) {
+                    call.push(task.id.as_str());
+                    call.push(task.record.as_slice());
+                    call.push(done(ending, &task.record, now_ms).as_slice());
+                    call.push(place + 1);
+                }
+            }
+            if let Some(mut reply) = self.ask(&script::REMOVE, &call).await? {
+                let fates: Vec<String> = reply.next()?;
+                // In the order asked for.
+                let fate = |task: &Unstarted| {
+                    let place = sorted.iter().position(|other| other.id == task.id);
+                    place.and_then(|place| fates.get(place).cloned())
+                };
+                return Ok(tasks
+                    .iter()
+                    .map(|task| fate(task).unwrap_or_default())
+                    .collect());
+            }
+        }
+    }
+}
+
+/// The done record of a task that never began; of one that cannot be read, a bare one.
+fn done(ending: Ending, record: &[u8], now_ms: u64) -> Vec<u8> {
+    let unreadable = || Record {
+        level: String::new(),
+        created_ms: now_ms,
+        due_ms: 0,
+        kind: String::new(),
+        attempts: 0,
+        errors: Vec::new(),
+        extras: None,
+        payload: Vec::new(),
+    };
+    let record = Record::unpack(record).unwrap_or_else(|_| unreadable());
+    Done {
+        ending,
+        record: &record,
+        losses: 0,
+        started_ms: now_ms,
+        run_ms: 0,
+        worker: None,
+        result: None,
+    }
+    .pack()
+}

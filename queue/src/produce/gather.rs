@@ -1,0 +1,132 @@
+//! Single enqueues that are made at the same time share a round trip: while one is under way, those
+//! that come gather, and go together with the next. Nobody waits for company.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::{Put, Taken, enqueued};
+use crate::batch::next_slice;
+use crate::queue::Queue;
+use crate::{Enqueued, Error, NewTask, TaskId};
+
+type Answer = Result<Enqueued, Error>;
+
+/// Tasks that wait for the next round trip.
+#[derive(Default)]
+pub(crate) struct Gather(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    tasks: Vec<(TaskId, NewTask)>,
+    answers: Vec<oneshot::Sender<Answer>>,
+    /// Whether a round trip is under way.
+    flying: bool,
+}
+
+impl Gather {
+    /// Whole at any time, even if a holder panicked.
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What goes next; with nothing left, nobody is under way any more.
+    fn next(&self) -> Option<(Vec<(TaskId, NewTask)>, Vec<oneshot::Sender<Answer>>)> {
+        let mut waiting = self.lock();
+        if waiting.tasks.is_empty() {
+            waiting.flying = false;
+            return None;
+        }
+        let sizes = waiting
+            .tasks
+            .iter()
+            .map(|(_, task)| task.payload.as_bytes().len());
+        let count = next_slice(sizes);
+        let rest = (
+            waiting.tasks.split_off(count),
+            waiting.answers.split_off(count),
+        );
+        let tasks = std::mem::replace(&mut waiting.tasks, rest.0);
+        let answers = std::mem::replace(&mut waiting.answers, rest.1);
+        Some((tasks, answers))
+    }
+}
+
+impl Queue {
+    /// Enqueues a task together with those that wait already.
+    pub(super) async fn enqueue_gathered(&self, task: (TaskId, NewTask)) -> Answer {
+        let (sender, answer) = oneshot::channel();
+        let must_fly = {
+            let mut waiting = self.gather().lock();
+            waiting.tasks.push(task);
+            waiting.answers.push(sender);
+            !std::mem::replace(&mut waiting.flying, true)
+        };
+        if must_fly {
+            // On a task of its own: the callers may be dropped, and those that wait must not be
+            // stranded with one of them.
+            tokio::spawn(fly(self.clone()));
+        }
+        match answer.await {
+            Ok(answer) => answer,
+            Err(_) => Err(self
+                .link()
+                .faults()
+                .script("enqueue", "the runtime is shutting down".to_owned())),
+        }
+    }
+}
+
+async fn fly(queue: Queue) {
+    while let Some((tasks, answers)) = queue.gather().next() {
+        let results = put_each(&queue, &tasks).await;
+        for (answer, result) in answers.into_iter().zip(results) {
+            // Whoever does not listen any more does not want to know.
+            let _ = answer.send(result);
+        }
+    }
+}
+
+/// Writes tasks that have nothing to do with each other.
+async fn put_each(queue: &Queue, tasks: &[(TaskId, NewTask)]) -> Vec<Answer> {
+    let all = |error: Error| tasks.iter().map(|_| Err(error.clone())).collect();
+    let (standing, left_out) = match queue.put(tasks, Taken::Apart).await {
+        Ok(Put::Done { standing, left_out }) => (standing, left_out),
+        Ok(Put::Full(error)) => return all(error),
+        // A policy that has just changed may refuse one of them, which is none of the others' fault.
+        Err(error) if error.is_refusal() && tasks.len() > 1 => {
+            return one_by_one(queue, tasks).await;
+        }
+        Err(error) => return all(error),
+    };
+    let mut results: Vec<Answer> = Vec::with_capacity(tasks.len());
+    let mut refusal = None;
+    for task in tasks {
+        if left_out.contains(&task.0) {
+            // There was no room; asked for once more, it says when there will be.
+            if refusal.is_none() {
+                refusal = match queue.put_whole(std::slice::from_ref(task)).await {
+                    Ok(mut done) => {
+                        results.extend(done.pop().map(Ok));
+                        continue;
+                    }
+                    Err(error) => Some(error),
+                };
+            }
+            results.extend(refusal.clone().map(Err));
+        } else {
+            results.push(Ok(enqueued(task.0, &standing)));
+        }
+    }
+    results
+}
+
+async fn one_by_one(queue: &Queue, tasks: &[(TaskId, NewTask)]) -> Vec<Answer> {
+    let mut results = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        let done = queue.put_whole(std::slice::from_ref(task)).await;
+        let first = |done: Vec<Enqueued>| done.first().copied();
+        results.push(done.map(|done| first(done).unwrap_or(Enqueued::New(task.0))));
+    }
+    results
+}

@@ -1,0 +1,58 @@
+-- Ends tasks that do not run: cancelled, or not started in time. One that runs is marked to be cancelled.
+-- KEYS  the done buckets of the tasks
+-- ARGV  3 what they end as: 'cancelled' or 'expired'; 4 how long done records are kept, in ms
+--       then four for each task: id, its record as the caller knows it, its done record, place of its bucket
+-- returns {'stale'} with nothing done, or {'ok', now ms, for each task: 'removed', 'active' when it runs, 'changed'
+--         when its record is another one or its span is to be
+--         unfolded first, or 'gone'}
+if not current() then return {'stale'} end
+local now = now_ms()
+local removed, fates = 0, {}
+-- As long as in `later.rs`.
+local SPAN_MS = 65536
+
+-- Takes it out of wherever it is. False, with nothing done, if that cannot be told.
+local function take_out(id, record)
+  if redis.call('ZREM', DUE, id) == 1 then return true end
+  local _, _, key = extras_of(record)
+  if key ~= '' and redis.call('ZREM', PARKED, key .. '\0' .. id) == 1 then return true end
+  local body = body_of(record)
+  if body and redis.call('ZSCORE', LATER, math.floor(body[2] / SPAN_MS)) then
+    -- Its span should have been unfolded by now, and may have been in part.
+    if body[2] <= now then return false end
+    -- It is in a span far ahead, which passes over it when its time comes.
+    redis.call('HINCRBY', STATS, 'later', -1)
+    return true
+  end
+  count_ghosts(list_of(record), 1)
+  give_back(key)
+  return true
+end
+
+for i = 5, #ARGV, 4 do
+  local id, known, done = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local record = redis.call('HGET', TASKS, id)
+  local fate
+  if not record or redis.call('ZSCORE', DEAD, id) then
+    redis.call('SREM', CANCEL, id)
+    fate = 'gone'
+  elseif redis.call('HEXISTS', ACTIVE, id) == 1 then
+    if ARGV[3] == 'cancelled' then redis.call('SADD', CANCEL, id) end
+    fate = 'active'
+  elseif record ~= known or not take_out(id, record) then
+    fate = 'changed'
+  else
+    redis.call('HDEL', TASKS, id)
+    let_go(id, record)
+    redis.call('HDEL', LOST, id)
+    redis.call('SREM', CANCEL, id)
+    local bucket = KEYS[LAST_LIST + ARGV[i + 3]]
+    redis.call('HSET', bucket, id, done)
+    keep(bucket, 1, ARGV[4], now)
+    removed = removed + 1
+    fate = 'removed'
+  end
+  fates[#fates + 1] = fate
+end
+if removed > 0 then redis.call('HINCRBY', STATS, ARGV[3], removed) end
+return {'ok', now, fates}

@@ -1,0 +1,125 @@
+-- Shared: takes runnable ids out of the lists in the policy's order, at most `wanted`. Ids whose tasks are gone are
+-- among them.
+
+-- What was taken from which list, one behind the other.
+local runs = {}
+
+-- The highest level first.
+local function take_strictly(ids, wanted)
+  for i = FIRST_LIST, LAST_LIST do
+    local part = redis.call('LPOP', KEYS[i], wanted - #ids)
+    if part then
+      runs[#runs + 1] = {KEYS[i], #part}
+      if #ids == 0 then
+        ids = part
+      else
+        for _, id in ipairs(part) do ids[#ids + 1] = id end
+      end
+      if #ids == wanted then break end
+    end
+  end
+  return ids
+end
+
+-- Since when the first task of a list is runnable, in ms; nil for an empty list.
+local function since(list)
+  for _ = 1, 100 do
+    local id = redis.call('LINDEX', list, 0)
+    if not id then return nil end
+    local record = redis.call('HGET', TASKS, id)
+    local body = record and body_of(record)
+    if body then return math.max(body[1], body[2]) end
+    if record then return 0 end
+    redis.call('LPOP', list)
+    count_ghosts(list, -1)
+  end
+  return nil
+end
+
+-- Each level down counts as `aging` ms of waiting less: whoever has the earliest such time goes first. So a task
+-- that is runnable now goes before all of a lower level that have waited for less than that.
+local function take_with_aging(wanted, now, aging)
+  local times, aged, above = {}, false, nil
+  for i = FIRST_LIST, LAST_LIST do
+    local from = since(KEYS[i])
+    if from then
+      times[i] = from + (i - FIRST_LIST) * aging
+      if above and times[i] < now + (above - FIRST_LIST) * aging then aged = true end
+      above = i
+    end
+  end
+  if not aged then return take_strictly({}, wanted) end
+  local ids = {}
+  while #ids < wanted do
+    local first
+    for i = FIRST_LIST, LAST_LIST do
+      if times[i] and (not first or times[i] < times[first]) then first = i end
+    end
+    if not first then break end
+    ids[#ids + 1] = redis.call('LPOP', KEYS[first])
+    local from = since(KEYS[first])
+    times[first] = from and from + (first - FIRST_LIST) * aging
+  end
+  return ids
+end
+
+-- Levels that have tasks share what is taken by their weights. Turn after turn steps through 0..1 by the golden
+-- ratio, which spreads evenly over any number of turns, and the level in whose part of 0..1 it falls is served.
+local function take_by_weight(wanted, weights)
+  local left, shares, sum = {}, {}, 0
+  for i = FIRST_LIST, LAST_LIST do
+    left[i] = redis.call('LLEN', KEYS[i])
+    shares[i] = weights[i - FIRST_LIST + 1] or 1
+    if left[i] > 0 then sum = sum + shares[i] end
+  end
+  local turn = tonumber(redis.call('HGET', STATS, 'turn') or 0)
+  local counts, picked = {}, 0
+  while picked < wanted and sum > 0 do
+    turn = turn + 1
+    local at = (turn * 0.6180339887498949) % 1 * sum
+    local chosen
+    for i = FIRST_LIST, LAST_LIST do
+      if left[i] > 0 then
+        chosen = i
+        at = at - shares[i]
+        if at < 0 then break end
+      end
+    end
+    counts[chosen] = (counts[chosen] or 0) + 1
+    picked = picked + 1
+    left[chosen] = left[chosen] - 1
+    if left[chosen] == 0 then sum = sum - shares[chosen] end
+  end
+  if picked > 0 then redis.call('HSET', STATS, 'turn', turn % 1000003) end
+  local ids = {}
+  for i = FIRST_LIST, LAST_LIST do
+    if counts[i] then
+      runs[#runs + 1] = {KEYS[i], counts[i]}
+      for _, id in ipairs(redis.call('LPOP', KEYS[i], counts[i])) do ids[#ids + 1] = id end
+    end
+  end
+  return ids
+end
+
+-- `order` is '' for strict, 'a' and the ms of aging, or 'w' and the weights.
+local function take(order, wanted, now)
+  if order == '' then return take_strictly({}, wanted) end
+  local kind, rest = string.sub(order, 1, 1), string.sub(order, 2)
+  if kind == 'a' then return take_with_aging(wanted, now, tonumber(rest)) end
+  local weights = {}
+  for weight in string.gmatch(rest, '%d+') do weights[#weights + 1] = tonumber(weight) end
+  return take_by_weight(wanted, weights)
+end
+
+-- Forgets the ghosts among what was taken, which have no record.
+local function lay_ghosts(records)
+  local at = 0
+  for _, run in ipairs(runs) do
+    local missing = 0
+    for i = at + 1, at + run[2] do
+      if not records[i] then missing = missing + 1 end
+    end
+    if missing > 0 then count_ghosts(run[1], -missing) end
+    at = at + run[2]
+  end
+end

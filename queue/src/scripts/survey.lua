@@ -1,0 +1,57 @@
+-- What there is to do for who keeps the queue in order. Writes only what it finds to be out of date.
+-- ARGV  3 most of each to return; 4 spans that begin at this time in units of a span or before have come near
+--       5 greatest age of ended tasks in ms; 6 most of them, '' for no bound; 7 least age in ms of those dropped by count
+-- returns {'ok', now ms, ids of tasks that have expired, their records, ids of tasks to cancel that do not run, their
+--         records, numbers of spans that have come near, buckets to forget, name and last run of each schedule}
+local now = now_ms()
+local limit = tonumber(ARGV[3])
+
+-- Those that run are left to their workers: `running` is called with them; `ended` with those that have ended.
+local function not_started(ids, ended, running)
+  local out, records = {}, {}
+  for _, id in ipairs(ids) do
+    local record = redis.call('HGET', TASKS, id)
+    if not record or redis.call('ZSCORE', DEAD, id) then
+      ended(id)
+    elseif redis.call('HEXISTS', ACTIVE, id) == 0 then
+      out[#out + 1], records[#records + 1] = id, record
+    else
+      running(id)
+    end
+  end
+  return out, records
+end
+
+local function expires_no_more(id) redis.call('ZREM', EXPIRY, id) end
+local expired, expired_records =
+  not_started(redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', now, 'LIMIT', 0, limit), expires_no_more, expires_no_more)
+for _, unique in ipairs(redis.call('ZRANGEBYSCORE', UNIQUES, '-inf', now, 'LIMIT', 0, limit)) do
+  redis.call('HDEL', UNIQUE, unique)
+  redis.call('ZREM', UNIQUES, unique)
+end
+local marked, marked_records = {}, {}
+if redis.call('EXISTS', CANCEL) == 1 then
+  marked, marked_records = not_started(
+    redis.call('SRANDMEMBER', CANCEL, limit),
+    function(id) redis.call('SREM', CANCEL, id) end,
+    function() end)
+end
+
+local old = redis.call('ZRANGEBYSCORE', KEPT, '-inf', now - ARGV[5], 'LIMIT', 0, limit)
+if #old == 0 and ARGV[6] ~= '' then
+  local ended = redis.call('HMGET', STATS, 'completed', 'cancelled', 'expired', 'dropped', 'forgotten')
+  local kept = (ended[1] or 0) + (ended[2] or 0) + (ended[3] or 0) + (ended[4] or 0) - (ended[5] or 0)
+  if kept > tonumber(ARGV[6]) then
+    for _, bucket in ipairs(redis.call('ZRANGEBYSCORE', KEPT, '-inf', now - ARGV[7], 'LIMIT', 0, limit)) do
+      kept = kept - (redis.call('HGET', KEPTCOUNT, bucket) or 0)
+      if kept < tonumber(ARGV[6]) then break end
+      old[#old + 1] = bucket
+    end
+  end
+end
+return {
+  'ok', now, expired, expired_records, marked, marked_records,
+  redis.call('ZRANGEBYSCORE', LATER, '-inf', ARGV[4], 'LIMIT', 0, limit),
+  old,
+  redis.call('HGETALL', SCHEDULES),
+}

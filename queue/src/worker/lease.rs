@@ -1,0 +1,119 @@
+//! The lease under which a worker's attempts run: what all of them share with its heartbeat.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::lease::{MOST_LOG_LINES, Note};
+use crate::{TaskId, WorkerId};
+
+/// Bytes kept of a log line.
+const MOST_LINE_BYTES: usize = 1_024;
+
+/// One lease. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Lease(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    worker: WorkerId,
+    lost: CancellationToken,
+    cancelled: Mutex<HashSet<TaskId>>,
+    /// Wakes attempts when the set above has grown.
+    told: Notify,
+    notes: Mutex<HashMap<TaskId, Note>>,
+    /// Wakes whoever delivers notes when there is one.
+    noted: Notify,
+}
+
+impl Lease {
+    pub(super) fn new(worker: WorkerId) -> Self {
+        Self(Arc::new(Inner {
+            worker,
+            lost: CancellationToken::new(),
+            cancelled: Mutex::default(),
+            told: Notify::new(),
+            notes: Mutex::default(),
+            noted: Notify::new(),
+        }))
+    }
+
+    pub(super) fn worker(&self) -> WorkerId {
+        self.0.worker
+    }
+
+    /// Cancelled when the lease is lost.
+    pub(super) fn lost(&self) -> &CancellationToken {
+        &self.0.lost
+    }
+
+    /// Resolves when the lease is lost.
+    pub(super) async fn is_lost(&self) {
+        self.0.lost.cancelled().await;
+    }
+
+    /// These are to be cancelled.
+    pub(super) fn cancel(&self, tasks: Vec<TaskId>) {
+        if tasks.is_empty() {
+            return;
+        }
+        lock(&self.0.cancelled).extend(tasks);
+        self.0.told.notify_waiters();
+    }
+
+    /// Resolves when the task is to be cancelled.
+    pub(super) async fn cancelled(&self, task: TaskId) {
+        loop {
+            let told = self.0.told.notified();
+            if lock(&self.0.cancelled).contains(&task) {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    /// The attempt at the task is over: what was said of it is forgotten.
+    pub(super) fn forget(&self, task: TaskId) {
+        lock(&self.0.cancelled).remove(&task);
+    }
+
+    pub(super) fn progress(&self, task: TaskId, progress: Vec<u8>) {
+        lock(&self.0.notes).entry(task).or_default().progress = Some(progress);
+        self.0.noted.notify_one();
+    }
+
+    /// Lines beyond the most that are kept push out the oldest that were not delivered yet.
+    pub(super) fn log(&self, task: TaskId, line: &str) {
+        let line = line[..line.floor_char_boundary(MOST_LINE_BYTES)].to_owned();
+        let mut notes = lock(&self.0.notes);
+        let lines = &mut notes.entry(task).or_default().lines;
+        if lines.len() >= MOST_LOG_LINES {
+            lines.remove(0);
+        }
+        lines.push(line);
+        drop(notes);
+        self.0.noted.notify_one();
+    }
+
+    /// Resolves when there are notes to deliver.
+    pub(super) async fn noted(&self) {
+        self.0.noted.notified().await;
+    }
+
+    /// All notes that were not delivered yet.
+    pub(super) fn take_notes(&self) -> Vec<(TaskId, Note)> {
+        lock(&self.0.notes).drain().collect()
+    }
+
+    /// Those of one task.
+    pub(super) fn take_notes_of(&self, task: TaskId) -> Option<Note> {
+        lock(&self.0.notes).remove(&task)
+    }
+}
+
+/// Whole at any time, even if a holder panicked.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
