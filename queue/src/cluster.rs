@@ -11,7 +11,7 @@ use crate::dial::{Address, Way};
 use crate::fault::{Fault, Faults};
 use crate::shared::{Shared, lock};
 use crate::slots::Table;
-use crate::{Endpoint, Error};
+use crate::{Endpoint, Error, diagnose};
 
 /// Longest wait for one node's table.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -49,7 +49,10 @@ impl Map {
 
     /// The node that serves a slot; for `None` any that serves one.
     pub(crate) async fn find(&self, slot: Option<u16>) -> Result<Found, Error> {
-        let table = self.table.get(self.read()).await?;
+        let table = match self.table.peek() {
+            Some(table) => table,
+            None => Box::pin(self.table.get(self.read())).await?,
+        };
         if let Some(address) = self.pick(&table, slot).cloned() {
             return Ok(Found { address, table });
         }
@@ -155,10 +158,7 @@ impl Map {
         let mut command = redis::cmd("CLUSTER");
         command.arg("SLOTS");
         let questions = [(command, "CLUSTER SLOTS")];
-        let asked = way.open(&questions, PATIENCE);
-        let mut opened = tokio::time::timeout(PATIENCE, asked)
-            .await
-            .map_err(|_| faults.timed_out_after(PATIENCE))??;
+        let mut opened = diagnose::open(&way, &questions, PATIENCE, PATIENCE).await?;
         let value = opened.answers.pop().unwrap_or(redis::Value::Nil);
         // A cluster that is being made serves nothing yet, so that waiting helps.
         Table::read(value, &node).map_err(|reason| faults.unreachable(reason))

@@ -1,23 +1,48 @@
-//! Finding out, after a failed attempt to connect, whether the two sides disagree about TLS. The
-//! server itself does not say: it hangs up, or waits for more.
+//! Making a connection in bounded time, and finding out, after a failed attempt, whether the two
+//! sides disagree about TLS. The server itself does not say: it hangs up, or waits for more.
 
 use std::io;
 use std::time::Duration;
 
+use redis::Cmd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::Endpoint;
-use crate::dial::{Address, Undialed, dial};
+use crate::Error;
+use crate::dial::{Address, Opened, Undialed, Way, dial};
 use crate::fault::{speaks_tls, wants_certificate};
 use crate::tls::Tls;
 
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// Connects and asks `questions` within `patience`; each later call may take `timeout`. Looks at the
+/// server again where the failure itself says little.
+pub(crate) async fn open(
+    way: &Way<'_>,
+    questions: &[(Cmd, &'static str)],
+    timeout: Duration,
+    patience: Duration,
+) -> Result<Opened, Error> {
+    let opening = tokio::time::timeout(patience, way.open(questions, timeout));
+    let error = match opening.await {
+        Ok(Ok(opened)) => return Ok(opened),
+        Ok(Err(error)) => error,
+        Err(_) => way.faults.timed_out_after(patience),
+    };
+    let unclear = matches!(
+        error,
+        Error::Unreachable { .. } | Error::Timeout { .. } | Error::TlsFailed { .. }
+    );
+    if unclear && let Some(hint) = mismatch(way.address, way.tls).await {
+        return Err(way.faults.tls_failed(hint.to_owned()));
+    }
+    Err(error)
+}
+
 /// What to change, if the server speaks what the URL does not.
-pub(crate) async fn mismatch(address: &Address, endpoint: &Endpoint) -> Option<&'static str> {
-    let Some(tls) = endpoint.tls() else {
+async fn mismatch(address: &Address, tls: Option<&Tls>) -> Option<&'static str> {
+    let Some(tls) = tls else {
         let speaks_tls = tokio::time::timeout(PATIENCE, answers_tls(address)).await;
         return speaks_tls
             .is_ok_and(|tls| tls)

@@ -165,6 +165,10 @@ impl Faults {
             code => code,
         };
         match code {
+            "NOAUTH" if script == "SENTINEL" => self.auth(
+                "NOAUTH: the sentinel wants a password of its own; give it with_sentinel_login"
+                    .to_owned(),
+            ),
             "NOAUTH" => {
                 self.auth("NOAUTH: it wants a password; write redis://:password@host".to_owned())
             }

@@ -13,13 +13,12 @@ use redis::aio::PubSub;
 use redis::{Cmd, Pipeline, ServerError, ServerErrorKind, Value};
 
 use crate::clock::Clock;
-use crate::diagnose::mismatch;
 use crate::dial::{Address, Opened, Way, Wire};
 use crate::fault::{Fault, Faults};
 use crate::script::Call;
 use crate::shared::Shared;
 use crate::slots::read_moved;
-use crate::{Endpoint, Error, rights, sentinel};
+use crate::{Endpoint, Error, diagnose, rights, sentinel};
 
 /// Longest time for making a connection, so that a worker is back within two seconds of the server.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
@@ -233,20 +232,21 @@ impl Line {
     }
 
     async fn live(&self) -> Result<Arc<Live>, Error> {
-        self.0.live.get(self.open()).await
+        match self.0.live.peek() {
+            Some(live) => Ok(live),
+            // Boxed, so that a call on a standing connection carries none of it about.
+            None => Box::pin(self.0.live.get(self.open())).await,
+        }
     }
 
     async fn open(&self) -> Result<Arc<Live>, Error> {
-        let (addresses, is_primary) = match &self.0.place {
-            Place::At(address) => (vec![address.clone()], None),
-            Place::Primary(name) => {
-                let found = sentinel::find(&self.0.endpoint, name, &self.0.faults);
-                (found.await?, Some(name))
-            }
+        let name = match &self.0.place {
+            Place::At(address) => return self.open_at(address.clone(), false).await,
+            Place::Primary(name) => name,
         };
         let mut failure = None;
-        for address in addresses {
-            match self.open_at(address, is_primary.is_some()).await {
+        for address in sentinel::find(&self.0.endpoint, name, &self.0.faults).await? {
+            match self.open_at(address, true).await {
                 Ok(live) => return Ok(live),
                 Err(error) => failure = failure.or(Some(error)),
             }
@@ -256,27 +256,17 @@ impl Line {
 
     /// Opens a connection and asks the server's time, which also shows whether it lets us in.
     async fn open_at(&self, address: Address, must_be_primary: bool) -> Result<Arc<Live>, Error> {
-        let faults = match &self.0.place {
-            Place::At(_) if self.0.endpoint.hosts().len() == 1 => self.0.faults.clone(),
-            _ => self.0.faults.at(&address),
-        };
+        let faults = self.0.faults.at(&address);
         let way = Way::to(&address, &self.0.endpoint, &faults);
         let mut questions = vec![(redis::cmd("TIME"), "TIME")];
         if must_be_primary {
             questions.push((redis::cmd("ROLE"), "ROLE"));
         }
-        let opening = tokio::time::timeout(CONNECT_TIMEOUT, way.open(&questions, self.0.timeout));
-        let opened = opening
-            .await
-            .unwrap_or_else(|_| Err(faults.timed_out_after(CONNECT_TIMEOUT)));
         let Opened {
             wire,
             sent,
             answers,
-        } = match opened {
-            Ok(opened) => opened,
-            Err(error) => return Err(self.explain(error, &address, &faults).await),
-        };
+        } = diagnose::open(&way, &questions, self.0.timeout, CONNECT_TIMEOUT).await?;
         let mut answers = answers.into_iter();
         let time = answers.next().map(redis::from_redis_value::<(u64, u64)>);
         if let Some(Ok((seconds, micros))) = time {
@@ -294,19 +284,6 @@ impl Line {
             address,
             faults,
         }))
-    }
-
-    /// Why no connection could be made, with a look at the server where the failure itself says
-    /// little.
-    async fn explain(&self, error: Error, address: &Address, faults: &Faults) -> Error {
-        let unclear = matches!(
-            error,
-            Error::Unreachable { .. } | Error::Timeout { .. } | Error::TlsFailed { .. }
-        );
-        if unclear && let Some(hint) = mismatch(address, &self.0.endpoint).await {
-            return faults.tls_failed(hint.to_owned());
-        }
-        error
     }
 }
 

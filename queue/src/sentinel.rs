@@ -9,7 +9,7 @@ use redis::Value;
 
 use crate::dial::{Address, Way};
 use crate::fault::Faults;
-use crate::{Endpoint, Error};
+use crate::{Endpoint, Error, diagnose};
 
 /// Longest wait for one sentinel; they are asked at the same time.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -72,10 +72,7 @@ async fn ask(
     let mut command = redis::cmd("SENTINEL");
     command.arg("GET-MASTER-ADDR-BY-NAME").arg(primary);
     let questions = [(command, "SENTINEL")];
-    let asked = way.open(&questions, PATIENCE);
-    let mut opened = tokio::time::timeout(PATIENCE, asked)
-        .await
-        .map_err(|_| faults.timed_out_after(PATIENCE))??;
+    let mut opened = diagnose::open(&way, &questions, PATIENCE, PATIENCE).await?;
     match opened.answers.pop() {
         Some(Value::Nil) | None => {
             Err(faults.wrong_server(format!("this sentinel knows no primary named {primary:?}")))

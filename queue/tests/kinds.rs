@@ -104,7 +104,7 @@ async fn sentinels_with_a_password_of_their_own_and_a_user_on_the_servers() {
     let endpoint = Endpoint::parse(&url).unwrap();
     let fault = Client::connect(&endpoint).await.unwrap_err();
     assert!(matches!(fault, Error::AuthFailed { .. }), "{fault}");
-    assert!(fault.to_string().contains("NOAUTH"), "{fault}");
+    assert!(fault.to_string().contains("with_sentinel_login"), "{fault}");
     let endpoint = endpoint.with_sentinel_login("", "s3ntinel").unwrap();
     everything_works(&endpoint, &[name("a")]).await;
 }
@@ -123,6 +123,37 @@ async fn a_cluster_of_which_one_node_is_known() {
         for key in keys {
             assert!(key.starts_with(&format!("tq:{{{name}}}:")), "{key}");
         }
+    }
+}
+
+#[tokio::test]
+async fn figures_of_many_queues_take_one_round_trip_to_each_node() {
+    let cluster = Cluster::start().await;
+    let client = Client::connect(&cluster.endpoint()).await.unwrap();
+    let queues: Vec<_> = (0..90)
+        .map(|n| client.queue(name(&format!("q{n}"))))
+        .collect();
+    let mut known = [0; 3];
+    for queue in &queues {
+        let slot = cluster.slot(queue.name());
+        known[usize::from(slot) * 3 / 16_384] += 1;
+        queue.enqueue(task(1)).await.unwrap();
+    }
+    assert!(known.iter().all(|&queues| queues > 15), "{known:?}");
+    // Has every node learn the script.
+    client.snapshot(&queues).await;
+    let reads = async |place: usize| -> u64 {
+        let info: redis::InfoDict = cluster.nodes[place].command("INFO stats").await;
+        info.get("total_reads_processed").unwrap()
+    };
+    let before = [reads(0).await, reads(1).await, reads(2).await];
+    for figures in client.snapshot(&queues).await {
+        assert_eq!(figures.unwrap().backlog(), 1);
+    }
+    for (place, before) in before.into_iter().enumerate() {
+        let more = reads(place).await - before;
+        // A few are the test's own; a round trip for each queue would be more than 15.
+        assert!(more < 10, "{more} reads");
     }
 }
 

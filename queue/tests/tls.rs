@@ -160,12 +160,24 @@ async fn sentinels_and_clusters_are_spoken_to_over_tls_as_well() {
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
 
     let set = Sentinels::start_with(&arguments).await;
+    let plain = format!(
+        "redis+sentinel://127.0.0.1:{}/main",
+        set.sentinels[0].safest_port()
+    );
+    let plain = refusal(&Endpoint::parse(&plain).unwrap()).await;
+    assert_says(&plain, "write rediss:// instead of redis://");
     let endpoint = set.endpoint().with_ca(&ca).unwrap();
     assert!(endpoint.is_tls());
     let client = Client::connect(&endpoint).await.unwrap();
     client.queue(name("jobs")).enqueue(task(1)).await.unwrap();
 
     let cluster = Cluster::start_with(0, &arguments).await;
+    let plain = format!(
+        "redis+cluster://127.0.0.1:{}",
+        cluster.nodes[0].safest_port()
+    );
+    let plain = refusal(&Endpoint::parse(&plain).unwrap()).await;
+    assert_says(&plain, "write rediss:// instead of redis://");
     let endpoint = cluster.endpoint().with_ca(&ca).unwrap();
     assert!(endpoint.is_tls());
     let client = Client::connect(&endpoint).await.unwrap();

@@ -44,7 +44,7 @@ impl Cluster {
                 "--cluster-enabled",
                 "yes",
                 "--cluster-node-timeout",
-                "1500",
+                "2500",
                 "--repl-diskless-sync-delay",
                 "0",
                 "--cluster-port",

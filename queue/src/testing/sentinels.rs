@@ -41,7 +41,7 @@ impl Sentinels {
         .await;
         let config = format!(
             "sentinel monitor {PRIMARY} {origin} 2\n\
-             sentinel down-after-milliseconds {PRIMARY} 1000\n\
+             sentinel down-after-milliseconds {PRIMARY} 2000\n\
              sentinel failover-timeout {PRIMARY} 5000\n"
         );
         let mut sentinels = Vec::new();
