@@ -11,7 +11,7 @@ CRD := crds/taskqueues.taskqueue.dev.yaml
 # unless CLUSTER=current names the one of KUBECONFIG.
 IN_CLUSTER := eval "$$(hack/cluster/env)" &&
 # Crates that need no cluster.
-LOCAL := --workspace --exclude taskqueue-e2e --exclude taskqueue-bench
+LOCAL := --workspace --exclude taskqueue-e2e
 
 .PHONY: help
 help: ## List the targets

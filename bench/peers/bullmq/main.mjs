@@ -10,7 +10,8 @@ const HOUR = 3_600_000;
 const DATA = { data: 'x'.repeat(89) };
 
 const connect = () => new Redis(process.env.REDIS_URL, { maxRetriesPerRequest: null });
-const print = (value) => console.log(JSON.stringify(value));
+const print = (value) =>
+  new Promise((resolve) => process.stdout.write(`${JSON.stringify(value)}\n`, resolve));
 const now = () => Number(process.hrtime.bigint()) / 1000;
 
 async function opened() {
@@ -22,7 +23,7 @@ async function opened() {
 async function timed(count, action) {
   const begun = now();
   await action();
-  print({ count, seconds: (now() - begun) / 1e6 });
+  await print({ count, seconds: (now() - begun) / 1e6 });
 }
 
 async function callers(queue, count, concurrent) {
@@ -82,14 +83,14 @@ async function latency(queue, slots, count, pauseMicros, rate) {
       await sleep(pauseMicros / 1000);
     }
   }
-  print({ latencies_us: started.map((at, index) => at - sent[index]) });
+  await print({ latencies_us: started.map((at, index) => at - sent[index]) });
 }
 
 const [command, ...words] = process.argv.slice(2);
 const [first, second] = words.map(Number);
 switch (command) {
   case 'version':
-    print({ version: createRequire(import.meta.url)('bullmq/package.json').version });
+    await print({ version: createRequire(import.meta.url)('bullmq/package.json').version });
     break;
   case 'enqueue-one':
     await opened().then((queue) => timed(first, () => callers(queue, first, 1)));
@@ -105,7 +106,7 @@ switch (command) {
     break;
   case 'work':
     await worker(first, async () => {});
-    print({ ready: true });
+    await print({ ready: true });
     await new Promise((resolve) => process.stdin.on('end', resolve).resume());
     break;
   case 'latency-idle':

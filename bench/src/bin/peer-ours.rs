@@ -10,6 +10,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 type Fault = Box<dyn std::error::Error + Send + Sync>;
+/// What the handler tells: the task's number and when it started.
+type Seen = mpsc::UnboundedReceiver<(usize, Instant)>;
 
 /// Most tasks of one call of `enqueue_many`.
 const BATCH: usize = 10_000;
@@ -140,48 +142,66 @@ async fn latency(count: usize, pace: Pace) -> Result<(), Fault> {
     let run = tokio::spawn(worker.concurrency(100).run(stop.clone(), abort));
     tokio::time::sleep(Duration::from_millis(500)).await;
 
-    let mut sent = Vec::with_capacity(count);
-    let mut started = vec![None; count];
-    let begun = tokio::time::Instant::now();
-    for index in 0..count {
-        let task = NewTask::new("stamp", Payload::of(&(index, "x".repeat(95)))?);
-        match pace {
-            Pace::Pause(micros) => {
-                sent.push(Instant::now());
-                queue.enqueue(task).await?;
-                let (_, at) = next(&mut seen).await?;
-                started[index] = Some(at);
-                tokio::time::sleep(Duration::from_micros(micros as u64)).await;
-            }
-            Pace::Rate(rate) => {
-                let due = Duration::from_micros((index * 1_000_000 / rate) as u64);
-                tokio::time::sleep_until(begun + due).await;
-                let queue = queue.clone();
-                sent.push(Instant::now());
-                tokio::spawn(async move { queue.enqueue(task).await });
-            }
-        }
-    }
-    if let Pace::Rate(_) = pace {
-        for _ in 0..count {
-            let (index, at) = next(&mut seen).await?;
-            started[index] = Some(at);
-        }
-    }
-    let latencies: Vec<f64> = sent
-        .iter()
-        .zip(started.iter().flatten())
-        .map(|(sent, at)| at.saturating_duration_since(*sent).as_secs_f64() * 1e6)
-        .collect();
+    let latencies = match pace {
+        Pace::Pause(micros) => one_by_one(&queue, &mut seen, count, micros).await?,
+        Pace::Rate(rate) => at_rate(&queue, &mut seen, count, rate).await?,
+    };
     println!("{}", serde_json::json!({ "latencies_us": latencies }));
     stop.cancel();
     run.await??;
     Ok(())
 }
 
-async fn next(
-    seen: &mut mpsc::UnboundedReceiver<(usize, Instant)>,
-) -> Result<(usize, Instant), Fault> {
+async fn one_by_one(
+    queue: &Queue,
+    seen: &mut Seen,
+    count: usize,
+    micros: usize,
+) -> Result<Vec<f64>, Fault> {
+    let mut latencies = Vec::with_capacity(count);
+    for index in 0..count {
+        let sent = Instant::now();
+        queue.enqueue(stamp(index)?).await?;
+        latencies.push(between(sent, next(seen).await?.1));
+        tokio::time::sleep(Duration::from_micros(micros as u64)).await;
+    }
+    Ok(latencies)
+}
+
+async fn at_rate(
+    queue: &Queue,
+    seen: &mut Seen,
+    count: usize,
+    rate: usize,
+) -> Result<Vec<f64>, Fault> {
+    let mut sent = Vec::with_capacity(count);
+    let begun = tokio::time::Instant::now();
+    for index in 0..count {
+        let due = Duration::from_micros((index * 1_000_000 / rate) as u64);
+        tokio::time::sleep_until(begun + due).await;
+        let (queue, task) = (queue.clone(), stamp(index)?);
+        sent.push(Instant::now());
+        tokio::spawn(async move { queue.enqueue(task).await });
+    }
+    let mut latencies = vec![0.0; count];
+    for _ in 0..count {
+        let (index, at) = next(seen).await?;
+        latencies[index] = between(sent[index], at);
+    }
+    Ok(latencies)
+}
+
+fn stamp(index: usize) -> Result<NewTask, Fault> {
+    let payload = Payload::of(&(index, "x".repeat(90)))?;
+    Ok(NewTask::new("stamp", payload))
+}
+
+/// In µs.
+fn between(sent: Instant, started: Instant) -> f64 {
+    started.saturating_duration_since(sent).as_secs_f64() * 1e6
+}
+
+async fn next(seen: &mut Seen) -> Result<(usize, Instant), Fault> {
     let waited = tokio::time::timeout(PATIENCE, seen.recv()).await;
     Ok(waited
         .map_err(|_| "a task has not started within a minute")?

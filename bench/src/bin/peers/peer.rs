@@ -11,7 +11,7 @@ pub(crate) enum Peer {
     Ours,
     /// `LPUSH` and `BLPOP` alone.
     Bare,
-    /// BullMQ.
+    /// `BullMQ`.
     Bullmq,
     /// asynq.
     Asynq,
@@ -100,7 +100,7 @@ impl Peer {
                 "prefork with 4 processes (2, 8 and 16, threads, gevent and solo were no faster), prefetch multiplier 64, late acknowledgement, results kept in Redis; it has no bulk call, so its bulk is one producer in a loop; samples of 10,000 tasks"
             }
             Self::Apalis => {
-                "batches of 500, no events, no locks (as its documentation advises for short tasks), polling every millisecond, concurrency 500; bulk by `push_bulk` of 500. A worker of 1.0.0 stops with an error on a backlog of more than some 8,000 tasks, so the harness moves them to its active list beforehand, outside the measured time"
+                "batches of 500, no events, no locks (as its documentation advises for short tasks), polling every millisecond by a stream of our own (`poll_with_interval` can stop until the next heartbeat), concurrency 500; bulk by `push_bulk` of 500. A worker of 1.0.0 stops with an error on a backlog of more than some 8,000 tasks, so the harness moves them to its active list beforehand, outside the measured time"
             }
         }
     }

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::Fault;
 
 /// Longest time of a command that ends by itself.
-const PATIENCE: Duration = Duration::from_mins(3);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// Longest time from a worker's start until it says that it is ready, and until it has ended.
 const START: Duration = Duration::from_secs(30);
 
@@ -55,7 +55,10 @@ impl Program {
             let said = String::from_utf8_lossy(&ended.stderr);
             return Err(format!("{}: {}", ended.status, last_lines(&said)).into());
         }
-        serde_json::from_str(told.trim()).map_err(|fault| format!("{fault} in {told:?}").into())
+        serde_json::from_str(told.trim()).map_err(|fault| {
+            let begins: String = told.chars().take(80).collect();
+            format!("{fault} in what begins {begins:?}").into()
+        })
     }
 
     /// Starts a worker, and waits until it says that it is ready.
@@ -115,5 +118,6 @@ impl Working {
 
 fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(5)..].join(" / ")
+    let last = lines[lines.len().saturating_sub(5)..].join(" / ");
+    last.chars().take(500).collect()
 }

@@ -1,5 +1,7 @@
 //! `docs/bench-queue.md`: the table with what it was taken on and how to read it. Pure.
 
+use std::fmt::Write;
+
 use super::figures::Figures;
 use super::peer::Peer;
 use super::table;
@@ -26,9 +28,9 @@ work in the handlers the differences shrink. Drain counts from the first complet
 seen in Redis to the last, so nobody's start-up is in it, and completed tasks stay readable by id, \
 except with bare Redis, which is no queue: it loses a task when its worker dies, and stands here as \
 the speed of the wire. The harness, the peers and Redis share the machine's cores. Latency runs \
-from just before the call of enqueue to the first line of the handler, by one clock. Latency at \
-1,000 tasks a second and Celery need a word: Celery cannot keep up with that rate here, so its \
-figure is that of a queue that grows. The bytes are what Redis has allocated more than when it was \
+from just before the call of enqueue to the first line of the handler, by one clock. A peer that \
+does not keep up with 1,000 tasks a second has a queue that grows, and its latency in that row \
+tells how long the measurement was. The bytes are what Redis has allocated more than when it was \
 empty, divided by the tasks. The idle worker is what its library takes in a program that does \
 nothing else; Celery's is the sum of its processes, which share some of it.";
 
@@ -37,8 +39,9 @@ pub(crate) fn document(figures: &Figures, run: &Run) -> String {
     let peers: Vec<Peer> = run.peers.iter().map(|(peer, _)| *peer).collect();
     let mut text = String::from("# Taskqueue beside its peers\n\n");
     text += "Written by `make bench`; do not edit.\n\n";
-    text += &format!(
-        "{} cores, Redis {}, {} rounds, drains of {} tasks.\n\n",
+    let _ = writeln!(
+        text,
+        "{} cores, Redis {}, {} rounds, drains of {} tasks.\n",
         run.cores, run.redis, run.rounds, run.tasks
     );
     text += &table::table(figures, &peers);
@@ -46,7 +49,7 @@ pub(crate) fn document(figures: &Figures, run: &Run) -> String {
     text += HOW_TO_READ;
     text += "\n\n## The settings\n\n";
     for (peer, version) in &run.peers {
-        text += &format!("- **{} {version}**: {}.\n", peer.name(), peer.setting());
+        let _ = writeln!(text, "- **{} {version}**: {}.", peer.name(), peer.setting());
     }
     text
 }

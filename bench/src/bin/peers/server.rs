@@ -18,7 +18,7 @@ const CELERY_KEYS: u64 = 10;
 
 /// The server with a connection of the harness's own.
 pub(crate) struct Server {
-    server: RedisServer,
+    process: RedisServer,
     raw: MultiplexedConnection,
     client: Client,
     queue: Queue,
@@ -42,7 +42,7 @@ impl Server {
         let client = server.client().await;
         let queue = client.queue(QueueName::new("bench", "jobs")?);
         let mut server = Self {
-            server,
+            process: server,
             raw,
             client,
             queue,
@@ -55,7 +55,7 @@ impl Server {
 
     /// Its address.
     pub(crate) fn url(&self) -> String {
-        self.server.url()
+        self.process.url()
     }
 
     /// Its version.
@@ -67,7 +67,8 @@ impl Server {
 
     /// Empties it, and starts its log anew if it is to keep one.
     pub(crate) async fn empty(&mut self, mode: Mode) -> Result<(), Fault> {
-        self.command::<()>(&["CONFIG", "SET", "appendonly", "no"]).await?;
+        self.command::<()>(&["CONFIG", "SET", "appendonly", "no"])
+            .await?;
         self.command::<()>(&["FLUSHALL", "SYNC"]).await?;
         if mode == Mode::Log {
             self.command::<()>(&["CONFIG", "SET", "appendfsync", "everysec"])
@@ -75,7 +76,10 @@ impl Server {
             self.command::<()>(&["CONFIG", "SET", "appendonly", "yes"])
                 .await?;
             let deadline = Instant::now() + SETTLE;
-            while self.number("persistence", "aof_rewrite_in_progress").await? != 0
+            while self
+                .number("persistence", "aof_rewrite_in_progress")
+                .await?
+                != 0
                 || self.number("persistence", "aof_rewrite_scheduled").await? != 0
             {
                 wait(deadline, "the append-only file is not ready").await?;

@@ -1,12 +1,14 @@
 //! The one table, as Markdown, which is also what is printed. Pure.
 
+use std::fmt::Write;
+
 use super::figures::{Figures, Measure, Mode, Unit};
 use super::peer::Peer;
 use super::targets::{self, Verdict};
 
 /// The table of these columns.
 pub(crate) fn table(figures: &Figures, peers: &[Peer]) -> String {
-    let mut head = vec!["".to_owned()];
+    let mut head = vec![String::new()];
     head.extend(peers.iter().map(|peer| peer.name().to_owned()));
     head.extend(["floor".to_owned(), "aim".to_owned()]);
     let rows = Measure::ALL
@@ -137,13 +139,13 @@ fn lines(rows: &[Vec<String>]) -> String {
     for (position, row) in rows.iter().enumerate() {
         text.push('|');
         for (cell, width) in row.iter().zip(&widths) {
-            text.push_str(&format!(" {cell:width$} |"));
+            let _ = write!(text, " {cell:width$} |");
         }
         text.push('\n');
         if position == 0 {
             text.push('|');
             for width in &widths {
-                text.push_str(&format!("{}|", "-".repeat(width + 2)));
+                let _ = write!(text, "{}|", "-".repeat(width + 2));
             }
             text.push('\n');
         }

@@ -47,10 +47,9 @@ pub(crate) fn target(measure: Measure) -> Target {
         Measure::EnqueueOne(Mode::Plain) => (&[Times(0.9, Asynq)], &[]),
         Measure::EnqueueConcurrent(Mode::Plain) => (&[TimesBest(1.2)], &[Times(1.0, Bare)]),
         Measure::EnqueueBulk(Mode::Plain) => (&[TimesBest(3.0), Times(10.0, Bullmq)], &[]),
-        Measure::LatencyIdleHalf => (&[AtMost(0.7)], &[]),
+        Measure::LatencyIdleHalf | Measure::LatencyRateMost => (&[AtMost(0.7)], &[]),
         Measure::LatencyIdleMost => (&[AtMost(1.2)], &[]),
         Measure::LatencyRateHalf => (&[AtMost(0.3)], &[]),
-        Measure::LatencyRateMost => (&[AtMost(0.7)], &[]),
         Measure::Cpu => (&[AtMost(5.0)], &[]),
         Measure::BytesWaiting | Measure::BytesScheduled | Measure::BytesCompleted => {
             (&[AtMost(300.0)], &[])
