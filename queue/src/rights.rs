@@ -82,7 +82,7 @@ mod tests {
     fn the_readme_names_the_rights_that_the_scripts_need() {
         let readme = include_str!("../README.md");
         let producer = rights(&[&script::ENQUEUE, &script::INSPECT], &["ping"]);
-        let plain = ["blpop", "exists", "ping", "subscribe"];
+        let plain = ["blpop", "exists", "hget", "hgetall", "lrange", "ping", "subscribe"];
         let everything = rights(script::ALL, &plain);
         for (who, rights) in [("producer", producer), ("everything", everything)] {
             assert!(
