@@ -6,7 +6,7 @@ use std::time;
 use serde_json::{Value, json};
 use taskqueue_api::{
     TaskQueue,
-    spec::{Backoff, BackoffType, Duration, Order, ScalingMode},
+    spec::{Backoff, BackoffType, Duration, Limits, MissedRuns, Order, ScalingMode},
 };
 
 fn parse(spec: &Value) -> TaskQueue {
@@ -100,6 +100,13 @@ fn the_smallest_manifest_gets_the_documented_defaults() {
         }
     );
     assert_eq!(spec.timeout, Duration::from_secs(300));
+    assert_eq!(spec.dead_letter.max_count, 10_000);
+    assert_eq!(spec.dead_letter.max_age, Duration::from_secs(14 * 86_400));
+    assert_eq!(spec.retention.completed.max_count, None);
+    assert_eq!(spec.retention.completed.max_age, Duration::from_secs(3_600));
+    assert_eq!(spec.limits, Limits::default());
+    assert_eq!(spec.limits.max_payload_bytes, 256 * 1024);
+    assert!(spec.schedules.is_empty());
     assert!(!spec.paused);
     assert_eq!(spec.worker.concurrency, 8);
     assert_eq!(spec.worker.drain_timeout, Duration::from_secs(60));
@@ -137,7 +144,16 @@ fn the_defaults_of_the_definition_are_those_of_the_types() {
     let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     let spec = &schema["properties"]["spec"]["properties"];
     let written = serde_json::to_value(parse(&smallest()).spec).unwrap();
-    for section in ["priorities", "retry", "scaling", "timeout", "paused"] {
+    for section in [
+        "priorities",
+        "retry",
+        "scaling",
+        "timeout",
+        "paused",
+        "deadLetter",
+        "retention",
+        "limits",
+    ] {
         assert_eq!(spec[section]["default"], written[section], "{section}");
         for (name, property) in spec[section]["properties"]
             .as_object()
@@ -162,6 +178,16 @@ fn fields_that_were_left_out_stay_out() {
         "/spec/redis",
         "/spec/worker/template",
         "/spec/scaling/replicas",
+        "/spec/priorities/aging",
+        "/spec/priorities/levels/0/weight",
+        "/spec/retry/maxElapsed",
+        "/spec/retry/rules",
+        "/spec/retention/completed/maxCount",
+        "/spec/limits/rate",
+        "/spec/limits/concurrency",
+        "/spec/limits/perKey",
+        "/spec/limits/maxBacklog",
+        "/spec/schedules",
         "/status",
     ] {
         assert_eq!(written.pointer(path), None, "{path}");
@@ -179,6 +205,27 @@ fn the_pod_template_survives_with_fields_that_nobody_here_knows() {
     }));
     let written = serde_json::to_value(resource).unwrap();
     assert_eq!(written["spec"]["worker"]["template"], template);
+}
+
+#[test]
+fn a_schedule_takes_any_json_as_its_payload() {
+    for payload in [
+        json!("text"),
+        json!(1.5),
+        json!([1, { "a": null }]),
+        json!({ "deep": { "newIn2031": true } }),
+    ] {
+        let resource = parse(&json!({
+            "worker": { "handler": { "native": {} } },
+            "schedules": [{ "name": "a", "cron": "0 3 * * *", "task": { "type": "report", "payload": payload } }]
+        }));
+        let schedule = &resource.spec.schedules[0];
+        assert_eq!(schedule.time_zone, "UTC");
+        assert_eq!(schedule.missed, MissedRuns::RunOnce);
+        assert!(!schedule.suspend);
+        let written = serde_json::to_value(&resource).unwrap();
+        assert_eq!(written["spec"]["schedules"][0]["task"]["payload"], payload);
+    }
 }
 
 #[test]

@@ -29,6 +29,7 @@ pub struct Queue(Arc<Inner>);
 
 struct Inner {
     client: Client,
+    link: Link,
     name: QueueName,
     keys: Keys,
     known: RwLock<Option<Arc<Known>>>,
@@ -116,8 +117,9 @@ impl Rounds<'_> {
 impl Queue {
     pub(crate) fn new(client: Client, name: QueueName) -> Self {
         Self(Arc::new(Inner {
+            link: client.link().to(&name),
+            keys: Keys::new(client.endpoint().prefix(), &name),
             client,
-            keys: Keys::new(&name),
             name,
             known: RwLock::new(None),
             gather: Gather::default(),
@@ -168,7 +170,7 @@ impl Queue {
     }
 
     pub(crate) fn link(&self) -> &Link {
-        self.0.client.link()
+        &self.0.link
     }
 
     pub(crate) fn keys(&self) -> &Keys {
@@ -212,7 +214,7 @@ impl Queue {
     /// The arguments of a script that wakes workers and announces the queue.
     pub(crate) fn announcing(&self, call: Call, known: &Known) -> Call {
         call.arg(known.wakes())
-            .arg(channel())
+            .arg(channel(self.0.client.endpoint().prefix()))
             .arg(self.0.name.to_string())
     }
 

@@ -5,17 +5,23 @@
 //! are written for `kubectl explain`.
 
 mod duration;
+mod limits;
 mod priorities;
 mod redis;
+mod retention;
 mod retry;
 mod scaling;
+mod schedules;
 mod worker;
 
 pub use duration::Duration;
+pub use limits::{KeyLimits, Limits, Rate};
 pub use priorities::{Order, Priorities, PriorityLevel};
 pub use redis::{RedisEndpoint, RedisUrlSource, SecretKeySelector};
-pub use retry::{Backoff, BackoffType, Retry};
+pub use retention::{CompletedRetention, DeadLetter, Retention};
+pub use retry::{Backoff, BackoffType, FailureCause, Retry, RetryAction, RetryRule};
 pub use scaling::{ScaleDown, Scaling, ScalingMode, ScalingTarget};
+pub use schedules::{MissedRuns, Schedule, ScheduledTask};
 pub use worker::{ExecHandler, Handler, NativeHandler, PodTemplate, Worker};
 
 use kube::{CustomResource, KubeSchema};
@@ -58,8 +64,12 @@ use crate::status::TaskQueueStatus;
     printcolumn(name = "Equation", type_ = "string", json_path = ".status.lastDecision.equation", description = "The wanted replicas as an equation", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.queueName) == has(oldSelf.queueName) && (!has(self.queueName) || self.queueName == oldSelf.queueName)")
-    .message("spec.queueName is immutable, since tasks would stay behind under the old name: create another TaskQueue instead"))]
+#[x_kube(
+    validation = Rule::new("has(self.queueName) == has(oldSelf.queueName) && (!has(self.queueName) || self.queueName == oldSelf.queueName)")
+        .message("spec.queueName is immutable, since tasks would stay behind under the old name: create another TaskQueue instead"),
+    validation = Rule::new("!has(self.schedules) || self.schedules.all(schedule, !has(schedule.task.priority) || self.priorities.levels.exists(level, level.name == schedule.task.priority))")
+        .message("schedules[].task.priority must be the name of one of priorities.levels: correct it, or leave it out for the middle level")
+)]
 pub struct TaskQueueSpec {
     /// Name of the queue, by default the name of the TaskQueue. In Redis the queue is
     /// `<namespace>/<queueName>`. Immutable.
@@ -87,6 +97,25 @@ pub struct TaskQueueSpec {
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('100ms') && duration(self) <= duration('24h')")
         .message("timeout must be a duration from 100ms to 24h, such as 30s, 5m or 1h30m"))]
     pub timeout: Duration,
+
+    /// How many dead letters are kept, and for how long.
+    #[serde(default)]
+    pub dead_letter: DeadLetter,
+
+    /// How long tasks can be read after their end.
+    #[serde(default)]
+    pub retention: Retention,
+
+    /// What the queue as a whole may do, however many workers it has.
+    #[serde(default)]
+    pub limits: Limits,
+
+    /// Tasks that are added again and again, at the times of a cron expression, whether or not a
+    /// worker runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub schedules: Vec<Schedule>,
 
     /// Stops the workers from taking further tasks. Running tasks finish; tasks can still be
     /// added and wait.

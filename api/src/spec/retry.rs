@@ -21,6 +21,88 @@ pub struct Retry {
     /// How long a failed task waits before its next attempt.
     #[serde(default = "default_backoff")]
     pub backoff: Backoff,
+
+    /// No attempt begins later than this after the first failed one, as a duration from 1s to
+    /// 8760h (a year). By default only maxAttempts ends the attempts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('8760h')")
+        .message("retry.maxElapsed must be a duration from 1s to 8760h, such as 10m, 24h or 168h"))]
+    pub max_elapsed: Option<Duration>,
+
+    /// Exceptions by cause and message. The first rule that fits a failure decides on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub rules: Vec<RetryRule>,
+}
+
+/// What becomes of the failures that it fits. A rule without cause and match fits every failure of
+/// a handler.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.match) || !has(self.cause) || self.cause in ['Error', 'Timeout']")
+        .message("retry.rules[].match must be left out with cause OOMKilled, Evicted or WorkerLost: a worker that is lost leaves no message to look in"),
+    validation = Rule::new("self.action != 'Drop' || !has(self.cause) || self.cause in ['Error', 'Timeout']")
+        .message("retry.rules[].action must not be Drop with cause OOMKilled, Evicted or WorkerLost: use Retry or DeadLetter, since the task itself may be sound"),
+    validation = Rule::new("self.action == 'Retry' || !has(self.after)")
+        .message("retry.rules[].after counts only with action Retry: set action: Retry, or remove after")
+)]
+pub struct RetryRule {
+    /// Only failures of this cause. `Error`: the handler failed. `Timeout`: the attempt took
+    /// longer than `timeout`. `OOMKilled`, `Evicted`, `WorkerLost`: the worker was killed for
+    /// lack of memory, its pod was evicted, or it is gone for another reason. By default Error and
+    /// Timeout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<FailureCause>,
+
+    /// Only failures whose message this regular expression finds something in: a substring, or
+    /// such as `^HTTP 4[0-9][0-9]`. At most 256 bytes. By default every message.
+    #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub pattern: Option<String>,
+
+    /// What becomes of the task. `Retry`: it is tried again. `DeadLetter`: it becomes a dead
+    /// letter at once. `Drop`: it ends, and no dead letter is kept.
+    pub action: RetryAction,
+
+    /// Whether the failure counts against maxAttempts. By default Error and Timeout do, and the
+    /// loss of a worker does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts_as_attempt: Option<bool>,
+
+    /// With action Retry: the wait before the next attempt instead of the backoff, as a duration
+    /// from 0s to 168h (a week).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) <= duration('168h')")
+        .message("retry.rules[].after must be a duration from 0s to 168h, such as 500ms, 30s or 5m"))]
+    pub after: Option<Duration>,
+}
+
+/// What kind of failure ended an attempt.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureCause {
+    /// The worker was killed for lack of memory.
+    #[serde(rename = "OOMKilled")]
+    OomKilled,
+    /// The worker's pod was evicted.
+    Evicted,
+    /// The worker is gone for another reason.
+    WorkerLost,
+    /// The attempt took longer than the timeout.
+    Timeout,
+    /// The handler failed.
+    Error,
+}
+
+/// What a rule does with a task.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryAction {
+    /// It is tried again.
+    Retry,
+    /// It becomes a dead letter at once.
+    DeadLetter,
+    /// It ends, and no dead letter is kept.
+    Drop,
 }
 
 /// The wait before attempt n + 1, after n failed attempts.
@@ -71,6 +153,8 @@ impl Default for Retry {
         Self {
             max_attempts: 5,
             backoff: Backoff::default(),
+            max_elapsed: None,
+            rules: Vec::new(),
         }
     }
 }

@@ -4,6 +4,8 @@
 //! in. What CEL can check is checked again here only where a wrong value would do harm, since a
 //! resource may be older than a rule.
 
+mod policy;
+
 use std::time::Duration;
 
 use k8s_openapi::{
@@ -12,9 +14,9 @@ use k8s_openapi::{
 use kube::Resource;
 use taskqueue_api::{
     TaskQueue,
-    spec::{BackoffType, Handler, RedisEndpoint, Retry, Scaling, ScalingMode},
+    spec::{Handler, RedisEndpoint, Scaling, ScalingMode},
 };
-use taskqueue_queue::{Backoff, BackoffKind, Policy, QueueName, RetryPolicy};
+use taskqueue_queue::{Policy, QueueName};
 use taskqueue_worker::config::{Concurrency, HandlerConfig};
 
 use super::template;
@@ -123,6 +125,17 @@ pub enum Invalid {
         /// Range allowed.
         range: &'static str,
     },
+    /// The part of the spec that becomes the queue's policy holds something that no queue takes,
+    /// such as a cron expression that is none.
+    #[error("{field} {value:?} is not allowed: {rule}")]
+    Policy {
+        /// Path of the field.
+        field: String,
+        /// Value given.
+        value: String,
+        /// What is allowed.
+        rule: String,
+    },
     /// The exec handler has nothing to run in.
     #[error(
         "spec.worker.template is missing: handler.exec needs a pod template whose first container has the image that holds the command"
@@ -146,18 +159,7 @@ pub fn validate(resource: &TaskQueue, has_default_redis: bool) -> Result<ValidQu
             .controller_owner_ref(&())
             .ok_or(Invalid::Metadata("uid"))?,
         redis: redis_source(spec.redis.as_ref(), has_default_redis)?,
-        policy: Policy {
-            levels: spec
-                .priorities
-                .levels
-                .iter()
-                .map(|level| level.name.clone())
-                .collect(),
-            retry: retry_policy(&spec.retry)?,
-            timeout: spec.timeout.get(),
-            paused: spec.paused,
-            ..Policy::default()
-        },
+        policy: policy::policy(spec)?,
         scaling: scaling_policy(&spec.scaling)?,
         worker: worker(resource)?,
         key,
@@ -182,31 +184,6 @@ fn redis_source(redis: Option<&RedisEndpoint>, has_default: bool) -> Result<Redi
         }),
         Some(_) => Err(Invalid::RedisSource),
     }
-}
-
-fn retry_policy(retry: &Retry) -> Result<RetryPolicy, Invalid> {
-    let backoff = &retry.backoff;
-    Ok(RetryPolicy {
-        max_attempts: within(
-            "spec.retry.maxAttempts",
-            retry.max_attempts,
-            "1 to 100",
-            1,
-            100,
-        )?,
-        backoff: Backoff {
-            kind: match backoff.kind {
-                BackoffType::Exponential => BackoffKind::Exponential,
-                BackoffType::Linear => BackoffKind::Linear,
-                BackoffType::Fixed => BackoffKind::Fixed,
-            },
-            initial: backoff.initial.get(),
-            max: backoff.max.get(),
-            jitter: backoff.jitter.clamp(0.0, 1.0),
-        },
-        max_elapsed: None,
-        rules: Vec::new(),
-    })
 }
 
 fn scaling_policy(scaling: &Scaling) -> Result<taskqueue_scaling::Policy, Invalid> {

@@ -47,7 +47,10 @@ for _, id in ipairs(ids) do
   redis.call('HDEL', PROGRESS, id)
   local record = redis.call('HGET', TASKS, id)
   if record then
-    local losses = redis.call('HINCRBY', LOST, id, 1)
+    -- Not by HINCRBY: a count that is no number would end the script with the task in no state.
+    local losses = tonumber(redis.call('HGET', LOST, id) or 0)
+    losses = losses and losses >= 0 and losses < 1e9 and math.floor(losses) + 1 or 1
+    redis.call('HSET', LOST, id, losses)
     local body = body_of(record)
     local spent = counts and body and body[4] + 1 >= most_attempts
     local _, _, key = extras_of(record)

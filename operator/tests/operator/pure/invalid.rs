@@ -20,17 +20,19 @@ fn variant(invalid: &Invalid) -> &'static str {
         Invalid::TemplateConflict { .. } => "TemplateConflict",
         Invalid::GracePeriod { .. } => "GracePeriod",
         Invalid::Range { .. } => "Range",
+        Invalid::Policy { .. } => "Policy",
         Invalid::NoTemplate => "NoTemplate",
         Invalid::Metadata(_) => "Metadata",
     }
 }
 
-const VARIANTS: [&str; 10] = [
+const VARIANTS: [&str; 11] = [
     "GracePeriod",
     "Handler",
     "Metadata",
     "NoRedis",
     "NoTemplate",
+    "Policy",
     "QueueName",
     "Range",
     "RedisSource",
@@ -53,6 +55,23 @@ fn row(edits: Vec<Edit>, variant: &'static str, field: &'static str, fix: &'stat
         field,
         fix,
     }
+}
+
+fn policy(path: &'static str, value: Value, field: &'static str, fix: &'static str) -> Row {
+    row(vec![(path, value)], "Policy", field, fix)
+}
+
+/// One schedule with these fields, and with these in its task.
+fn schedules(fields: &Value, task: &Value) -> Value {
+    let merged = |mut into: Value, fields: &Value| {
+        for (name, value) in fields.as_object().unwrap() {
+            into[name] = value.clone();
+        }
+        into
+    };
+    let task = merged(json!({ "type": "report" }), task);
+    let schedule = json!({ "name": "nightly", "cron": "0 3 * * *", "task": task });
+    json!([merged(schedule, fields)])
 }
 
 fn range(path: &'static str, value: Value, field: &'static str, allowed: &'static str) -> Row {
@@ -191,6 +210,91 @@ fn table() -> Vec<Row> {
             json!({ "maxAttempts": 101 }),
             "spec.retry.maxAttempts",
             "1 to 100",
+        ),
+        // What only a parser can tell, and what is in force from before a rule.
+        policy(
+            "/spec/retry",
+            json!({ "rules": [{ "action": "Drop" }, { "match": "(", "action": "Retry" }] }),
+            "spec.retry.rules[].match \"(\"",
+            "is not allowed",
+        ),
+        policy(
+            "/spec/retry",
+            json!({ "rules": [{ "match": "é".repeat(129), "action": "Retry" }] }),
+            "spec.retry.rules[].match",
+            "at most 256 bytes",
+        ),
+        policy(
+            "/spec/retry",
+            json!({ "rules": [{ "cause": "Evicted", "action": "Drop" }] }),
+            "spec.retry.rules[].action",
+            "Retry or DeadLetter",
+        ),
+        policy(
+            "/spec/retry",
+            json!({ "maxElapsed": "0s" }),
+            "spec.retry.maxElapsed",
+            "1 ms to 10 years",
+        ),
+        policy(
+            "/spec/limits",
+            json!({ "rate": { "count": 1, "per": "1ms" } }),
+            "spec.limits.rate.per",
+            "100 ms to 10 years",
+        ),
+        policy(
+            "/spec/schedules",
+            schedules(&json!({}), &json!({ "priority": "urgent" })),
+            "spec.schedules[].task.priority \"urgent\"",
+            "one of high, normal, low",
+        ),
+        policy(
+            "/spec/schedules",
+            schedules(&json!({}), &json!({ "type": "a\nb" })),
+            "spec.schedules[].task.type",
+            "without control characters",
+        ),
+        policy(
+            "/spec/schedules",
+            schedules(&json!({}), &json!({ "payload": "a".repeat(262_143) })),
+            "spec.schedules[].task.payload \"nightly with 262145 bytes\"",
+            "at most spec.limits.maxPayloadBytes, 262144 bytes",
+        ),
+        policy(
+            "/spec/schedules",
+            schedules(&json!({ "name": "Nightly" }), &json!({})),
+            "spec.schedules[].name \"Nightly\"",
+            "a-z, 0-9",
+        ),
+        policy(
+            "/spec/priorities",
+            json!({ "levels": [{ "name": "a" }, { "name": "a" }] }),
+            "spec.priorities.levels \"a\"",
+            "each level once",
+        ),
+        range(
+            "/spec/priorities",
+            json!({ "order": "Weighted" }),
+            "spec.priorities.levels[].weight is 0",
+            "1 to 1000",
+        ),
+        range(
+            "/spec/limits",
+            json!({ "maxPayloadBytes": 8_388_609 }),
+            "spec.limits.maxPayloadBytes is 8388609",
+            "1 to 8388608",
+        ),
+        range(
+            "/spec/limits",
+            json!({ "perKey": { "concurrency": 0 } }),
+            "spec.limits.perKey.concurrency is 0",
+            "1 and up",
+        ),
+        range(
+            "/spec/deadLetter",
+            json!({ "maxCount": -1 }),
+            "spec.deadLetter.maxCount is -1",
+            "1 and up",
         ),
         range(
             "/spec/scaling",

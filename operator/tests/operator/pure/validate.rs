@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use taskqueue_operator::reconcile::validate::{RedisSource, validate};
-use taskqueue_queue::BackoffKind;
+use taskqueue_queue::{
+    BackoffKind, Cause, Limits, Missed, Order, Payload, Policy, Rate, RetryAction, RetryRule,
+    Schedule,
+};
 use taskqueue_scaling::Mode;
 use taskqueue_worker::config::HandlerConfig;
 
@@ -62,6 +65,155 @@ fn a_spec_means_what_it_says() {
     assert_eq!(valid.worker.drain_timeout, Duration::from_secs(4));
     assert_eq!(valid.worker.handler, HandlerConfig::Native {});
     assert_eq!(valid.owner.controller, Some(true));
+}
+
+#[test]
+fn the_order_is_strict_with_aging_or_weighted() {
+    for (priorities, order) in [
+        (json!({}), Order::Strict { aging: None }),
+        (
+            json!({ "aging": "5m" }),
+            Order::Strict {
+                aging: Some(Duration::from_mins(5)),
+            },
+        ),
+        (
+            json!({ "order": "Weighted", "levels": [
+                { "name": "a", "weight": 6 }, { "name": "b", "weight": 1 }
+            ] }),
+            Order::Weighted {
+                weights: vec![6, 1],
+            },
+        ),
+    ] {
+        let policy = valid(&[("/spec/priorities", priorities)]).policy;
+        assert_eq!(policy.order, order);
+    }
+}
+
+#[test]
+fn limits_and_retention_reach_the_policy() {
+    let policy = valid(&[
+        (
+            "/spec/limits",
+            json!({
+                "rate": { "count": 100, "per": "1m" }, "concurrency": 50,
+                "perKey": { "concurrency": 2 }, "maxBacklog": 100_000, "maxPayloadBytes": 1024
+            }),
+        ),
+        (
+            "/spec/deadLetter",
+            json!({ "maxCount": 7, "maxAge": "48h" }),
+        ),
+        (
+            "/spec/retention",
+            json!({ "completed": { "maxCount": 8, "maxAge": "5m" } }),
+        ),
+    ])
+    .policy;
+    let limits = Limits {
+        rate: Some(Rate {
+            count: 100,
+            per: Duration::from_mins(1),
+        }),
+        concurrency: Some(50),
+        per_key_concurrency: Some(2),
+        max_backlog: Some(100_000),
+    };
+    assert_eq!(policy.limits, limits);
+    assert_eq!(policy.max_payload_bytes, 1024);
+    assert_eq!(policy.dead_max_count, 7);
+    assert_eq!(policy.dead_max_age, Duration::from_hours(48));
+    assert_eq!(policy.completed_max_count, Some(8));
+    assert_eq!(policy.completed_max_age, Duration::from_mins(5));
+}
+
+#[test]
+fn retry_rules_reach_the_policy_in_their_order() {
+    let rules = json!([
+        { "cause": "OOMKilled", "action": "Retry", "countsAsAttempt": true, "after": "30s" },
+        { "cause": "Evicted", "action": "DeadLetter" },
+        { "cause": "WorkerLost", "action": "Retry" },
+        { "cause": "Timeout", "action": "Drop" },
+        { "cause": "Error", "match": "^HTTP 4", "action": "DeadLetter", "countsAsAttempt": false },
+        { "match": "busy", "action": "Retry" },
+    ]);
+    let retry = json!({ "maxElapsed": "24h", "rules": rules });
+    let policy = valid(&[("/spec/retry", retry)]).policy;
+    assert_eq!(policy.retry.max_elapsed, Some(Duration::from_hours(24)));
+    let rule = |cause, action| RetryRule {
+        cause,
+        pattern: None,
+        action,
+        counts_as_attempt: None,
+        after: None,
+    };
+    let rules = [
+        RetryRule {
+            counts_as_attempt: Some(true),
+            after: Some(Duration::from_secs(30)),
+            ..rule(Some(Cause::OomKilled), RetryAction::Retry)
+        },
+        rule(Some(Cause::Evicted), RetryAction::DeadLetter),
+        rule(Some(Cause::WorkerLost), RetryAction::Retry),
+        rule(Some(Cause::Timeout), RetryAction::Drop),
+        RetryRule {
+            pattern: Some("^HTTP 4".to_owned()),
+            counts_as_attempt: Some(false),
+            ..rule(Some(Cause::Error), RetryAction::DeadLetter)
+        },
+        RetryRule {
+            pattern: Some("busy".to_owned()),
+            ..rule(None, RetryAction::Retry)
+        },
+    ];
+    assert_eq!(policy.retry.rules, rules);
+}
+
+#[test]
+fn schedules_reach_the_policy_with_their_payloads() {
+    let schedules = json!([
+        { "name": "nightly", "cron": "0 3 * * *", "timeZone": "Europe/Paris", "suspend": true,
+          "missed": "Skip",
+          "task": { "type": "report", "payload": { "of": ["yesterday"] }, "priority": "low" } },
+        { "name": "often", "cron": "*/5 * * * *", "task": { "type": "sweep" } },
+    ]);
+    let policy = valid(&[("/spec/schedules", schedules)]).policy;
+    let schedules = [
+        Schedule {
+            name: "nightly".to_owned(),
+            cron: "0 3 * * *".to_owned(),
+            time_zone: "Europe/Paris".to_owned(),
+            kind: "report".to_owned(),
+            payload: Payload::json(r#"{"of":["yesterday"]}"#).unwrap(),
+            priority: Some("low".to_owned()),
+            suspend: true,
+            missed: Missed::Skip,
+        },
+        Schedule {
+            name: "often".to_owned(),
+            cron: "*/5 * * * *".to_owned(),
+            time_zone: "UTC".to_owned(),
+            kind: "sweep".to_owned(),
+            payload: Payload::null(),
+            priority: None,
+            suspend: false,
+            missed: Missed::RunOnce,
+        },
+    ];
+    assert_eq!(policy.schedules, schedules);
+}
+
+#[test]
+fn a_spec_that_says_nothing_of_tasks_has_the_policy_of_a_queue_that_nobody_set_up() {
+    let policy = valid(&[]).policy;
+    let timeout = policy.timeout;
+    assert_eq!(timeout, Duration::from_mins(5));
+    let default = Policy {
+        timeout,
+        ..Policy::default()
+    };
+    assert_eq!(policy, default);
 }
 
 #[test]
