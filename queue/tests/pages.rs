@@ -132,7 +132,7 @@ async fn ended_tasks_are_listed_whatever_their_end() {
 
 /// Dead letters of two types with different messages.
 async fn graveyard(redis: &RedisServer, queue: &Queue, count: u32) {
-    let kind = |n: u32| if n % 2 == 0 { "mail" } else { "sms" };
+    let kind = |n: u32| if n.is_multiple_of(2) { "mail" } else { "sms" };
     let letters = (0..count).map(|n| NewTask::new(kind(n), Payload::of(&n).unwrap()));
     queue.enqueue_many(letters.collect()).await.unwrap();
     let die = |task: LeasedTask| async move {
