@@ -225,14 +225,14 @@ impl Queue {
 
     /// Lets in what is parked although its key has room.
     pub(crate) async fn unpark(&self) -> Result<(), Fault> {
-        let mut behind: Vec<u8> = Vec::new();
+        let mut from = b"-".to_vec();
         loop {
             let mut rounds = self.rounds();
             let mut reply = loop {
                 let known = rounds.next().await?;
                 let call = self
                     .call(&script::UNPARK, &known, &[])
-                    .arg(behind.as_slice())
+                    .arg(from.as_slice())
                     .arg(MOST);
                 if let Some(reply) = self.ask(&script::UNPARK, &call).await? {
                     break reply;
@@ -241,7 +241,7 @@ impl Queue {
             if !reply.next::<bool>()? {
                 return Ok(());
             }
-            behind = reply.next()?;
+            from = reply.next()?;
         }
     }
 

@@ -188,8 +188,10 @@ async fn a_quarantined_task_that_was_to_be_cancelled_can_be_redriven() {
     let redis = RedisServer::start().await;
     let queue = queue(&redis).await;
     let client = redis.client().await;
-    let mut policy = Policy::default();
-    policy.max_losses = 0;
+    let policy = Policy {
+        max_losses: 0,
+        ..Policy::default()
+    };
     queue.configure(&policy).await.unwrap();
     let worker = Worker::new(queue.clone(), hang).lease(Duration::from_millis(300));
     let worker = Running::start(worker);

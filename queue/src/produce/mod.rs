@@ -218,7 +218,7 @@ impl Queue {
         taken: Taken,
         repeated: bool,
     ) -> Call {
-        let spans = arranged.spans.iter().map(|(span, _)| *span);
+        let spans = arranged.spans.keys().copied();
         let mut keys: Vec<String> = spans.map(|span| self.keys().later(span)).collect();
         if repeated {
             let runs = buckets(arranged.sorted_ids());
