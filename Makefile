@@ -11,7 +11,7 @@ CRD := crds/taskqueues.taskqueue.dev.yaml
 # unless CLUSTER=current names the one of KUBECONFIG.
 IN_CLUSTER := eval "$$(hack/cluster/env)" &&
 # Crates that need no cluster.
-LOCAL := --workspace --exclude taskqueue-e2e --exclude taskqueue-bench
+LOCAL := --workspace --exclude taskqueue-e2e
 
 .PHONY: help
 help: ## List the targets
@@ -89,9 +89,30 @@ test-cluster: install ## Real API server and real pods: the stories and the char
 
 ##@ Measurements
 
-.PHONY: bench-wake bench-memory
+# Knobs of `make bench`: ROUNDS=1 PEERS=ours,bullmq TASKS=10000; the document is written by a whole run.
+ROUNDS ?= 3
+TASKS ?= 100000
+PEERS ?= ours,bare,bullmq,asynq,celery,apalis
+comma := ,
+RIVALS = $(filter-out ours bare,$(subst $(comma), ,$(PEERS)))
+BENCH_OUTPUT ?= $(if $(filter 3/100000/ours$(comma)bare$(comma)bullmq$(comma)asynq$(comma)celery$(comma)apalis,$(ROUNDS)/$(TASKS)/$(PEERS)),docs/bench-queue.md)
+
+.PHONY: bench bench-wake bench-memory
+bench: ## The queue beside BullMQ, asynq, Celery, apalis and bare Redis: one table, some 15 minutes
+	@hack/deps bench
+	@cache=$$(hack/bench-peers $(RIVALS)); \
+	  cargo build --quiet --release --locked --package taskqueue-bench --no-default-features --bins; \
+	  "$$CARGO_TARGET_DIR/release/peers" --cache "$$cache" --rounds $(ROUNDS) --peers $(PEERS) --tasks $(TASKS) \
+	    $(if $(BENCH_OUTPUT),--output $(BENCH_OUTPUT))
+
 bench-wake: install ## From zero to N: 20 trials of 50 tasks into a queue at zero replicas
 	@$(IN_CLUSTER) cargo run --quiet --locked --package taskqueue-bench --bin wake
 
 bench-memory: install ## Memory of the operator with 1 and 200 TaskQueues, and its writes in an idle minute
 	@$(IN_CLUSTER) cargo run --quiet --locked --package taskqueue-bench --bin memory
+
+.PHONY: bench-backlog
+bench-backlog: ## The same work in front of 10,000 and of 1,000,000 waiting tasks, some two minutes
+	@hack/deps fast
+	@mkdir -p docs
+	cargo run --quiet --release --locked --package taskqueue-bench --no-default-features --bin backlog -- docs/bench-backlog.md

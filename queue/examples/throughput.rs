@@ -2,7 +2,8 @@
 //! Redis.
 //!
 //! `REDIS_URL=redis://127.0.0.1:7001 cargo run --release -p taskqueue-queue --example throughput`,
-//! on a server that holds nothing else: it is flushed.
+//! with the number of slots and of threads behind it if need be, on a server that holds nothing
+//! else: it is flushed.
 #![allow(clippy::print_stdout, reason = "it is a program")]
 
 use std::time::{Duration, Instant};
@@ -13,8 +14,17 @@ use tokio_util::sync::CancellationToken;
 
 const TASKS: u32 = 100_000;
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // One thread leaves the other cores to Redis; handlers that compute want more.
+    let threads = std::env::args().nth(2).map_or(Ok(1), |text| text.parse())?;
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()?
+        .block_on(measure())
+}
+
+async fn measure() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::var("REDIS_URL")?;
     let slots = std::env::args()
         .nth(1)
@@ -29,32 +39,22 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let payload = Payload::of(&"x".repeat(98))?;
     let tasks = (0..TASKS)
         .map(|_| NewTask::new("noop", payload.clone()))
-        .collect();
-    let before = cpu_micros(&mut raw).await?;
-    let begun = Instant::now();
-    queue.enqueue_many(tasks).await?;
-    print(
-        "enqueue_many",
-        begun.elapsed(),
-        cpu_micros(&mut raw).await? - before,
-    );
+        .collect::<Vec<_>>();
+    let before = Cost::now(&mut raw).await?;
+    queue.enqueue_all(tasks).await?;
+    print("enqueue_all", &before, &Cost::now(&mut raw).await?);
 
     let stop = CancellationToken::new();
     let worker = Worker::new(queue.clone(), |_: LeasedTask| async {
         Outcome::Completed(None)
     })
     .concurrency(slots);
-    let before = cpu_micros(&mut raw).await?;
-    let begun = Instant::now();
+    let before = Cost::now(&mut raw).await?;
     let run = tokio::spawn(worker.run(stop.clone(), CancellationToken::new()));
     while completed(&client, &queue).await? < u64::from(TASKS) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    print(
-        "drain",
-        begun.elapsed(),
-        cpu_micros(&mut raw).await? - before,
-    );
+    print("drain", &before, &Cost::now(&mut raw).await?);
     stop.cancel();
     run.await??;
     Ok(())
@@ -68,18 +68,37 @@ async fn completed(client: &Client, queue: &taskqueue_queue::Queue) -> Result<u6
     Ok(snapshot.counters.completed)
 }
 
-fn print(what: &str, took: Duration, micros: f64) {
-    let tasks = f64::from(TASKS);
-    let rate = tasks / took.as_secs_f64();
-    println!(
-        "{what:14}{rate:10.0} tasks/s  {:6.2} µs of Redis CPU a task",
-        micros / tasks
-    );
+/// Time and CPU time in µs.
+struct Cost {
+    at: Instant,
+    redis: f64,
+    own: f64,
 }
 
-/// CPU time that the server has used, in µs.
-async fn cpu_micros(raw: &mut redis::aio::MultiplexedConnection) -> redis::RedisResult<f64> {
-    let info: redis::InfoDict = redis::cmd("INFO").arg("cpu").query_async(raw).await?;
-    let of = |name| info.get::<f64>(name).unwrap_or(0.0);
-    Ok((of("used_cpu_user") + of("used_cpu_sys")) * 1e6)
+impl Cost {
+    async fn now(raw: &mut redis::aio::MultiplexedConnection) -> redis::RedisResult<Self> {
+        let info: redis::InfoDict = redis::cmd("INFO").arg("cpu").query_async(raw).await?;
+        let of = |name| info.get::<f64>(name).unwrap_or(0.0);
+        // The first number is the time spent on a core, in ns, of every thread.
+        let threads = std::fs::read_dir("/proc/self/task")?;
+        let spent = threads.flatten().filter_map(|thread| {
+            let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            text.split_whitespace().next()?.parse::<f64>().ok()
+        });
+        Ok(Self {
+            at: Instant::now(),
+            redis: (of("used_cpu_user") + of("used_cpu_sys")) * 1e6,
+            own: spent.sum::<f64>() / 1e3,
+        })
+    }
+}
+
+fn print(what: &str, before: &Cost, after: &Cost) {
+    let tasks = f64::from(TASKS);
+    let rate = tasks / after.at.duration_since(before.at).as_secs_f64();
+    println!(
+        "{what:14}{rate:10.0} tasks/s, µs of CPU a task: {:6.2} Redis, {:6.2} own",
+        (after.redis - before.redis) / tasks,
+        (after.own - before.own) / tasks
+    );
 }

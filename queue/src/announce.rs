@@ -18,7 +18,7 @@ const WAITING: usize = 1_024;
 /// How often the subscription is checked: a connection that died silently would announce nothing
 /// for ever.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
-/// Longest wait for the server when connecting and when checking.
+/// Longest wait for the server when checking.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 /// The wait between two attempts to subscribe.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -89,18 +89,8 @@ async fn listen(link: Link, sender: mpsc::Sender<Announcement>) {
 
 /// Subscribes and passes on what arrives, until the connection breaks.
 async fn subscription(link: &Link, sender: &mpsc::Sender<Announcement>) -> Result<(), Error> {
-    // Not worth an attempt while calls cannot get through; and this also installs what TLS needs.
-    link.connect().await?;
     let faults = link.faults();
-    let connecting = async {
-        let mut subscription = link.endpoint().client().get_async_pubsub().await?;
-        subscription.subscribe(channel()).await?;
-        Ok(subscription)
-    };
-    let subscription = tokio::time::timeout(PATIENCE, connecting)
-        .await
-        .map_err(|_| faults.timed_out())?
-        .map_err(|fault| faults.of_connecting(&fault, PATIENCE))?;
+    let subscription = link.subscribe(&channel(link.endpoint().prefix())).await?;
     let (mut sink, mut messages) = subscription.split();
     let mut missed = sender.send(Announcement::Resync).await.is_err();
     loop {
@@ -110,7 +100,7 @@ async fn subscription(link: &Link, sender: &mpsc::Sender<Announcement>) -> Resul
             Err(_) => {
                 missed = missed && sender.try_send(Announcement::Resync).is_err();
                 let pong = tokio::time::timeout(PATIENCE, sink.ping::<redis::Value>());
-                let answered = pong.await.map_err(|_| faults.timed_out())?;
+                let answered = pong.await.map_err(|_| faults.timed_out_after(PATIENCE))?;
                 answered.map_err(|fault| faults.of_call(&fault, "PING"))?;
                 continue;
             }

@@ -1,11 +1,10 @@
-//! A connection to one Redis server, and the queues it holds.
+//! A connection to a Redis, of one server or of many, and the queues it holds.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::announce::Announcements;
-use crate::clock::Clock;
 use crate::id::Sequence;
 use crate::link::Link;
 use crate::{Endpoint, Error, Queue, QueueName, TaskId, WorkerId};
@@ -34,7 +33,7 @@ impl Client {
     /// Connects on the first call instead of now, for whoever starts before Redis does.
     pub fn lazy(endpoint: &Endpoint) -> Self {
         Self(Arc::new(Inner {
-            link: Link::new(endpoint, CALL_TIMEOUT, Arc::new(Clock::new())),
+            link: Link::new(endpoint, CALL_TIMEOUT),
             ids: Mutex::new(Sequence::new(rand::random())),
         }))
     }

@@ -34,7 +34,9 @@ impl Clock {
 
     /// Milliseconds since 1970 by the server's clock.
     pub(crate) fn now_ms(&self) -> u64 {
-        let now = self.millis_since_origin(Instant::now()) + self.offset_ms.load(Ordering::Relaxed);
+        let since = self.millis_since_origin(Instant::now());
+        // What a server says of its time need not make sense.
+        let now = since.saturating_add(self.offset_ms.load(Ordering::Relaxed));
         u64::try_from(now).unwrap_or(0)
     }
 

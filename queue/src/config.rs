@@ -31,14 +31,16 @@ impl Queue {
 
     /// Puts a policy in force for producers and workers alike, without a restart of either; no
     /// write when it is in force already. A level that the new policy lacks is kept as retired for
-    /// as long as it holds tasks.
+    /// as long as it holds tasks. A policy that cannot be read is replaced as if it were the
+    /// default one.
     pub async fn configure(&self, policy: &Policy) -> Result<Configured, Error> {
         policy.check()?;
         loop {
-            let before = self.refresh().await?;
+            let (before, wrong) = self.stored().await?;
+            let before = Known::new(self.keys(), before);
             let mut wanted = policy.clone();
             wanted.retired = self.not_drained(&before, policy).await?;
-            if before.version_number() > 0 && wanted == before.policy {
+            if wrong.is_none() && before.version_number() > 0 && wanted == before.policy {
                 return Ok(Configured::Unchanged);
             }
             if let Some(version) = self.replace(&before, &wanted).await? {
@@ -46,6 +48,10 @@ impl Queue {
                     version,
                     value: wanted,
                 });
+                // If it fails, the next round of maintenance does it.
+                if let Err(fault) = self.unpark().await {
+                    tracing::debug!(queue = %self.name(), error = %fault.error, "parked tasks wait for maintenance");
+                }
                 return Ok(Configured::Changed { version });
             }
         }
@@ -69,22 +75,38 @@ impl Queue {
 
     /// Reads the policy and remembers it.
     pub(crate) async fn refresh(&self) -> Result<Arc<Known>, Fault> {
+        match self.stored().await? {
+            (current, None) => Ok(self.remember(current)),
+            (_, Some(wrong)) => Err(wrong),
+        }
+    }
+
+    /// The policy as Redis has it; or, when something is wrong with that, what it is, and the
+    /// default one under the same version.
+    async fn stored(&self) -> Result<(Versioned<Policy>, Option<Fault>), Fault> {
         let mut command = redis::cmd("HMGET");
         command
             .arg(self.keys().get(Key::Config))
             .arg("version")
             .arg("policy");
         let value = self.link().read_plain(&command, "HMGET").await?;
-        let (version, policy): (Option<u64>, Option<String>) =
+        let (version, policy): (Option<u64>, Option<Vec<u8>>) =
             redis::from_redis_value(value).map_err(|fault| self.unreadable(&fault))?;
-        let value = match policy {
-            Some(text) => serde_json::from_str(&text).map_err(|fault| self.unreadable(&fault))?,
-            None => Policy::default(),
+        let read = match policy {
+            Some(text) => serde_json::from_slice::<Policy>(&text)
+                .map_err(|fault| self.unreadable(&fault))
+                .and_then(|policy| match policy.check() {
+                    Ok(()) => Ok(policy),
+                    Err(fault) => Err(self.unreadable(&fault)),
+                }),
+            None => Ok(Policy::default()),
         };
-        Ok(self.remember(Versioned {
-            version: version.unwrap_or(0),
-            value,
-        }))
+        let (value, wrong) = match read {
+            Ok(policy) => (policy, None),
+            Err(fault) => (Policy::default(), Some(fault)),
+        };
+        let version = version.unwrap_or(0);
+        Ok((Versioned { version, value }, wrong))
     }
 
     /// The levels in force that the new policy lacks and that hold tasks.

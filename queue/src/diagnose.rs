@@ -1,61 +1,88 @@
-//! Finding out, after a failed attempt to connect, whether one side speaks TLS and the other plain
-//! text. The server itself does not say: it hangs up, or waits for more.
+//! Making a connection in bounded time, and finding out, after a failed attempt, whether the two
+//! sides disagree about TLS. The server itself does not say: it hangs up, or waits for more.
 
+use std::io;
 use std::time::Duration;
 
-use redis::{AsyncConnectionConfig, ConnectionAddr};
+use redis::Cmd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::Endpoint;
-use crate::fault::is_tls_refusal;
+use crate::Error;
+use crate::dial::{Address, Opened, Undialed, Way, dial};
+use crate::fault::{speaks_tls, wants_certificate};
+use crate::tls::Tls;
 
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// What to change in the URL, if the server speaks what the URL does not.
-pub(crate) async fn mismatch(endpoint: &Endpoint) -> Option<&'static str> {
-    let info = endpoint.client().get_connection_info();
-    match info.addr() {
-        ConnectionAddr::Tcp(host, port) => {
-            let speaks_tls = tokio::time::timeout(PATIENCE, answers_tls(host, *port)).await;
-            speaks_tls
-                .is_ok_and(|tls| tls)
-                .then_some("the server speaks TLS; write rediss:// instead of redis://")
-        }
-        ConnectionAddr::TcpTls { host, port, .. } => {
-            let answer = tokio::time::timeout(PATIENCE, first_byte_of_pong(host, *port)).await;
-            // +PONG, or a refusal.
-            matches!(answer, Ok(Some(b'+' | b'-')))
-                .then_some("the server speaks plain text; write redis:// instead of rediss://")
-        }
-        _ => None,
+/// Connects and asks `questions` within `patience`; each later call may take `timeout`. Looks at the
+/// server again where the failure itself says little.
+pub(crate) async fn open(
+    way: &Way<'_>,
+    questions: &[(Cmd, &'static str)],
+    timeout: Duration,
+    patience: Duration,
+) -> Result<Opened, Error> {
+    let opening = tokio::time::timeout(patience, way.open(questions, timeout));
+    let error = match opening.await {
+        Ok(Ok(opened)) => return Ok(opened),
+        Ok(Err(error)) => error,
+        Err(_) => way.faults.timed_out_after(patience),
+    };
+    let unclear = matches!(
+        error,
+        Error::Unreachable { .. } | Error::Timeout { .. } | Error::TlsFailed { .. }
+    );
+    if unclear && let Some(hint) = mismatch(way.address, way.tls).await {
+        return Err(way.faults.tls_failed(hint.to_owned()));
     }
+    Err(error)
+}
+
+/// What to change, if the server speaks what the URL does not.
+async fn mismatch(address: &Address, tls: Option<&Tls>) -> Option<&'static str> {
+    let Some(tls) = tls else {
+        let speaks_tls = tokio::time::timeout(PATIENCE, answers_tls(address)).await;
+        return speaks_tls
+            .is_ok_and(|tls| tls)
+            .then_some("the server speaks TLS; write rediss:// instead of redis://");
+    };
+    let (answer, parting) = tokio::join!(
+        tokio::time::timeout(PATIENCE, first_byte_of_pong(address)),
+        tokio::time::timeout(PATIENCE, parting_word(address, tls)),
+    );
+    // +PONG, or a refusal.
+    if matches!(answer, Ok(Some(b'+' | b'-'))) {
+        return Some("the server speaks plain text; write redis:// instead of rediss://");
+    }
+    parting
+        .is_ok_and(|fault| fault.is_some_and(|fault| wants_certificate(&fault)))
+        .then_some("the server wants a certificate that it trusts; give one with_client_cert")
 }
 
 /// Whether a handshake gets as far as a certificate, trusted or not.
-async fn answers_tls(host: &str, port: u16) -> bool {
-    let address = ConnectionAddr::TcpTls {
-        host: host.to_owned(),
-        port,
-        insecure: false,
-        tls_params: None,
-    };
-    let Ok(client) = redis::Client::open(address) else {
-        return false;
-    };
-    let config = AsyncConnectionConfig::new();
-    match client
-        .get_multiplexed_async_connection_with_config(&config)
-        .await
-    {
+async fn answers_tls(address: &Address) -> bool {
+    match dial(address, Some(&Tls::distrustful())).await {
         Ok(_) => true,
-        Err(fault) => is_tls_refusal(&fault),
+        Err(Undialed::Io(fault)) => speaks_tls(&fault),
+        Err(Undialed::Tls(_)) => false,
     }
 }
 
-async fn first_byte_of_pong(host: &str, port: u16) -> Option<u8> {
-    let mut stream = TcpStream::connect((host, port)).await.ok()?;
+async fn first_byte_of_pong(address: &Address) -> Option<u8> {
+    let mut stream = TcpStream::connect((address.host.as_str(), address.port))
+        .await
+        .ok()?;
     stream.write_all(b"PING\r\n").await.ok()?;
     stream.read_u8().await.ok()
+}
+
+/// Why the server ends a connection on which nothing was said yet.
+async fn parting_word(address: &Address, tls: &Tls) -> Option<io::Error> {
+    match dial(address, Some(tls)).await {
+        Ok(mut stream) => stream.read_u8().await.err(),
+        Err(Undialed::Io(fault)) => Some(fault),
+        Err(Undialed::Tls(_)) => None,
+    }
 }

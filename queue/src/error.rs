@@ -93,6 +93,15 @@ pub enum Error {
         /// The cause, with the scheme to try when the sides disagree.
         reason: String,
     },
+    /// The server answers and is not what the URL says: no sentinel, no node of a cluster, a
+    /// sentinel that knows no such primary.
+    #[error("Redis at {endpoint} is not what its URL says: {reason}")]
+    WrongServer {
+        /// The address, without credentials.
+        endpoint: String,
+        /// What it is, and what to write instead.
+        reason: String,
+    },
     /// The server is a replica; writes need the primary.
     #[error("Redis at {endpoint} is a read-only replica: {reason}")]
     ReadOnly {
@@ -180,6 +189,7 @@ impl Error {
             | Self::TooMany { .. }
             | Self::AuthFailed { .. }
             | Self::TlsFailed { .. }
+            | Self::WrongServer { .. }
             | Self::Script { .. }
             | Self::Corrupt { .. } => false,
         }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use redis::{ErrorKind, RedisError, ServerError};
 
+use crate::dial::{Address, Undialed};
+use crate::endpoint::Kind;
 use crate::{Endpoint, Error};
 
 /// A call that failed, with what the caller must know to repeat it.
@@ -14,6 +16,8 @@ pub(crate) struct Fault {
     pub(crate) error: Error,
     /// Whether the server may have done what was asked, its answer being lost.
     pub(crate) maybe_done: bool,
+    /// The node that the cluster says to ask instead.
+    pub(crate) moved_to: Option<Address>,
 }
 
 impl Fault {
@@ -21,6 +25,7 @@ impl Fault {
         Self {
             error,
             maybe_done: false,
+            moved_to: None,
         }
     }
 
@@ -37,6 +42,7 @@ impl From<Error> for Fault {
         Self {
             error,
             maybe_done: true,
+            moved_to: None,
         }
     }
 }
@@ -51,6 +57,7 @@ impl From<Fault> for Error {
 #[derive(Debug, Clone)]
 pub(crate) struct Faults {
     endpoint: String,
+    kind: Kind,
     timeout: Duration,
 }
 
@@ -58,26 +65,38 @@ impl Faults {
     pub(crate) fn new(endpoint: &Endpoint, timeout: Duration) -> Self {
         Self {
             endpoint: endpoint.address().to_owned(),
+            kind: endpoint.kind().clone(),
             timeout,
         }
     }
 
-    /// Why no connection could be made.
-    pub(crate) fn of_connecting(&self, fault: &RedisError, after: Duration) -> Error {
-        let reason = fault.to_string();
+    /// The same for one address of many.
+    pub(crate) fn at(&self, address: &Address) -> Self {
+        Self {
+            endpoint: address.to_string(),
+            ..self.clone()
+        }
+    }
+
+    /// Why there is no stream of bytes.
+    pub(crate) fn of_dialing(&self, fault: Undialed) -> Error {
+        match fault {
+            Undialed::Tls(reason) => self.tls_failed(reason),
+            Undialed::Io(fault) if is_tls_error(&fault) => self.tls_failed(fault.to_string()),
+            Undialed::Io(fault) => self.unreachable(fault.to_string()),
+        }
+    }
+
+    /// Why the client library did not get in.
+    pub(crate) fn of_connecting(&self, fault: &RedisError) -> Error {
         match (fault.kind(), fault.code()) {
             // The client library keeps nothing of what the server said.
             (ErrorKind::AuthenticationFailed, _) => self.auth(
                 "WRONGPASS: the server did not accept the user name and password of the URL"
                     .to_owned(),
             ),
-            (_, Some(code)) => self.of_code(code, fault.detail().unwrap_or(&reason), "connect"),
-            _ if io_error(fault).is_some_and(is_tls_error) => self.tls_failed(reason),
-            _ if fault.is_timeout() => Error::Timeout {
-                endpoint: self.endpoint.clone(),
-                after,
-            },
-            _ => self.unreachable(reason),
+            (_, Some(code)) => self.of_code(code, fault.detail().unwrap_or_default(), "connect"),
+            _ => self.of_call(fault, "connect"),
         }
     }
 
@@ -85,6 +104,8 @@ impl Faults {
     pub(crate) fn of_call(&self, fault: &RedisError, script: &'static str) -> Error {
         if fault.is_timeout() {
             self.timed_out()
+        } else if io_error(fault).is_some_and(is_tls_error) {
+            self.tls_failed(fault.to_string())
         } else if fault.is_io_error() || fault.is_connection_dropped() {
             self.unreachable(fault.to_string())
         } else {
@@ -110,10 +131,23 @@ impl Faults {
         }
     }
 
+    /// A call that got no answer.
     pub(crate) fn timed_out(&self) -> Error {
+        self.timed_out_after(self.timeout)
+    }
+
+    pub(crate) fn timed_out_after(&self, after: Duration) -> Error {
         Error::Timeout {
             endpoint: self.endpoint.clone(),
-            after: self.timeout,
+            after,
+        }
+    }
+
+    /// A server that is healthy and not the one that the URL describes.
+    pub(crate) fn wrong_server(&self, reason: impl Into<String>) -> Error {
+        Error::WrongServer {
+            endpoint: self.endpoint.clone(),
+            reason: reason.into(),
         }
     }
 
@@ -125,18 +159,47 @@ impl Faults {
             .into_iter()
             .find(|hidden| code == "ERR" && detail.contains(&format!("-{hidden} ")))
             .unwrap_or(code);
+        // Redis 7.0 gives it none when a command inside a script lacks a right.
+        let code = match code {
+            "ERR" if detail.contains("The user executing the script") => "NOPERM",
+            code => code,
+        };
         match code {
+            "NOAUTH" if script == "SENTINEL" => self.auth(
+                "NOAUTH: the sentinel wants a password of its own; give it with_sentinel_login"
+                    .to_owned(),
+            ),
             "NOAUTH" => {
                 self.auth("NOAUTH: it wants a password; write redis://:password@host".to_owned())
             }
-            "WRONGPASS" => self.auth(format!("WRONGPASS: {detail}")),
+            "WRONGPASS" | "DENIED" => self.auth(format!("{code}: {detail}")),
+            "ERR" if script == "AUTH" => self.auth(format!("{code} {detail}")),
             "NOPERM" => self.auth(format!("NOPERM: the user lacks a right: {detail}")),
-            "READONLY" => Error::ReadOnly { endpoint, reason },
+            // UNBLOCKED: a call that blocked when its server became a replica.
+            "READONLY" | "UNBLOCKED" => Error::ReadOnly { endpoint, reason },
             "OOM" => Error::OutOfMemory { endpoint, reason },
             "LOADING" => Error::Loading { endpoint },
             "MISCONF" => Error::Misconfigured { endpoint, reason },
-            "BUSY" | "TRYAGAIN" => Error::Busy { endpoint, reason },
-            "MASTERDOWN" | "CLUSTERDOWN" => self.unreachable(format!("{code} {reason}")),
+            "BUSY" => Error::Busy { endpoint, reason },
+            "MOVED" | "ASK" if self.kind != Kind::Cluster => {
+                self.wrong_server("it is a node of a cluster; write redis+cluster://")
+            }
+            // The slot is on its way from one node to another.
+            "TRYAGAIN" | "ASK" => Error::Busy {
+                endpoint,
+                reason: format!("{code} {reason}"),
+            },
+            "MASTERDOWN" | "CLUSTERDOWN" | "MOVED" => self.unreachable(format!("{code} {reason}")),
+            "ERR" if detail.contains("max number of clients") => self.unreachable(reason),
+            "ERR" if detail.contains("cluster support disabled") => {
+                self.wrong_server("it is no node of a cluster; write redis:// without +cluster")
+            }
+            "ERR" if script == "SENTINEL" && detail.contains("unknown command") => {
+                self.wrong_server("it is no sentinel; write redis:// without +sentinel")
+            }
+            "ERR" if script == "TIME" && detail.contains("unknown command") => {
+                self.wrong_server("it is a sentinel; write redis+sentinel://host:port/primary")
+            }
             _ => self.script(script, format!("{code} {reason}")),
         }
     }
@@ -155,7 +218,14 @@ impl Faults {
         }
     }
 
-    fn unreachable(&self, reason: String) -> Error {
+    pub(crate) fn read_only(&self, reason: String) -> Error {
+        Error::ReadOnly {
+            endpoint: self.endpoint.clone(),
+            reason,
+        }
+    }
+
+    pub(crate) fn unreachable(&self, reason: String) -> Error {
         Error::Unreachable {
             endpoint: self.endpoint.clone(),
             reason,
@@ -174,15 +244,38 @@ fn io_error(fault: &RedisError) -> Option<&io::Error> {
     }
 }
 
-fn is_tls_error(io: &io::Error) -> bool {
-    io.get_ref()
-        .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
+fn is_tls_error(fault: &io::Error) -> bool {
+    tls_error(fault).is_some()
 }
 
-/// Whether a handshake failed over the server's certificate, which only a server that speaks TLS
-/// has.
-pub(crate) fn is_tls_refusal(fault: &RedisError) -> bool {
-    let inner = io_error(fault).and_then(io::Error::get_ref);
-    let tls = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
+/// Whether this comes from a server that speaks TLS, though not with us: it has shown a certificate,
+/// or said in the words of TLS what it misses.
+pub(crate) fn speaks_tls(fault: &io::Error) -> bool {
+    matches!(
+        tls_error(fault),
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_))
+    )
+}
+
+/// Whether the server misses our certificate, or does not like it.
+pub(crate) fn wants_certificate(fault: &io::Error) -> bool {
+    use rustls::AlertDescription as Alert;
+    matches!(
+        tls_error(fault),
+        Some(rustls::Error::AlertReceived(
+            Alert::CertificateRequired
+                | Alert::HandshakeFailure
+                | Alert::BadCertificate
+                | Alert::UnsupportedCertificate
+                | Alert::CertificateRevoked
+                | Alert::CertificateExpired
+                | Alert::CertificateUnknown
+                | Alert::UnknownCA
+                | Alert::AccessDenied
+        ))
+    )
+}
+
+fn tls_error(fault: &io::Error) -> Option<&rustls::Error> {
+    fault.get_ref()?.downcast_ref()
 }

@@ -6,12 +6,21 @@
 
 use crate::QueueName;
 
-/// What the keys of every queue begin with.
-pub(crate) const PREFIX: &str = "tq";
+/// What all keys begin with unless the endpoint says otherwise.
+pub(crate) const DEFAULT_PREFIX: &str = "tq";
+
+/// Whether keys may begin with this; or the rule.
+pub(crate) fn check_prefix(prefix: &str) -> Result<(), &'static str> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if (1..=32).contains(&prefix.len()) && prefix.chars().all(allowed) {
+        return Ok(());
+    }
+    Err("a prefix has 1 to 32 characters of a-z A-Z 0-9 . _ -")
+}
 
 /// The channel on which queues that became non-empty are announced by name.
-pub(crate) fn channel() -> String {
-    format!("{PREFIX}:wake")
+pub(crate) fn channel(prefix: &str) -> String {
+    format!("{prefix}:wake")
 }
 
 macro_rules! keys {
@@ -94,8 +103,8 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    pub(crate) fn new(queue: &QueueName) -> Self {
-        let base = format!("{PREFIX}:{{{queue}}}");
+    pub(crate) fn new(prefix: &str, queue: &QueueName) -> Self {
+        let base = format!("{prefix}:{{{queue}}}");
         let single = |key: &Key| format!("{base}:{}", key.part());
         Self {
             singles: Key::ALL.iter().map(single).collect(),
@@ -135,7 +144,7 @@ mod tests {
 
     #[test]
     fn every_key_of_a_queue_carries_the_queue_as_its_only_hash_tag() {
-        let keys = Keys::new(&QueueName::new("shop", "mail").unwrap());
+        let keys = Keys::new("tq", &QueueName::new("shop", "mail").unwrap());
         let mut all = keys.singles.clone();
         all.extend([
             keys.list("high"),

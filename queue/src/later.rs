@@ -8,7 +8,7 @@ use std::time::Duration;
 pub(crate) const SPAN_MS: u64 = 65_536;
 /// A span is unfolded this long before it begins, and what is due sooner is not put into one: long
 /// enough for whoever does it to be late.
-const AHEAD: Duration = Duration::from_secs(60);
+const AHEAD: Duration = Duration::from_mins(1);
 
 /// The span in which a task is kept that is due then; `None` if that is too near.
 pub(crate) fn span_of(now_ms: u64, due_ms: u64) -> Option<u64> {

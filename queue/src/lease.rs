@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use redis::{Value, from_redis_value};
+
 use crate::batch::{MOST_TASKS, buckets};
 use crate::fault::Fault;
 use crate::queue::{Known, Queue};
@@ -399,18 +401,27 @@ fn take(
 
 /// Ids, records and losses, side by side; the losses are missing when no task of the queue has any.
 fn leased(reply: &mut Reply<'_>) -> Result<Vec<Leased>, Error> {
-    let ids: Vec<String> = reply.next()?;
+    let ids: Vec<Vec<u8>> = reply.next()?;
     let records: Vec<Option<Vec<u8>>> = reply.next()?;
-    let losses: Vec<Option<u32>> = reply.next()?;
+    let losses: Vec<Value> = reply.next()?;
+    let mut losses = losses.into_iter().map(from_redis_value::<Option<u32>>);
     let mut tasks = Vec::with_capacity(ids.len());
-    for (place, (id, record)) in ids.iter().zip(records).enumerate() {
+    for (id, record) in ids.iter().zip(records) {
+        let losses = losses.next();
         // Without its record there is no task; the script has not leased it.
         let Some(record) = record else { continue };
-        tasks.push(Leased {
-            id: id.parse()?,
-            record,
-            losses: losses.get(place).copied().flatten().unwrap_or(0),
-        });
+        let text = String::from_utf8_lossy(id);
+        match text.parse() {
+            Ok(id) => tasks.push(Leased {
+                id,
+                record,
+                // A count that cannot be read must not hold up the task.
+                losses: losses.and_then(Result::ok).flatten().unwrap_or(0),
+            }),
+            // Nor must what someone else has put there hold up the tasks beside it. It stays with
+            // this worker, then with others, until it has lost too many and is a dead letter.
+            Err(fault) => tracing::error!(%fault, "what was leased is no task"),
+        }
     }
     Ok(tasks)
 }

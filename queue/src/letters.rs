@@ -53,6 +53,15 @@ impl Filter {
     }
 }
 
+/// What one call did.
+struct Batch {
+    /// When, by the clock of Redis.
+    now_ms: u64,
+    moved: u64,
+    /// How many could not be read, and stay dead.
+    stay: u64,
+}
+
 impl Queue {
     /// Sends dead letters round again: to the tails of their levels, with all attempts before them
     /// and their history kept. Returns how many. In bounded batches; an error leaves the rest dead.
@@ -80,12 +89,13 @@ impl Queue {
             Selection::All => {
                 // What dies while this runs, perhaps because it was redriven, is not of the
                 // selection.
-                let (mut moved, mut begun) = (0, None);
+                let (mut moved, mut stay, mut begun) = (0, 0, None);
                 loop {
-                    let (now, done) = self.batch(script, begun, &[]).await?;
-                    begun.get_or_insert(now);
-                    moved += done;
-                    if done < BATCH as u64 {
+                    let batch = self.batch(script, begun, stay, &[]).await?;
+                    begun.get_or_insert(batch.now_ms);
+                    moved += batch.moved;
+                    stay += batch.stay;
+                    if batch.moved + batch.stay < BATCH as u64 {
                         return Ok(moved);
                     }
                 }
@@ -96,7 +106,7 @@ impl Queue {
     async fn these(&self, script: &'static Script, ids: &[TaskId]) -> Result<u64, Error> {
         let mut moved = 0;
         for batch in ids.chunks(BATCH) {
-            moved += self.batch(script, None, batch).await?.1;
+            moved += self.batch(script, None, 0, batch).await?.moved;
         }
         Ok(moved)
     }
@@ -120,13 +130,14 @@ impl Queue {
         }
     }
 
-    /// One batch; the time of Redis when it was done, and how many were.
+    /// One batch, behind the first `skip` dead letters.
     async fn batch(
         &self,
         script: &'static Script,
         before: Option<u64>,
+        skip: u64,
         ids: &[TaskId],
-    ) -> Result<(u64, u64), Error> {
+    ) -> Result<Batch, Error> {
         let before = before.map(|ms| ms.to_string()).unwrap_or_default();
         let mut rounds = self.rounds();
         loop {
@@ -138,11 +149,16 @@ impl Queue {
             if script.name == script::REDRIVE.name {
                 call = self.announcing(call, &known);
             }
+            call.push(skip);
             for id in ids {
                 call.push(id.as_str());
             }
             if let Some(mut reply) = self.ask(script, &call).await? {
-                return Ok((self.link().clock().now_ms(), reply.next()?));
+                return Ok(Batch {
+                    now_ms: self.link().clock().now_ms(),
+                    moved: reply.next()?,
+                    stay: reply.next()?,
+                });
             }
         }
     }

@@ -8,7 +8,8 @@
 //!
 //! What lives where: pure files (`name`, `id`, `policy`, `retry`, `record`, `pack`, `batch`) take
 //! time and chance as arguments; `keys` makes every Redis key; `scripts` owns every Lua script;
-//! `link` owns the connection.
+//! `link` chooses the server that a call goes to, `line` owns its connection; `sentinel` and
+//! `cluster` find servers, `dial` opens a stream, `fault` says what a failure means.
 
 #![cfg_attr(
     test,
@@ -24,17 +25,22 @@ mod batch;
 mod cancel;
 mod client;
 mod clock;
+mod cluster;
 mod config;
 mod cron;
 mod diagnose;
+mod dial;
 mod endpoint;
 mod error;
 mod fault;
+#[cfg(test)]
+mod fuzz;
 mod id;
 mod keys;
 mod later;
 mod lease;
 mod letters;
+mod line;
 mod link;
 mod maintain;
 #[cfg(test)]
@@ -49,12 +55,17 @@ mod queue;
 mod record;
 mod reply;
 pub mod retry;
+mod rights;
 mod schedules;
 mod script;
+mod sentinel;
+mod shared;
+mod slots;
 mod snapshot;
 mod task;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod tls;
 pub mod worker;
 mod workers;
 
@@ -76,6 +87,7 @@ pub use policy::{
 };
 pub use produce::{MAX_BATCH_BYTES, MAX_BATCH_TASKS};
 pub use queue::Queue;
+pub use schedules::ScheduleState;
 pub use snapshot::{Counters, Snapshot};
 pub use task::{Cause, Enqueued, Failure, NewTask, State, Task};
 pub use workers::WorkerState;

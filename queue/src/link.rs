@@ -1,104 +1,149 @@
-//! One connection to Redis that is made anew when it breaks. Every call passes here: typed errors,
-//! the loading of scripts, the server's clock. What is asked, and what an answer means, is not
-//! decided here.
-//!
-//! Not the client library's own connection manager: that one reconnects only after an I/O error,
-//! and so stays broken after a server that was still loading, or a password that has been put right
-//! since.
+//! The way of a call to the server that holds its queue: the only one, the primary, or the node of
+//! a cluster that serves the queue's slot. What is asked, and what an answer means, is not decided
+//! here.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, Pipeline, ServerErrorKind, Value};
+use futures::future::join_all;
+use redis::aio::PubSub;
+use redis::{Cmd, Value};
 
 use crate::clock::Clock;
-use crate::diagnose::mismatch;
+use crate::cluster::{Found, Map};
+use crate::dial::Address;
+use crate::endpoint::Kind;
 use crate::fault::{Fault, Faults};
+use crate::line::{Ask, Line, Place};
 use crate::script::Call;
-use crate::{Endpoint, Error};
+use crate::shared::lock;
+use crate::slots::slot_of;
+use crate::{Endpoint, Error, QueueName};
 
-/// Longest time for making a connection, so that a worker is back within two seconds of the server.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
-/// Calls that may queue up for the socket before their senders wait.
-const SEND_QUEUE: usize = 1_024;
+/// How many nodes of a cluster are asked for one call, each because the one before knew better or
+/// was lost.
+const MOST_NODES: usize = 4;
 
-/// A connection. Clones share it.
+/// The way to the server of one queue, or to any. Clones share its connections.
 #[derive(Clone)]
-pub(crate) struct Link(Arc<Inner>);
+pub(crate) struct Link {
+    hub: Arc<Hub>,
+    /// In a cluster, the slot of the queue; `None` for any node.
+    slot: Option<u16>,
+}
 
-struct Inner {
+struct Hub {
     endpoint: Endpoint,
     faults: Faults,
     timeout: Duration,
+    lines: Lines,
+    /// For calls that belong to no node.
     clock: Arc<Clock>,
-    live: Mutex<Option<Live>>,
-    /// Held while connecting, so that many waiting calls make one connection.
-    connecting: tokio::sync::Mutex<()>,
-    attempts: AtomicU64,
-    /// Why the last attempt to connect failed.
-    failure: Mutex<Option<Error>>,
 }
 
-#[derive(Clone)]
-struct Live {
-    attempt: u64,
-    connection: MultiplexedConnection,
+enum Lines {
+    One(Line),
+    /// One for each node that was called so far.
+    Many(Arc<Map>, Mutex<HashMap<Address, Line>>),
 }
 
 impl Link {
-    /// A link that connects on its first call. `timeout` bounds each call.
-    pub(crate) fn new(endpoint: &Endpoint, timeout: Duration, clock: Arc<Clock>) -> Self {
-        Self(Arc::new(Inner {
-            endpoint: endpoint.clone(),
-            faults: Faults::new(endpoint, timeout),
-            timeout,
-            clock,
-            live: Mutex::new(None),
-            connecting: tokio::sync::Mutex::new(()),
-            attempts: AtomicU64::new(0),
-            failure: Mutex::new(None),
-        }))
+    /// Connects on its first call. `timeout` bounds each call.
+    pub(crate) fn new(endpoint: &Endpoint, timeout: Duration) -> Self {
+        let faults = Faults::new(endpoint, timeout);
+        let clock = Arc::new(Clock::new());
+        let one = |place| Lines::One(Line::new(endpoint, place, timeout, Arc::clone(&clock)));
+        let lines = match (endpoint.kind(), endpoint.hosts()) {
+            (Kind::Sentinel { primary }, _) => one(Place::Primary(primary.clone())),
+            (Kind::Standalone, [host, ..]) => one(Place::At(host.clone())),
+            (Kind::Cluster, _) | (Kind::Standalone, []) => {
+                Lines::Many(Arc::new(Map::new(endpoint, &faults)), Mutex::default())
+            }
+        };
+        Self {
+            hub: Arc::new(Hub {
+                endpoint: endpoint.clone(),
+                faults,
+                timeout,
+                lines,
+                clock,
+            }),
+            slot: None,
+        }
     }
 
-    /// A second connection to the same server, for calls that block.
+    /// The way to a queue, over the same connections.
+    pub(crate) fn to(&self, queue: &QueueName) -> Self {
+        let in_cluster = matches!(self.hub.lines, Lines::Many(..));
+        Self {
+            hub: Arc::clone(&self.hub),
+            slot: in_cluster.then(|| slot_of(queue)),
+        }
+    }
+
+    /// The same way over connections of its own, for calls that block.
     pub(crate) fn another(&self, timeout: Duration) -> Self {
-        Self::new(&self.0.endpoint, timeout, Arc::clone(&self.0.clock))
+        let lines = match &self.hub.lines {
+            Lines::One(line) => Lines::One(line.another(timeout)),
+            Lines::Many(map, _) => Lines::Many(Arc::clone(map), Mutex::default()),
+        };
+        Self {
+            hub: Arc::new(Hub {
+                endpoint: self.hub.endpoint.clone(),
+                faults: Faults::new(&self.hub.endpoint, timeout),
+                timeout,
+                lines,
+                clock: Arc::clone(&self.hub.clock),
+            }),
+            slot: self.slot,
+        }
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
-        &self.0.endpoint
+        &self.hub.endpoint
     }
 
-    pub(crate) fn clock(&self) -> &Arc<Clock> {
-        &self.0.clock
+    pub(crate) fn slot(&self) -> Option<u16> {
+        self.slot
+    }
+
+    /// The clock of the server that holds the queue.
+    pub(crate) fn clock(&self) -> Arc<Clock> {
+        let clock = match &self.hub.lines {
+            Lines::One(line) => Some(Arc::clone(line.clock())),
+            Lines::Many(map, lines) => map.peek(self.slot).and_then(|address| {
+                let lines = lock(lines);
+                lines.get(&address).map(|line| Arc::clone(line.clock()))
+            }),
+        };
+        clock.unwrap_or_else(|| Arc::clone(&self.hub.clock))
     }
 
     pub(crate) fn faults(&self) -> &Faults {
-        &self.0.faults
+        &self.hub.faults
+    }
+
+    /// Connects if there is no connection.
+    pub(crate) async fn connect(&self) -> Result<(), Error> {
+        self.ask(Ask::Connection).await?;
+        Ok(())
+    }
+
+    /// Sends a plain command.
+    pub(crate) async fn send(&self, command: &Cmd, name: &'static str) -> Result<Value, Fault> {
+        self.ask(Ask::Plain(command, name)).await
     }
 
     /// Calls a script, after loading it if the server does not know it.
     pub(crate) async fn call(&self, call: &Call) -> Result<Value, Fault> {
-        let name = call.script.name;
-        match self.once(&call.command, name).await {
-            Err(NoScript::Missing) => {
-                self.send(&call.script.load(), name).await?;
-                self.send(&call.command, name).await
-            }
-            Err(NoScript::Other(fault)) => Err(fault),
-            Ok(value) => Ok(value),
-        }
+        self.ask(Ask::Script(call)).await
     }
 
     /// Calls a script that only reads; once more if the connection turns out to have broken since
     /// the last call.
     pub(crate) async fn read(&self, call: &Call) -> Result<Value, Fault> {
-        match self.call(call).await {
-            Err(fault) if fault.is_broken_line() => self.call(call).await,
-            result => result,
-        }
+        self.ask_twice(Ask::Script(call)).await
     }
 
     /// Sends a plain command that only reads; once more if the connection turns out to have broken.
@@ -107,220 +152,150 @@ impl Link {
         command: &Cmd,
         name: &'static str,
     ) -> Result<Value, Fault> {
-        match self.send(command, name).await {
-            Err(fault) if fault.is_broken_line() => self.send(command, name).await,
-            result => result,
-        }
+        self.ask_twice(Ask::Plain(command, name)).await
     }
 
-    /// As [`Link::read`], with many scripts in one round trip; a second one is needed only if the
-    /// server did not know them.
+    /// Scripts that only read, each with its [`Link::slot`]: one round trip to each server.
     pub(crate) async fn read_all(
         &self,
-        calls: &[Call],
-    ) -> Result<Vec<Result<Value, Error>>, Fault> {
-        match self.call_all(calls).await {
-            Err(fault) if fault.is_broken_line() => self.call_all(calls).await,
+        calls: &[(Option<u16>, Call)],
+    ) -> Vec<Result<Value, Error>> {
+        match &self.hub.lines {
+            Lines::One(line) => {
+                let calls: Vec<&Call> = calls.iter().map(|(_, call)| call).collect();
+                let answers = match line.ask_all(&calls).await {
+                    Err(fault) if fault.is_broken_line() => line.ask_all(&calls).await,
+                    answers => answers,
+                };
+                let answers = answers.unwrap_or_else(|fault| vec![Err(fault); calls.len()]);
+                answers.into_iter().map(|answer| Ok(answer?)).collect()
+            }
+            Lines::Many(map, lines) => self.read_all_nodes(map, lines, calls).await,
+        }
+    }
+
+    /// Subscribes to a channel. What is published anywhere in a cluster reaches all of its nodes.
+    pub(crate) async fn subscribe(&self, channel: &str) -> Result<PubSub, Error> {
+        match &self.hub.lines {
+            Lines::One(line) => line.subscribe(channel).await,
+            Lines::Many(map, lines) => {
+                let found = map.find(None).await?;
+                let subscribed = self.line(lines, &found).subscribe(channel).await;
+                if let Err(error) = &subscribed {
+                    map.learn(None, &found, &Fault::not_done(error.clone()));
+                }
+                subscribed
+            }
+        }
+    }
+
+    async fn ask_twice(&self, ask: Ask<'_>) -> Result<Value, Fault> {
+        match self.ask(ask).await {
+            Err(fault) if fault.is_broken_line() => self.ask(ask).await,
             result => result,
         }
     }
 
-    async fn call_all(&self, calls: &[Call]) -> Result<Vec<Result<Value, Error>>, Fault> {
-        let values = self.round_trip(calls).await?;
-        let missing = |value: &Value| is_missing_script(value);
-        let values = match values.iter().position(missing) {
-            Some(place) => {
-                self.send(&calls[place].script.load(), calls[place].script.name)
-                    .await?;
-                self.round_trip(calls).await?
-            }
-            None => values,
-        };
-        let checked = values
-            .into_iter()
-            .zip(calls)
-            .map(|(value, call)| match value {
-                Value::ServerError(refusal) => {
-                    Err(self.0.faults.of_reply(&refusal, call.script.name))
-                }
-                value => Ok(value),
-            });
-        Ok(checked.collect())
+    async fn ask(&self, ask: Ask<'_>) -> Result<Value, Fault> {
+        match &self.hub.lines {
+            Lines::One(line) => line.ask(ask).await,
+            Lines::Many(map, lines) => self.ask_nodes(map, lines, ask).await,
+        }
     }
 
-    /// Sends a plain command.
-    pub(crate) async fn send(&self, command: &Cmd, name: &'static str) -> Result<Value, Fault> {
-        self.once(command, name).await.map_err(|fault| match fault {
-            NoScript::Other(fault) => fault,
-            // Loaded a moment ago and gone again: someone flushes scripts all the time.
-            NoScript::Missing => Fault::not_done(
-                self.0
-                    .faults
-                    .script(name, "NOSCRIPT right after it was loaded".into()),
-            ),
+    /// Asks the node that serves the slot. If it does not do so any more, asks the one that does,
+    /// unless the call may have been done.
+    async fn ask_nodes(
+        &self,
+        map: &Map,
+        lines: &Mutex<HashMap<Address, Line>>,
+        ask: Ask<'_>,
+    ) -> Result<Value, Fault> {
+        let mut failure: Option<(Address, Fault)> = None;
+        for _ in 0..MOST_NODES {
+            let found = match (map.find(self.slot).await, failure.take()) {
+                (Err(error), None) => return Err(Fault::not_done(error)),
+                (Err(_), Some((_, fault))) => return Err(fault),
+                // Nobody has taken over.
+                (Ok(found), Some((asked, fault))) if asked == found.address => return Err(fault),
+                (Ok(found), _) => found,
+            };
+            let fault = match self.line(lines, &found).ask(ask).await {
+                Ok(value) => return Ok(value),
+                Err(fault) => fault,
+            };
+            let may_help = map.learn(self.slot, &found, &fault);
+            if fault.maybe_done || !may_help {
+                return Err(fault);
+            }
+            failure = Some((found.address, fault));
+        }
+        Err(match failure {
+            Some((_, fault)) => fault,
+            None => Fault::not_done(self.hub.faults.unreachable("no node".to_owned())),
         })
     }
 
-    /// Connects if there is no connection.
-    pub(crate) async fn connect(&self) -> Result<(), Error> {
-        self.live().await.map(drop)
-    }
-
-    async fn once(&self, command: &Cmd, name: &'static str) -> Result<Value, NoScript> {
-        let mut live = self.live().await.map_err(Fault::not_done)?;
-        match live.connection.send_packed_command(command).await {
-            Ok(value) if is_missing_script(&value) => Err(NoScript::Missing),
-            Ok(Value::ServerError(refusal)) => {
-                let error = self.0.faults.of_reply(&refusal, name);
-                // After a failover the old address may be a replica now, and the name another one.
-                if matches!(error, Error::ReadOnly { .. }) {
-                    self.drop_live(live.attempt);
+    async fn read_all_nodes(
+        &self,
+        map: &Map,
+        lines: &Mutex<HashMap<Address, Line>>,
+        calls: &[(Option<u16>, Call)],
+    ) -> Vec<Result<Value, Error>> {
+        let unasked = || Err(self.hub.faults.unreachable("not asked".to_owned()));
+        let mut results: Vec<Result<Value, Error>> = calls.iter().map(|_| unasked()).collect();
+        let mut open: Vec<usize> = (0..calls.len()).collect();
+        for _ in 0..MOST_NODES {
+            let mut nodes: HashMap<Address, (Found, Vec<usize>)> = HashMap::new();
+            for place in std::mem::take(&mut open) {
+                match map.find(calls[place].0).await {
+                    Ok(found) => {
+                        let node = nodes.entry(found.address.clone());
+                        node.or_insert((found, Vec::new())).1.push(place);
+                    }
+                    Err(error) => results[place] = Err(error),
                 }
-                Err(Fault::not_done(error).into())
             }
-            Ok(value) => Ok(value),
-            Err(fault) => Err(self.broken(live.attempt, &fault, name).into()),
-        }
-    }
-
-    async fn round_trip(&self, calls: &[Call]) -> Result<Vec<Value>, Fault> {
-        let mut pipeline = Pipeline::with_capacity(calls.len());
-        for call in calls {
-            pipeline.add_command(call.command.clone());
-        }
-        let mut live = self.live().await.map_err(Fault::not_done)?;
-        let answers = live
-            .connection
-            .send_packed_commands(&pipeline, 0, calls.len());
-        answers
-            .await
-            .map_err(|fault| self.broken(live.attempt, &fault, "pipeline"))
-    }
-
-    /// A call that got no answer takes its connection down: what else is on its way there is as
-    /// lost.
-    fn broken(&self, attempt: u64, fault: &redis::RedisError, name: &'static str) -> Fault {
-        self.drop_live(attempt);
-        Fault {
-            error: self.0.faults.of_call(fault, name),
-            maybe_done: true,
-        }
-    }
-
-    fn drop_live(&self, attempt: u64) {
-        let mut live = lock(&self.0.live);
-        if live.as_ref().is_some_and(|live| live.attempt == attempt) {
-            *live = None;
-        }
-    }
-
-    fn peek(&self) -> Option<Live> {
-        lock(&self.0.live).clone()
-    }
-
-    async fn live(&self) -> Result<Live, Error> {
-        if let Some(live) = self.peek() {
-            return Ok(live);
-        }
-        let before = self.0.attempts.load(Ordering::Acquire);
-        let _turn = self.0.connecting.lock().await;
-        if let Some(live) = self.peek() {
-            return Ok(live);
-        }
-        // Whoever waited for a failed attempt shares its failure instead of queueing one more.
-        if self.0.attempts.load(Ordering::Acquire) != before
-            && let Some(failure) = lock(&self.0.failure).clone()
-        {
-            return Err(failure);
-        }
-        let opened = self.open().await;
-        let attempt = self.0.attempts.fetch_add(1, Ordering::AcqRel) + 1;
-        match opened {
-            Ok(connection) => {
-                let live = Live {
-                    attempt,
-                    connection,
-                };
-                *lock(&self.0.failure) = None;
-                *lock(&self.0.live) = Some(live.clone());
-                Ok(live)
-            }
-            Err(error) => {
-                *lock(&self.0.failure) = Some(error.clone());
-                Err(error)
-            }
-        }
-    }
-
-    /// Opens a connection and asks the server's time, which also shows whether it lets us in.
-    async fn open(&self) -> Result<MultiplexedConnection, Error> {
-        // For TLS. Fails when the program has installed one, which then serves as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(self.0.timeout))
-            .set_pipeline_buffer_size(SEND_QUEUE);
-        let client = self.0.endpoint.client();
-        let mut connection = match client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
-        {
-            Ok(connection) => connection,
-            Err(fault) => return Err(self.explain(&fault).await),
-        };
-        let sent = Instant::now();
-        let time = redis::cmd("TIME");
-        let answer = connection.send_packed_command(&time);
-        match tokio::time::timeout(CONNECT_TIMEOUT, answer).await {
-            Ok(Ok(Value::ServerError(refusal))) => Err(self.0.faults.of_reply(&refusal, "TIME")),
-            Ok(Ok(value)) => {
-                if let Ok((seconds, micros)) = redis::from_redis_value::<(u64, u64)>(value) {
-                    self.0.clock.hear(sent, seconds * 1_000 + micros / 1_000);
+            let asked = nodes.into_values().map(|(found, places)| {
+                let line = self.line(lines, &found);
+                async move {
+                    let calls: Vec<&Call> = places.iter().map(|&place| &calls[place].1).collect();
+                    let answers = line.ask_all(&calls).await;
+                    let answers = answers.unwrap_or_else(|fault| vec![Err(fault); calls.len()]);
+                    (found, places, answers)
                 }
-                Ok(connection)
+            });
+            for (found, places, answers) in join_all(asked).await {
+                for (place, answer) in places.into_iter().zip(answers) {
+                    if let Err(fault) = &answer
+                        && map.learn(calls[place].0, &found, fault)
+                        // That one has taken its time already.
+                        && !matches!(fault.error, Error::Timeout { .. })
+                    {
+                        open.push(place);
+                    }
+                    results[place] = answer.map_err(Error::from);
+                }
             }
-            Ok(Err(fault)) => Err(self.0.faults.of_call(&fault, "TIME")),
-            Err(_) => Err(self.0.faults.timed_out()),
+            if open.is_empty() {
+                break;
+            }
         }
+        results
     }
-}
 
-impl Link {
-    /// Why no connection could be made, with a look at the server where the failure itself says
-    /// little.
-    async fn explain(&self, fault: &redis::RedisError) -> Error {
-        let error = self.0.faults.of_connecting(fault, CONNECT_TIMEOUT);
-        let unclear = matches!(
-            error,
-            Error::Unreachable { .. } | Error::Timeout { .. } | Error::TlsFailed { .. }
-        );
-        if unclear
-            && !fault.is_connection_refusal()
-            && let Some(hint) = mismatch(&self.0.endpoint).await
-        {
-            return self.0.faults.tls_failed(hint.to_owned());
+    /// The line to a node.
+    fn line(&self, lines: &Mutex<HashMap<Address, Line>>, found: &Found) -> Line {
+        let mut lines = lock(lines);
+        if let Some(line) = lines.get(&found.address) {
+            return line.clone();
         }
-        error
+        // A new node is the time to part with those that have left.
+        lines.retain(|address, _| found.table.nodes().any(|node| node == address));
+        let place = Place::At(found.address.clone());
+        let clock = Arc::new(Clock::new());
+        let line = Line::new(&self.hub.endpoint, place, self.hub.timeout, clock);
+        lines.insert(found.address.clone(), line.clone());
+        line
     }
-}
-
-/// A failed call, or one whose script the server does not know.
-enum NoScript {
-    Missing,
-    Other(Fault),
-}
-
-impl From<Fault> for NoScript {
-    fn from(fault: Fault) -> Self {
-        Self::Other(fault)
-    }
-}
-
-fn is_missing_script(value: &Value) -> bool {
-    matches!(value, Value::ServerError(refusal) if refusal.kind() == Some(ServerErrorKind::NoScript))
-}
-
-/// A lock whose holder panicked still holds whole values: each is set in one assignment.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -52,6 +52,8 @@ struct Survey {
     spans: Vec<u64>,
     buckets: Vec<String>,
     last_runs: HashMap<String, String>,
+    /// Whether parked tasks are to be let in: the policy has changed.
+    unpark: bool,
 }
 
 impl Queue {
@@ -133,6 +135,9 @@ impl Queue {
             tidied.fired += self.run_schedules(&survey.last_runs).await?;
             tidied.expired += self.end(Ending::Expired, &survey.expired).await?;
             tidied.cancelled += self.end(Ending::Cancelled, &survey.marked).await?;
+            if survey.unpark {
+                self.unpark().await?;
+            }
             for span in &survey.spans {
                 self.unfold(*span).await?;
             }
@@ -182,6 +187,7 @@ impl Queue {
             spans: reply.next()?,
             buckets: reply.next()?,
             last_runs: reply.next()?,
+            unpark: reply.next()?,
         })
     }
 
@@ -202,7 +208,7 @@ impl Queue {
         Ok(())
     }
 
-    async fn unfold(&self, span: u64) -> Result<(), Fault> {
+    pub(crate) async fn unfold(&self, span: u64) -> Result<(), Fault> {
         let known = self.known().await?;
         let key = [self.keys().later(span)];
         let call = self.call(&script::UNFOLD, &known, &key).arg(MOST_TASKS);
@@ -214,6 +220,28 @@ impl Queue {
             if reply.next::<u64>()? == 0 {
                 return Ok(());
             }
+        }
+    }
+
+    /// Lets in what is parked although its key has room.
+    pub(crate) async fn unpark(&self) -> Result<(), Fault> {
+        let mut from = b"-".to_vec();
+        loop {
+            let mut rounds = self.rounds();
+            let mut reply = loop {
+                let known = rounds.next().await?;
+                let call = self
+                    .call(&script::UNPARK, &known, &[])
+                    .arg(from.as_slice())
+                    .arg(MOST);
+                if let Some(reply) = self.ask(&script::UNPARK, &call).await? {
+                    break reply;
+                }
+            };
+            if !reply.next::<bool>()? {
+                return Ok(());
+            }
+            from = reply.next()?;
         }
     }
 

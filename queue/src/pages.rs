@@ -1,5 +1,7 @@
 //! Reading the tasks of a queue, page by page.
 
+use redis::{Value, from_redis_value};
+
 use crate::batch::MOST_TASKS;
 use crate::queue::{Known, Queue};
 use crate::record::{Record, unpack_done};
@@ -76,23 +78,28 @@ impl Queue {
         let value = self.link().read(&call).await?;
         let mut reply = self.reply(&script::PAGE, value)?;
         let _status: String = reply.next()?;
-        let ids: Vec<String> = reply.next()?;
-        let extras: Vec<String> = reply.next()?;
+        let ids: Vec<Vec<u8>> = reply.next()?;
+        let extras: Vec<Vec<u8>> = reply.next()?;
         let records: Vec<Option<Vec<u8>>> = reply.next()?;
-        let losses: Vec<Option<u32>> = reply.next()?;
+        let losses: Vec<Value> = reply.next()?;
         let mut tasks = Vec::with_capacity(ids.len());
         for (((id, extra), record), losses) in ids.iter().zip(extras).zip(records).zip(losses) {
             let Some(record) = record else { continue };
             let name = self.name().clone();
-            match Record::unpack(&record) {
-                Ok(record) => {
-                    let mut task = record.into_task(id.parse()?, name, state, losses.unwrap_or(0));
-                    task.locate(&extra);
+            let text = String::from_utf8_lossy(id);
+            let read = text
+                .parse()
+                .and_then(|id| Ok((id, Record::unpack(&record)?)));
+            match read {
+                Ok((id, record)) => {
+                    let losses = from_redis_value::<Option<u32>>(losses).ok().flatten();
+                    let mut task = record.into_task(id, name, state, losses.unwrap_or(0));
+                    task.locate(&String::from_utf8_lossy(&extra));
                     tasks.push(task);
                 }
                 // One that cannot be read must not hide the others.
                 Err(fault) => {
-                    tracing::warn!(queue = %name, task = id, %fault, "task passed over");
+                    tracing::warn!(queue = %name, task = %text, %fault, "task passed over");
                 }
             }
         }
@@ -109,7 +116,7 @@ impl Queue {
         let mut command = redis::cmd("LRANGE");
         command.arg(self.keys().log(id.as_str())).arg(0).arg(-1);
         let value = self.link().read_plain(&command, "LRANGE").await?;
-        let lines: Vec<Vec<u8>> = redis::from_redis_value(value)
+        let lines: Vec<Vec<u8>> = from_redis_value(value)
             .map_err(|fault| self.link().faults().script("LRANGE", fault.to_string()))?;
         let text = |line: Vec<u8>| String::from_utf8_lossy(&line).into_owned();
         Ok(lines.into_iter().map(text).collect())
@@ -147,7 +154,7 @@ impl Queue {
             let mut command = redis::cmd("HGETALL");
             command.arg(self.keys().done(bucket));
             let value = self.link().read_plain(&command, "HGETALL").await?;
-            let mut pairs: Vec<(String, Vec<u8>)> = redis::from_redis_value(value)
+            let mut pairs: Vec<(String, Vec<u8>)> = from_redis_value(value)
                 .map_err(|fault| self.link().faults().script("HGETALL", fault.to_string()))?;
             pairs.sort_unstable_by(|one, other| other.0.cmp(&one.0));
             for (id, record) in pairs.into_iter().skip(skip) {

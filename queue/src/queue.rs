@@ -11,6 +11,7 @@ use redis::Value;
 use crate::client::Client;
 use crate::fault::Fault;
 use crate::keys::{Keys, channel};
+use crate::later::SPAN_MS;
 use crate::link::Link;
 use crate::produce::Gather;
 use crate::record::{Record, unpack_done};
@@ -28,6 +29,7 @@ pub struct Queue(Arc<Inner>);
 
 struct Inner {
     client: Client,
+    link: Link,
     name: QueueName,
     keys: Keys,
     known: RwLock<Option<Arc<Known>>>,
@@ -115,8 +117,9 @@ impl Rounds<'_> {
 impl Queue {
     pub(crate) fn new(client: Client, name: QueueName) -> Self {
         Self(Arc::new(Inner {
+            link: client.link().to(&name),
+            keys: Keys::new(client.endpoint().prefix(), &name),
             client,
-            keys: Keys::new(&name),
             name,
             known: RwLock::new(None),
             gather: Gather::default(),
@@ -132,7 +135,10 @@ impl Queue {
     pub async fn get(&self, id: &TaskId) -> Result<Option<Task>, Error> {
         let known = self.known().await?;
         let done = [self.0.keys.done(id.bucket())];
-        let call = self.call(&script::INSPECT, &known, &done).arg(id.as_str());
+        let call = self
+            .call(&script::INSPECT, &known, &done)
+            .arg(id.as_str())
+            .arg(SPAN_MS);
         let value = self.link().read(&call).await?;
         let mut reply = self.reply(&script::INSPECT, value)?;
         let state: String = reply.next()?;
@@ -164,7 +170,7 @@ impl Queue {
     }
 
     pub(crate) fn link(&self) -> &Link {
-        self.0.client.link()
+        &self.0.link
     }
 
     pub(crate) fn keys(&self) -> &Keys {
@@ -208,7 +214,7 @@ impl Queue {
     /// The arguments of a script that wakes workers and announces the queue.
     pub(crate) fn announcing(&self, call: Call, known: &Known) -> Call {
         call.arg(known.wakes())
-            .arg(channel())
+            .arg(channel(self.0.client.endpoint().prefix()))
             .arg(self.0.name.to_string())
     }
 

@@ -1,19 +1,170 @@
-//! Running the schedules of a queue.
+//! Running the schedules of a queue: whoever looks enqueues what is due, and the note of the last
+//! run sees to it that nobody does it twice.
 
 use std::collections::HashMap;
 
-use crate::Error;
-use crate::queue::Queue;
+use jiff::Timestamp;
+
+use crate::clock::timestamp;
+use crate::cron::{self, Decision, Last};
+use crate::fault::Fault;
+use crate::keys::Key;
+use crate::queue::{Known, Queue};
+use crate::record::Head;
+use crate::{Error, Policy, Schedule, script};
+
+/// A schedule as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScheduleState {
+    /// Its name.
+    pub name: String,
+    /// The last run, as the time at which it was due; `None` if it never ran.
+    pub last: Option<Timestamp>,
+    /// The next run; `None` while it is suspended.
+    pub next: Option<Timestamp>,
+    /// Whether it is suspended.
+    pub suspended: bool,
+}
+
+/// Something to be done about a schedule.
+struct Step<'a> {
+    name: &'a str,
+    /// What was noted, empty for nothing.
+    before: &'a str,
+    /// What is to be noted, empty for nothing.
+    after: String,
+    /// What is to be enqueued, if anything.
+    run: Option<&'a Schedule>,
+}
 
 impl Queue {
+    /// The schedules of the policy in force, as they stand.
+    pub async fn schedules(&self) -> Result<Vec<ScheduleState>, Error> {
+        let known = self.refresh().await?;
+        let mut command = redis::cmd("HGETALL");
+        command.arg(self.keys().get(Key::Schedules));
+        let value = self.link().read_plain(&command, "HGETALL").await?;
+        let notes: HashMap<String, String> = redis::from_redis_value(value)
+            .map_err(|fault| self.link().faults().script("HGETALL", fault.to_string()))?;
+        let now = timestamp(self.link().clock().now_ms());
+        let state = |schedule: &Schedule| ScheduleState {
+            name: schedule.name.clone(),
+            last: notes
+                .get(&schedule.name)
+                .and_then(|note| Last::read(note)?.ran()),
+            next: cron::next(schedule, now).ok().flatten(),
+            suspended: schedule.suspend,
+        };
+        Ok(known.policy.schedules.iter().map(state).collect())
+    }
+
     /// Enqueues the tasks of the schedules that are due, each once however many do this at the same
-    /// time. Returns how many. `last_runs` is what Redis holds of each.
+    /// time. Returns how many. `last_runs` is what Redis holds of each. The policy's bound of the
+    /// backlog does not hold for them: there is nobody to tell, and one run makes up for many.
     pub(crate) async fn run_schedules(
         &self,
         last_runs: &HashMap<String, String>,
     ) -> Result<u64, Error> {
-        let _ = last_runs;
-        self.known().await?;
-        Ok(0)
+        let mut rounds = self.rounds();
+        let mut fired = 0;
+        'policy: loop {
+            let known = rounds.next().await?;
+            let now_ms = self.link().clock().now_ms();
+            for step in self.steps(&known.policy, last_runs, now_ms) {
+                match self.take(&known, &step, now_ms).await {
+                    // Steps that were taken will be found to be.
+                    Ok(None) => continue 'policy,
+                    Ok(Some(taken)) => fired += u64::from(taken && step.run.is_some()),
+                    Err(fault) if fault.error.is_transient() => return Err(fault.into()),
+                    Err(fault) => self.complain(step.name, &fault.error),
+                }
+            }
+            return Ok(fired);
+        }
     }
+
+    fn steps<'a>(
+        &self,
+        policy: &'a Policy,
+        last_runs: &'a HashMap<String, String>,
+        now_ms: u64,
+    ) -> Vec<Step<'a>> {
+        let mut steps = Vec::new();
+        for schedule in &policy.schedules {
+            let before = last_runs.get(&schedule.name).map_or("", String::as_str);
+            let (after, run) = match cron::due(schedule, Last::read(before).as_ref(), now_ms) {
+                Ok(Decision::Wait) => continue,
+                Ok(Decision::Note(last)) => (last, None),
+                Ok(Decision::Run(last)) => (last, Some(schedule)),
+                Err(error) => {
+                    self.complain(&schedule.name, &error);
+                    continue;
+                }
+            };
+            steps.push(Step {
+                name: &schedule.name,
+                before,
+                after: after.to_string(),
+                run,
+            });
+        }
+        let is_gone = |name: &str| policy.schedules.iter().all(|known| known.name != name);
+        for (name, before) in last_runs.iter().filter(|(name, _)| is_gone(name)) {
+            steps.push(Step {
+                name,
+                before,
+                after: String::new(),
+                run: None,
+            });
+        }
+        steps
+    }
+
+    /// Takes a step and says whether nobody had; `None` if the policy is out of date.
+    async fn take(
+        &self,
+        known: &Known,
+        step: &Step<'_>,
+        now_ms: u64,
+    ) -> Result<Option<bool>, Fault> {
+        let (id, record) = match step.run {
+            Some(schedule) => (
+                self.client().next_task_id().to_string(),
+                pack(&known.policy, schedule, now_ms),
+            ),
+            None => (String::new(), Vec::new()),
+        };
+        let call = self
+            .call(&script::FIRE, known, &[])
+            .arg(step.name)
+            .arg(step.before)
+            .arg(step.after.as_str());
+        let call = self.announcing(call, known).arg(id).arg(record);
+        let Some(mut reply) = self.ask(&script::FIRE, &call).await? else {
+            return Ok(None);
+        };
+        Ok(Some(reply.next::<String>()? == "1"))
+    }
+
+    fn complain(&self, schedule: &str, error: &Error) {
+        tracing::warn!(queue = %self.name(), schedule, %error, "a schedule cannot run");
+    }
+}
+
+/// The record of a schedule's task.
+fn pack(policy: &Policy, schedule: &Schedule, now_ms: u64) -> Vec<u8> {
+    let level = schedule
+        .priority
+        .as_ref()
+        .or_else(|| policy.levels.get(policy.default_level()));
+    let head = Head {
+        level: level.map_or("", String::as_str),
+        created_ms: now_ms,
+        due_ms: 0,
+        kind: &schedule.kind,
+        attempts: 0,
+        errors: &[],
+        extras: None,
+    };
+    head.pack(schedule.payload.as_bytes())
 }

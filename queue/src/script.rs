@@ -84,9 +84,9 @@ scripts! {
     PROMOTE = "promote" keys [Config, Tasks, Due, Lost, Dead, Stats, Idle, Wake, Ghosts, Held, Parked]
         with ["current", "wake", "record", "levels", "promote", "discard"];
     UNFOLD = "unfold" keys [Tasks, Due, Later, Stats, Idle, Wake] with ["wake", "sooner", "record"];
-    SURVEY = "survey" keys [Tasks, Active, Dead, Later, Unique, Uniques, Expiry, Cancel, Kept, Keptcount, Stats, Schedules] with [];
+    SURVEY = "survey" keys [Config, Tasks, Active, Dead, Later, Unique, Uniques, Expiry, Cancel, Kept, Keptcount, Stats, Schedules] with [];
     FORGET = "forget" keys [Kept, Keptcount, Stats] with [];
-    RECLAIM = "reclaim" keys [Config, Tasks, Due, Active, Workers, Info, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Progress]
+    RECLAIM = "reclaim" keys [Config, Tasks, Due, Active, Workers, Info, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Progress]
         with ["current", "wake", "sooner", "sleepers", "record", "levels", "places", "unique", "edit"];
     BEAT = "beat" keys [Active, Workers, Info, Cancel] with [];
     NOTE = "note" keys [Active, Progress] with [];
@@ -94,12 +94,13 @@ scripts! {
     LEAVE = "leave" keys [Active, Workers, Info, Idle, Wake] with ["wake", "sleepers"];
     WORKERS = "workers" keys [Active, Workers, Info] with [];
     SNAPSHOT = "snapshot" keys [Config, Tasks, Due, Later, Active, Workers, Dead, Stats, Ghosts, Parked] with ["current"];
-    INSPECT = "inspect" keys [Tasks, Due, Active, Lost, Dead, Progress] with ["record"];
+    INSPECT = "inspect" keys [Tasks, Due, Later, Active, Lost, Dead, Progress] with ["record"];
     PAGE = "page" keys [Tasks, Due, Active, Lost, Dead, Parked, Kept, Keptcount] with [];
     REDRIVE = "redrive" keys [Config, Tasks, Lost, Dead, Stats, Idle, Wake, Ghosts, Held, Parked]
         with ["current", "wake", "record", "levels", "letters", "edit"];
     PURGE = "purge" keys [Tasks, Lost, Dead, Stats] with ["letters", "discard"];
     CONFIGURE = "configure" keys [Config, Idle, Wake] with ["current", "wake"];
+    UNPARK = "unpark" keys [Config, Tasks, Idle, Wake, Ghosts, Held, Parked] with ["current", "wake", "record", "levels", "places"];
     FIRE = "fire" keys [Config, Schedules, Tasks, Stats, Idle, Wake, Ghosts, Held, Parked] with ["current", "wake", "record", "levels"];
 }
 

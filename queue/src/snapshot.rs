@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use futures::future::join_all;
 use jiff::Timestamp;
 use redis::Value;
 
@@ -86,23 +87,20 @@ pub struct Counters {
 }
 
 impl Client {
-    /// The figures of many queues in one round trip, in the order given. A second one is needed
+    /// The figures of many queues in one round trip (to each node of a cluster), in the order given. A second one is needed
     /// only for queues whose policy was never read or has changed since. One queue's error is no
     /// other's.
     pub async fn snapshot(&self, queues: &[Queue]) -> Vec<Result<Snapshot, Error>> {
-        let mut known = Vec::with_capacity(queues.len());
-        for queue in queues {
-            known.push(queue.known().await.map_err(Error::from));
-        }
+        let known = join_all(queues.iter().map(Queue::known)).await;
+        let known: Vec<_> = known
+            .into_iter()
+            .map(|known| known.map_err(Error::from))
+            .collect();
         let asked: Vec<usize> = (0..queues.len())
             .filter(|&place| known[place].is_ok())
             .collect();
         let mut results: Vec<Result<Snapshot, Error>> = Vec::with_capacity(queues.len());
-        let mut answers = match self.ask_all(queues, &known, &asked).await {
-            Ok(answers) => answers,
-            Err(error) => asked.iter().map(|_| Err(error.clone())).collect(),
-        }
-        .into_iter();
+        let mut answers = self.ask_all(queues, &known, &asked).await.into_iter();
         for (queue, known) in queues.iter().zip(&known) {
             let result = match known {
                 Err(error) => Err(error.clone()),
@@ -126,15 +124,19 @@ impl Client {
         queues: &[Queue],
         known: &[Result<std::sync::Arc<Known>, Error>],
         asked: &[usize],
-    ) -> Result<Vec<Result<Value, Error>>, Error> {
+    ) -> Vec<Result<Value, Error>> {
         let calls: Vec<_> = asked
             .iter()
-            .filter_map(|&place| Some(queues[place].snapshot_call(known[place].as_ref().ok()?)))
+            .filter_map(|&place| {
+                let queue = &queues[place];
+                let call = queue.snapshot_call(known[place].as_ref().ok()?);
+                Some((queue.link().slot(), call))
+            })
             .collect();
         if calls.is_empty() {
-            return Ok(Vec::new());
+            return Vec::new();
         }
-        Ok(self.link().read_all(&calls).await?)
+        self.link().read_all(&calls).await
     }
 }
 
@@ -197,7 +199,7 @@ fn read(queue: &Queue, known: &Known, value: Value) -> Result<Option<Snapshot>, 
     clippy::cast_sign_loss,
     reason = "checked, and milliseconds are whole"
 )]
-fn millis(score: f64) -> Option<u64> {
+pub(crate) fn millis(score: f64) -> Option<u64> {
     (score >= 0.0).then_some(score as u64)
 }
 

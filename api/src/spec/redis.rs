@@ -9,14 +9,16 @@ use serde::{Deserialize, Serialize};
 #[x_kube(validation = Rule::new("has(self.url) != has(self.urlFrom)")
     .message("redis needs exactly one of url and urlFrom: set url, or urlFrom.secretKeyRef when the URL carries a password"))]
 pub struct RedisEndpoint {
-    /// URL of the Redis: `redis://host:port/db`, or `rediss://` for TLS. It must not carry a
-    /// password, since everyone who may read the TaskQueue would read it: use urlFrom for that.
+    /// URL of the Redis: `redis://host:port/db`, `redis+sentinel://host:port,host:port/primary/db`
+    /// or `redis+cluster://host:port,host:port`, with `rediss` instead of `redis` for TLS. It must
+    /// not carry a password, since everyone who may read the TaskQueue would read it: use urlFrom
+    /// for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     #[x_kube(
-        validation = Rule::new("self.matches('^rediss?://[^/?#]+([/?#].*)?$')")
+        validation = Rule::new("self.matches('^rediss?([+]sentinel|[+]cluster)?://[^/?#]+([/?#].*)?$')")
             .message("redis.url must look like redis://host:6379 or, for TLS, rediss://host:6379"),
-        validation = Rule::new("!self.matches('^rediss?://[^/?#]*:[^/?#]*@')")
+        validation = Rule::new("!self.matches('^rediss?([+]sentinel|[+]cluster)?://[^/?#]*:[^/?#]*@')")
             .message("redis.url must not carry a password: put the whole URL in a Secret and name it in redis.urlFrom.secretKeyRef")
     )]
     pub url: Option<String>,

@@ -108,8 +108,21 @@ pub(super) fn rows() -> Vec<Row> {
         field(
             "redis.url must look like redis://host:6379",
             "/spec/redis/url",
-            &["redis://a", "rediss://a:6380/1", "redis://a?protocol=resp3"],
-            &["a:6379", "http://a", "redis://", "redis:///0", "REDIS://a"],
+            &[
+                "redis://a",
+                "rediss://a:6380/1",
+                "redis://a?prefix=b",
+                "redis+sentinel://a:1,b/main/1",
+                "rediss+cluster://a,b",
+            ],
+            &[
+                "a:6379",
+                "http://a",
+                "redis://",
+                "redis:///0",
+                "REDIS://a",
+                "redis+other://a",
+            ],
         ),
         field(
             "redis.url must not carry a password",
@@ -120,6 +133,8 @@ pub(super) fn rows() -> Vec<Row> {
                 "redis://user:secret@a",
                 "rediss://user:@a",
                 "redis://u:a@b@c",
+                "redis+sentinel://u:a@b,c/main",
+                "rediss+cluster://:a@b",
             ],
         ),
         row(

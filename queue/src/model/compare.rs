@@ -5,114 +5,229 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::Pair;
 use super::memory::Counts;
 use crate::TaskId;
+use crate::record::Record;
+
+const ALL_LEVELS: [&str; 4] = ["high", "normal", "low", "urgent"];
 
 impl Pair {
-    pub(super) fn key(&self, part: &str) -> String {
-        format!("tq:{{{}}}:{part}", self.queue.name())
-    }
-
-    pub(super) async fn ids(
-        &mut self,
-        command: &str,
-        part: &str,
-        arguments: &[&str],
-    ) -> Vec<TaskId> {
-        let mut command = redis::cmd(command);
-        command.arg(self.key(part)).arg(arguments);
-        let ids: Vec<String> = command.query_async(&mut self.raw).await.unwrap();
-        ids.iter().map(|id| id.parse().unwrap()).collect()
-    }
-
     /// Fails unless the server holds what the model holds, and each task once.
     pub(super) async fn compare(&mut self, when: &str) {
-        let mut all = BTreeSet::new();
-        let mut waiting = 0;
-        for level in ["high", "normal", "low", "urgent"] {
-            let list = VecDeque::from(
-                self.ids("LRANGE", &format!("wait:{level}"), &["0", "-1"])
-                    .await,
-            );
-            let expected = self.memory.lists.get(level).cloned().unwrap_or_default();
-            assert_eq!(list, expected, "{level} {when}");
-            waiting += list.len();
-            all.extend(list);
-        }
-        let scheduled: BTreeSet<_> = self
-            .ids("ZRANGE", "due", &["0", "-1"])
-            .await
-            .into_iter()
-            .collect();
-        assert_eq!(
-            scheduled,
-            self.memory.scheduled.keys().copied().collect(),
-            "scheduled {when}"
-        );
-        let dead: BTreeSet<_> = self
-            .ids("ZRANGE", "dead", &["0", "-1"])
-            .await
-            .into_iter()
-            .collect();
-        assert_eq!(dead, self.memory.dead, "dead {when}");
-        let mut command = redis::cmd("HGETALL");
-        let active: BTreeMap<String, String> = command
-            .arg(self.key("active"))
-            .query_async(&mut self.raw)
-            .await
-            .unwrap();
-        let expected = self
-            .memory
-            .active
+        let tasks: BTreeMap<String, Vec<u8>> = self.hash("tasks").await;
+        let records: BTreeMap<TaskId, Record> = tasks
             .iter()
-            .map(|(id, worker)| (id.to_string(), worker.to_string()));
-        assert_eq!(active, expected.collect(), "active {when}");
+            .map(|(id, record)| (id.parse().unwrap(), Record::unpack(record).unwrap()))
+            .collect();
+        let known: BTreeSet<_> = records.keys().copied().collect();
+        let expected: BTreeSet<_> = self.memory.facts.keys().copied().collect();
+        assert_eq!(known, expected, "unfinished {when}");
 
-        let states = waiting + scheduled.len() + dead.len() + active.len();
-        all.extend(
-            scheduled
-                .iter()
-                .chain(&dead)
-                .chain(self.memory.active.keys()),
-        );
-        let records: BTreeSet<_> = self.ids("HKEYS", "tasks", &[]).await.into_iter().collect();
-        assert_eq!(all.len(), states, "a task in two states {when}");
-        assert_eq!(records, all, "records and tasks {when}");
-        let lost: BTreeSet<_> = self.ids("HKEYS", "lost", &[]).await.into_iter().collect();
-        assert_eq!(
-            lost,
-            self.memory.losses.keys().copied().collect(),
-            "losses {when}"
-        );
-
-        let figures = self
-            .queue
-            .client()
-            .snapshot(std::slice::from_ref(&self.queue))
+        let mut states = self.compare_lists(&records, when).await;
+        let parked: BTreeSet<_> = self
+            .members("ZRANGE", "parked", &["0", "-1"])
             .await
-            .remove(0)
-            .unwrap();
+            .iter()
+            .map(|member| member.split_once('\0').unwrap())
+            .map(|(key, id)| (key.to_owned(), id.parse().unwrap()))
+            .collect();
+        assert_eq!(parked, self.memory.parked, "parked {when}");
+        states.extend(parked.iter().map(|(_, id)| *id));
+        let due = self.ids("ZRANGE", "due", &["0", "-1"]).await;
+        let scheduled: BTreeSet<_> = self.memory.scheduled.keys().copied().collect();
+        assert_eq!(set(&due), scheduled, "scheduled {when}");
+        states.extend(due);
+        let mut later = Vec::new();
+        for span in self.members("ZRANGE", "later", &["0", "-1"]).await {
+            let listed = self
+                .ids("LRANGE", &format!("later:{span}"), &["0", "-1"])
+                .await;
+            assert!(!listed.is_empty(), "span {span} {when}");
+            later.extend(listed.into_iter().filter(|id| records.contains_key(id)));
+        }
+        assert_eq!(set(&later), self.memory.later, "far ahead {when}");
+        states.extend(&later);
+        let dead = self.ids("ZRANGE", "dead", &["0", "-1"]).await;
+        assert_eq!(set(&dead), self.memory.dead, "dead {when}");
+        states.extend(dead);
+        let active: BTreeMap<String, String> = self.hash("active").await;
+        let expected = self.memory.active.iter();
+        let expected = expected.map(|(id, worker)| (id.to_string(), worker.to_string()));
+        assert_eq!(active, expected.collect(), "active {when}");
+        states.extend(self.memory.active.keys());
+        let workers: BTreeSet<_> = set(&self.members("ZRANGE", "workers", &["0", "-1"]).await);
+        let owned = active.values().all(|worker| workers.contains(worker));
+        assert!(owned, "a lease without an owner {when}");
+
+        assert_eq!(states.len(), known.len(), "a task in two states {when}");
+        assert_eq!(set(&states), known, "a task in no state {when}");
+        self.compare_keys(when).await;
+        self.compare_done(when).await;
+        self.compare_counters(when).await;
+
+        for (id, record) in records {
+            let facts = self.memory.facts.get_mut(&id).unwrap();
+            facts.since_ms = record.runnable_since_ms();
+            assert_eq!(record.attempts, facts.attempts, "attempts {when}");
+            assert_eq!(record.level, facts.level, "level {when}");
+        }
+    }
+
+    /// The lists, and how many ids in them are of tasks that are gone. Returns the others.
+    async fn compare_lists(
+        &mut self,
+        records: &BTreeMap<TaskId, Record>,
+        when: &str,
+    ) -> Vec<TaskId> {
+        let mut runnable = Vec::new();
+        let mut ghosts = BTreeMap::new();
+        for level in ALL_LEVELS {
+            let part = format!("wait:{level}");
+            let list = VecDeque::from(self.ids("LRANGE", &part, &["0", "-1"]).await);
+            let live = |list: &VecDeque<TaskId>| -> Vec<TaskId> {
+                let live = list.iter().filter(|id| records.contains_key(id));
+                live.copied().collect()
+            };
+            let expected = self.memory.lists.entry(level.to_owned()).or_default();
+            assert_eq!(live(&list), live(expected), "{level} {when}");
+            runnable.extend(live(&list));
+            let gone = (list.len() - live(&list).len()) as u64;
+            if gone > 0 {
+                ghosts.insert(level.to_owned(), gone);
+            }
+            let reachable = self.memory.levels.iter().any(|known| known == level);
+            assert!(
+                reachable || list.is_empty(),
+                "{level} is out of reach {when}"
+            );
+            // Which ids of tasks that are gone are left is the server's own affair.
+            self.memory.lists.insert(level.to_owned(), list);
+        }
+        let counted: BTreeMap<String, u64> = self.hash("ghosts").await;
+        assert_eq!(counted, ghosts, "ghosts {when}");
+        runnable
+    }
+
+    async fn compare_keys(&mut self, when: &str) {
+        let held: BTreeMap<String, u32> = self.hash("held").await;
+        let keys = self.memory.facts.values().map(|facts| facts.key.clone());
+        let keys: BTreeSet<_> = keys.filter(|key| !key.is_empty()).collect();
+        let expected = keys.into_iter().map(|key| {
+            let held = self.memory.held(&key);
+            (key, held)
+        });
+        let expected: BTreeMap<_, _> = expected.filter(|(_, held)| *held > 0).collect();
+        assert_eq!(held, expected, "places {when}");
+        if let Some(most) = self.memory.policy.limits.per_key_concurrency {
+            for (key, _) in &self.memory.parked {
+                assert!(self.memory.held(key) >= most, "{key} has room {when}");
+            }
+        } else {
+            assert!(self.memory.parked.is_empty(), "parked for nothing {when}");
+        }
+
+        let unique: BTreeMap<String, String> = self.hash("unique").await;
+        let expected = self.memory.unique.iter();
+        let expected = expected.map(|(key, (id, _))| (key.clone(), id.to_string()));
+        assert_eq!(unique, expected.collect(), "unique keys {when}");
+        let timed = set(&self.members("ZRANGE", "uniques", &["0", "-1"]).await);
+        assert_eq!(timed, unique.keys().cloned().collect(), "uniques {when}");
+        for (holder, _) in self.memory.unique.values() {
+            let facts = &self.memory.facts;
+            assert!(facts.contains_key(holder), "a key of an ended task {when}");
+        }
+        let expiry = self.ids("ZRANGE", "expiry", &["0", "-1"]).await;
+        let expected = self.memory.expiry.keys().copied().collect();
+        assert_eq!(set(&expiry), expected, "expiry {when}");
+        for (id, facts) in &self.memory.facts {
+            let rests = !self.memory.active.contains_key(id) && !self.memory.dead.contains(id);
+            let may = self.memory.expiry.contains_key(id);
+            assert!(may || !(rests && facts.expires), "never expires {when}");
+        }
+        let marks = self.ids("SMEMBERS", "cancel", &[]).await;
+        assert_eq!(set(&marks), self.memory.marks, "marks {when}");
+        let progress = self.ids("HKEYS", "progress", &[]).await;
+        assert_eq!(set(&progress), self.memory.progress, "progress {when}");
+        let lost: BTreeMap<String, u32> = self.hash("lost").await;
+        let expected = self.memory.losses.iter();
+        let expected = expected.map(|(id, losses)| (id.to_string(), *losses));
+        assert_eq!(lost, expected.collect(), "losses {when}");
+    }
+
+    async fn compare_done(&mut self, when: &str) {
+        let expected = self.memory.kept();
+        let kept = set(&self.members("ZRANGE", "kept", &["0", "-1"]).await);
+        assert_eq!(kept, expected.keys().cloned().collect(), "buckets {when}");
+        let counted: BTreeMap<String, u64> = self.hash("keptcount").await;
+        assert_eq!(counted, expected, "counts of buckets {when}");
+        for bucket in kept {
+            let records: BTreeMap<String, Vec<u8>> = self.hash(&format!("done:{bucket}")).await;
+            let done = self.memory.done.iter();
+            let expected = done.filter(|(id, _)| id.bucket() == bucket);
+            let expected: BTreeMap<_, _> = expected.map(|(id, r)| (id.to_string(), r)).collect();
+            assert!(records.keys().eq(expected.keys()), "ended {when}");
+            for (id, record) in records {
+                let same = expected[&id].is_empty() || *expected[&id] == record;
+                assert!(same, "the end of {id} {when}");
+            }
+        }
+    }
+
+    async fn compare_counters(&mut self, when: &str) {
+        let queues = std::slice::from_ref(&self.queue);
+        let figures = self.queue.client().snapshot(queues).await.remove(0);
+        let figures = figures.unwrap();
         let counters = figures.counters;
         let counts = Counts {
             enqueued: counters.enqueued,
             completed: counters.completed,
+            cancelled: counters.cancelled,
+            expired: counters.expired,
+            dropped: counters.dropped,
             failed: counters.failed,
             retried: counters.retried,
+            snoozed: counters.snoozed,
             dead: counters.dead,
             lost: counters.lost,
             released: counters.released,
             redriven: counters.redriven,
             purged: counters.purged,
         };
-        assert_eq!(counts, self.memory.counts, "{when}");
-        let ended = counts.completed + counts.purged;
+        let memory = &self.memory;
+        assert_eq!(counts, memory.counts, "{when}");
+        let ended = counts.completed + counts.cancelled + counts.expired + counts.dropped;
         assert_eq!(
             counts.enqueued,
-            ended + states as u64,
+            ended + counts.purged + memory.facts.len() as u64,
             "nothing is lost {when}"
         );
-        assert_eq!(
-            figures.waiting.iter().map(|(_, n)| n).sum::<u64>(),
-            waiting as u64,
-            "{when}"
-        );
+        for (level, waiting) in &figures.waiting {
+            let live = |id: &&TaskId| memory.facts.contains_key(id);
+            let expected = memory.lists[level].iter().filter(live).count();
+            assert_eq!(*waiting, expected as u64, "{level} in the snapshot {when}");
+        }
+        let due = memory.scheduled.values().filter(|due| **due).count();
+        let scheduled = memory.scheduled.len() + memory.later.len();
+        let expected = [
+            scheduled,
+            due,
+            memory.active.len(),
+            memory.dead.len(),
+            memory.parked.len(),
+            memory.workers.values().filter(|lapsed| !**lapsed).count(),
+            memory.workers.values().filter(|lapsed| **lapsed).count(),
+        ];
+        let got = [
+            figures.scheduled,
+            figures.due,
+            figures.active,
+            figures.dead,
+            figures.blocked,
+            figures.workers,
+            figures.expired_workers,
+        ];
+        assert_eq!(got, expected.map(|count| count as u64), "snapshot {when}");
     }
+}
+
+fn set<T: Ord + Clone>(all: &[T]) -> BTreeSet<T> {
+    all.iter().cloned().collect()
 }

@@ -134,7 +134,7 @@ impl Policy {
             return Err(Error::invalid("schedules", &count, "at most 100"));
         }
         for (place, schedule) in self.schedules.iter().enumerate() {
-            schedule.check(&self.levels)?;
+            schedule.check(self)?;
             let same = |other: &Schedule| other.name == schedule.name;
             if self.schedules[..place].iter().any(same) {
                 return Err(Error::invalid(

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Payload};
+use crate::payload::fits;
+use crate::{Error, Payload, Policy};
 
 /// Longest name of a schedule; it is what its last run is remembered by.
 const MAX_NAME: usize = 63;
@@ -13,7 +14,10 @@ const MAX_NAME: usize = 63;
 pub struct Schedule {
     /// Unique in the queue: 1 to 63 characters of `a-z`, `0-9` and `-`.
     pub name: String,
-    /// Minute, hour, day of month, month and day of week, as `crontab` writes them.
+    /// Minute, hour, day of month, month and day of week, as `crontab` writes them; or `@hourly`,
+    /// `@daily`, `@weekly`, `@monthly` or `@yearly`. When both days are restricted, either will do.
+    /// `L` is the last day of a month. A time of day that a change of the clock leaves out runs at
+    /// that change; one that happens twice runs once.
     pub cron: String,
     /// A name of the time zone database, for example `Europe/Paris`.
     #[serde(default = "utc")]
@@ -27,7 +31,8 @@ pub struct Schedule {
     /// Its priority level; absent for the default one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<String>,
-    /// While true it does not run, and what it would have run is not made up for.
+    /// While true it does not run, and what it would have run is not made up for: when resumed it
+    /// begins anew, as when it is first seen and when `cron` or `time_zone` is edited.
     #[serde(default)]
     pub suspend: bool,
     /// What becomes of runs whose time passed while nobody looked.
@@ -54,22 +59,24 @@ fn null() -> Payload {
 }
 
 impl Schedule {
-    pub(super) fn check(&self, levels: &[String]) -> Result<(), Error> {
+    pub(super) fn check(&self, policy: &Policy) -> Result<(), Error> {
         let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
         if !(1..=MAX_NAME).contains(&self.name.len()) || !self.name.bytes().all(allowed) {
             let rule = "1 to 63 characters of a-z, 0-9 and '-'";
             return Err(Error::invalid("schedules.name", &self.name, rule));
         }
         if let Some(level) = &self.priority
-            && !levels.contains(level)
+            && !policy.levels.contains(level)
         {
             return Err(Error::invalid(
                 "schedules.priority",
                 level,
-                format!("one of {}", levels.join(", ")),
+                format!("one of {}", policy.levels.join(", ")),
             ));
         }
         crate::task::check_kind("schedules.type", &self.kind)?;
+        let limit = policy.max_payload_bytes as usize;
+        fits("schedules.payload", self.payload.as_bytes().len(), limit)?;
         crate::cron::check(&self.cron, &self.time_zone)
     }
 }

@@ -11,6 +11,8 @@ use crate::queue::Queue;
 use crate::{Enqueued, Error, NewTask, TaskId};
 
 type Answer = Result<Enqueued, Error>;
+/// Tasks that go together, and who waits for the answer to each.
+type Group = (Vec<(TaskId, NewTask)>, Vec<oneshot::Sender<Answer>>);
 
 /// Tasks that wait for the next round trip.
 #[derive(Default)]
@@ -31,7 +33,7 @@ impl Gather {
     }
 
     /// What goes next; with nothing left, nobody is under way any more.
-    fn next(&self) -> Option<(Vec<(TaskId, NewTask)>, Vec<oneshot::Sender<Answer>>)> {
+    fn next(&self) -> Option<Group> {
         let mut waiting = self.lock();
         if waiting.tasks.is_empty() {
             waiting.flying = false;
@@ -92,12 +94,11 @@ async fn put_each(queue: &Queue, tasks: &[(TaskId, NewTask)]) -> Vec<Answer> {
     let all = |error: Error| tasks.iter().map(|_| Err(error.clone())).collect();
     let (standing, left_out) = match queue.put(tasks, Taken::Apart).await {
         Ok(Put::Done { standing, left_out }) => (standing, left_out),
-        Ok(Put::Full(error)) => return all(error),
         // A policy that has just changed may refuse one of them, which is none of the others' fault.
         Err(error) if error.is_refusal() && tasks.len() > 1 => {
             return one_by_one(queue, tasks).await;
         }
-        Err(error) => return all(error),
+        Ok(Put::Full(error)) | Err(error) => return all(error),
     };
     let mut results: Vec<Answer> = Vec::with_capacity(tasks.len());
     let mut refusal = None;

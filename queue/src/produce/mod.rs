@@ -56,7 +56,7 @@ impl Patience {
 
 /// Whether the tasks of one call are taken together or each on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Taken {
+pub(crate) enum Taken {
     /// All of them or, if there is no room, none.
     Together,
     /// As many as there is room for.
@@ -64,7 +64,7 @@ enum Taken {
 }
 
 /// What became of one slice.
-enum Put {
+pub(crate) enum Put {
     /// Taken in, but for those that another task stands for or that found no room.
     Done {
         standing: HashMap<TaskId, TaskId>,
@@ -175,7 +175,13 @@ impl Queue {
         }
     }
 
-    async fn put_once(&self, tasks: &NewTasks, taken: Taken, repeated: bool) -> Result<Put, Fault> {
+    /// One call; `repeated` if it may have been done before.
+    pub(crate) async fn put_once(
+        &self,
+        tasks: &NewTasks,
+        taken: Taken,
+        repeated: bool,
+    ) -> Result<Put, Fault> {
         let mut rounds = self.rounds();
         loop {
             let known = rounds.next().await?;
@@ -212,7 +218,7 @@ impl Queue {
         taken: Taken,
         repeated: bool,
     ) -> Call {
-        let spans = arranged.spans.iter().map(|(span, _)| *span);
+        let spans = arranged.spans.keys().copied();
         let mut keys: Vec<String> = spans.map(|span| self.keys().later(span)).collect();
         if repeated {
             let runs = buckets(arranged.sorted_ids());

@@ -34,7 +34,7 @@ local function count_new()
     if not exists(ARGV[i]) then count = count + 1 end
   end
   for i = special_at, #ARGV, 6 do
-    if not exists(ARGV[i]) then count = count + 1 end
+    if not exists(ARGV[i]) and not holder_of(ARGV[i + 4], ARGV[i], now) then count = count + 1 end
   end
   return count
 end
@@ -107,20 +107,19 @@ for span = 1, spans do
 end
 for i = task_at, task_at + 6 * (special - 1), 6 do
   local id = ARGV[i]
+  local holder = holder_of(ARGV[i + 4], id, now)
   if exists(id) then
     -- Nothing to do.
+  elseif holder then
+    standing[#standing + 1], standing[#standing + 2] = id, holder
   elseif room < 1 then
     left_out[#left_out + 1] = id
   else
-    local holder, now_runnable, first_one =
+    local now_runnable, first_one =
       admit(id, ARGV[i + 1], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]), ARGV[i + 4], ARGV[i + 5], now)
-    if holder then
-      standing[#standing + 1], standing[#standing + 2] = id, holder
-    else
-      room, added = room - 1, added + 1
-      if now_runnable then runnable = runnable + 1 end
-      was_empty = was_empty or first_one
-    end
+    room, added = room - 1, added + 1
+    if now_runnable then runnable = runnable + 1 end
+    was_empty = was_empty or first_one
   end
 end
 

@@ -1,6 +1,6 @@
 -- One task by its id, with its state.
 -- KEYS  the id's done bucket
--- ARGV  3 id
+-- ARGV  3 id; 4 length of a span in ms (see later.rs)
 -- returns {'none'}, {'ended', done record}, or {state, record, extra, losses or false, progress or false}, where extra
 --         is for 'active' the worker, for 'scheduled' the due time, for 'dead' the time of death, for 'waiting' ''
 local id = ARGV[3]
@@ -17,5 +17,7 @@ if due then return {'scheduled', record, due, losses} end
 local died = redis.call('ZSCORE', DEAD, id)
 if died then return {'dead', record, died, losses} end
 local body = body_of(record)
-if body and body[2] > now_ms() then return {'scheduled', record, string.format('%.0f', body[2]), losses} end
+if body and body[2] > now_ms() and redis.call('ZSCORE', LATER, math.floor(body[2] / ARGV[4])) then
+  return {'scheduled', record, string.format('%.0f', body[2]), losses}
+end
 return {'waiting', record, '', losses}

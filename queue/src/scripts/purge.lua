@@ -1,7 +1,8 @@
 -- Dead letters thrown away.
--- ARGV  3 only deaths at this time in ms or before, '' for now; 4 most to throw away; then ids, or none for all
--- returns {'ok', now ms, thrown away}
+-- ARGV  3 only deaths at this time in ms or before, '' for now; 4 most to throw away; 5 how many of the oldest to
+--       pass over; then ids, or none for all
+-- returns {'ok', now ms, thrown away, 0}
 local now = now_ms()
-local ids = letters(5, ARGV[3] ~= '' and ARGV[3] or now, ARGV[4])
+local ids = letters(6, ARGV[3] ~= '' and ARGV[3] or now, ARGV[5], ARGV[4])
 discard(ids)
-return {'ok', now, #ids}
+return {'ok', now, #ids, 0}

@@ -47,7 +47,10 @@ for _, id in ipairs(ids) do
   redis.call('HDEL', PROGRESS, id)
   local record = redis.call('HGET', TASKS, id)
   if record then
-    local losses = redis.call('HINCRBY', LOST, id, 1)
+    -- Not by HINCRBY: a count that is no number would end the script with the task in no state.
+    local losses = tonumber(redis.call('HGET', LOST, id) or 0)
+    losses = losses and losses >= 0 and losses < 1e9 and math.floor(losses) + 1 or 1
+    redis.call('HSET', LOST, id, losses)
     local body = body_of(record)
     local spent = counts and body and body[4] + 1 >= most_attempts
     local _, _, key = extras_of(record)
@@ -55,15 +58,17 @@ for _, id in ipairs(ids) do
       note(id, record, 'lost its worker ' .. losses .. (losses == 1 and ' time' or ' times'))
       redis.call('ZADD', DEAD, now, id)
       let_go(id, record)
+      redis.call('SREM', CANCEL, id)
       give_back(key)
       quarantined = quarantined + 1
     else
       if cause ~= 2 or counts or ARGV[11] ~= '' then note(id, record, 'lost its worker') end
+      may_expire(id, record)
       if ARGV[11] ~= '' then
         redis.call('ZADD', DUE, now + ARGV[11], id)
         give_back(key)
       else
-        local list = list_of(record)
+        local list = list_for(id, record)
         if redis.call('LPUSH', list, id) - ghosts_in(list) == 1 then was_empty = true end
       end
       released = released + 1

@@ -1,10 +1,10 @@
 -- Dead letters back to the tails of their levels, with all their attempts before them and their history kept.
 -- ARGV  3 only deaths at this time in ms or before, '' for now; 4 most to move; 5 '1' to wake workers
---       6 channel to announce on; 7 the queue's name; then ids, or none for all
+--       6 channel to announce on; 7 the queue's name; 8 how many of the oldest to pass over; then ids, or none for all
 -- returns {'stale'} with nothing done, or {'ok', now ms, moved, unreadable ones that stay}
 if not current() then return {'stale'} end
 local now = now_ms()
-local chosen = letters(8, ARGV[3] ~= '' and ARGV[3] or now, ARGV[4])
+local chosen = letters(9, ARGV[3] ~= '' and ARGV[3] or now, ARGV[8], ARGV[4])
 if #chosen == 0 then return {'ok', now, 0, 0} end
 local found = redis.call('HMGET', TASKS, unpack(chosen))
 local ids, records = {}, {}

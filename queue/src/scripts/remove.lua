@@ -24,7 +24,7 @@ local function take_out(id, record)
     redis.call('HINCRBY', STATS, 'later', -1)
     return true
   end
-  count_ghosts(list_of(record), 1)
+  count_ghosts(list_of(record) or KEYS[LAST_LIST], 1)
   give_back(key)
   return true
 end

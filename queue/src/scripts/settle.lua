@@ -31,7 +31,10 @@ for i = 6, 6 + 6 * (count - 1), 6 do
     redis.call('HDEL', PROGRESS, id)
     counts[what] = (counts[what] or 0) + 1
     if what == 'release' then
-      if kept then redis.call('LPUSH', list_of(kept), id) end
+      if kept then
+        redis.call('LPUSH', list_for(id, kept), id)
+        may_expire(id, kept)
+      end
     else
       if is_end[what] then
         redis.call('HSET', bucket, id, record)
@@ -50,7 +53,7 @@ for i = 6, 6 + 6 * (count - 1), 6 do
         end
       end
       if kept then
-        if is_end[what] or what == 'dead' then let_go(id, kept) end
+        if is_end[what] or what == 'dead' then let_go(id, kept) else may_expire(id, kept) end
         local _, _, key = extras_of(kept)
         give_back(key)
       end

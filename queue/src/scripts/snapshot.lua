@@ -9,7 +9,7 @@ local ghosts_of = {}
 for i = 1, #ghosts, 2 do ghosts_of[ghosts[i]] = ghosts[i + 1] end
 for i = FIRST_LIST, LAST_LIST do
   local length = redis.call('LLEN', KEYS[i])
-  if #ghosts > 0 then length = length - (ghosts_of[string.match(KEYS[i], '[^:]*$')] or 0) end
+  if #ghosts > 0 then length = math.max(length - (ghosts_of[string.match(KEYS[i], '[^:]*$')] or 0), 0) end
   lengths[#lengths + 1] = length
   if length > 0 then
     -- The head may be a ghost.

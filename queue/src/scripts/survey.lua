@@ -2,7 +2,7 @@
 -- ARGV  3 most of each to return; 4 spans that begin at this time in units of a span or before have come near
 --       5 greatest age of ended tasks in ms; 6 most of them, '' for no bound; 7 least age in ms of those dropped by count
 -- returns {'ok', now ms, ids of tasks that have expired, their records, ids of tasks to cancel that do not run, their
---         records, numbers of spans that have come near, buckets to forget, name and last run of each schedule}
+--         records, numbers of spans that have come near, buckets to forget, name and last run of each schedule, 1 if parked tasks are to be let in}
 local now = now_ms()
 local limit = tonumber(ARGV[3])
 
@@ -54,4 +54,5 @@ return {
   redis.call('ZRANGEBYSCORE', LATER, '-inf', ARGV[4], 'LIMIT', 0, limit),
   old,
   redis.call('HGETALL', SCHEDULES),
+  redis.call('HEXISTS', CONFIG, 'unpark'),
 }

@@ -3,11 +3,15 @@
 //! its way to fail a test.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc)]
 
+mod cluster;
+mod sentinels;
 mod server;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+pub use self::cluster::Cluster;
+pub use self::sentinels::Sentinels;
 pub use self::server::RedisServer;
 use crate::{Enqueued, TaskId};
 

@@ -11,6 +11,8 @@ use crate::{Client, Endpoint};
 
 /// Longest time a server may take to start.
 const START: Duration = Duration::from_secs(10);
+/// The file of settings of those that have one.
+const CONFIG: &str = "server.conf";
 /// Another test may take the port between its choice and the server's start.
 const TRIES: usize = 5;
 
@@ -18,6 +20,9 @@ const TRIES: usize = 5;
 #[derive(Debug)]
 pub struct RedisServer {
     port: u16,
+    /// One more port, for TLS, if it was given a certificate.
+    tls_port: Option<u16>,
+    config: Option<String>,
     arguments: Vec<String>,
     directory: TempDir,
     child: Option<Child>,
@@ -31,15 +36,26 @@ impl RedisServer {
 
     /// Starts one with these arguments besides its port, address and directory.
     pub async fn start_with(arguments: &[&str]) -> Self {
+        Self::start_configured(None, arguments).await
+    }
+
+    /// Starts one with a file of settings, which it may write.
+    pub(super) async fn start_configured(config: Option<String>, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut server = Self {
             port: 0,
+            tls_port: None,
+            config,
             arguments: arguments.iter().map(ToString::to_string).collect(),
             directory,
             child: None,
         };
         for _ in 0..TRIES {
             server.port = free_port();
+            server.tls_port = arguments.contains(&"--tls-cert-file").then(free_port);
+            if let Some(config) = &server.config {
+                std::fs::write(server.directory.path().join(CONFIG), config).unwrap();
+            }
             if server.launch().await {
                 return server;
             }
@@ -53,6 +69,19 @@ impl RedisServer {
     /// `redis://127.0.0.1:port`.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// `redis://127.0.0.1:port`, or the same over TLS if it was given a certificate.
+    pub fn safest_url(&self) -> String {
+        match self.tls_port {
+            Some(port) => format!("rediss://127.0.0.1:{port}"),
+            None => self.url(),
+        }
+    }
+
+    /// The port in [`RedisServer::safest_url`].
+    pub fn safest_port(&self) -> u16 {
+        self.tls_port.unwrap_or(self.port)
     }
 
     /// Its port.
@@ -72,10 +101,35 @@ impl RedisServer {
             .unwrap()
     }
 
+    /// Sends a command of the test's own, in words.
+    pub async fn command<T: redis::FromRedisValue>(&self, words: &str) -> T {
+        self.ask(words).await.unwrap()
+    }
+
+    /// The same of a server that may be down, or part with its clients since its role changes.
+    pub async fn try_command<T: redis::FromRedisValue>(&self, words: &str) -> Option<T> {
+        self.ask(words).await.ok()
+    }
+
+    async fn ask<T: redis::FromRedisValue>(&self, words: &str) -> redis::RedisResult<T> {
+        let mut words = words.split(' ');
+        let mut command = redis::cmd(words.next().unwrap());
+        for word in words {
+            command.arg(word);
+        }
+        command.query_async(&mut self.connect().await?).await
+    }
+
     /// A connection for commands of the test's own.
     pub async fn connection(&self) -> MultiplexedConnection {
-        let client = redis::Client::open(self.url()).unwrap();
-        client.get_multiplexed_async_connection().await.unwrap()
+        self.connect().await.unwrap()
+    }
+
+    async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {
+        let client = redis::Client::open(self.url())?;
+        let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(START));
+        let connection = client.get_multiplexed_async_connection_with_config(&config);
+        connection.await
     }
 
     /// Stops it as an administrator would: it writes what it was told to keep, then ends.
@@ -90,6 +144,11 @@ impl RedisServer {
             assert!(Instant::now() < deadline, "redis-server did not stop");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// Whether it was started and not ended since.
+    pub fn runs(&self) -> bool {
+        self.child.is_some()
     }
 
     /// Kills it with SIGKILL.
@@ -120,10 +179,31 @@ impl RedisServer {
         );
     }
 
-    /// Whether it runs and answers; `false` if another process has the port.
-    async fn launch(&mut self) -> bool {
+    /// Starts it again and does not wait until it has read its data.
+    pub async fn restart_loading(&mut self) {
+        self.kill();
+        self.spawn();
+        let deadline = Instant::now() + START;
+        while tokio::net::TcpStream::connect(("127.0.0.1", self.port))
+            .await
+            .is_err()
+        {
+            assert!(Instant::now() < deadline, "redis-server did not restart");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Starts it and returns its process id.
+    fn spawn(&mut self) -> u32 {
         let directory = self.directory.path().display().to_string();
-        let child = Command::new("redis-server")
+        let mut command = Command::new("redis-server");
+        if self.config.is_some() {
+            command.arg(self.directory.path().join(CONFIG));
+        }
+        if let Some(port) = self.tls_port {
+            command.args(["--tls-port", &port.to_string()]);
+        }
+        let child = command
             .args([
                 "--port",
                 &self.port.to_string(),
@@ -144,6 +224,12 @@ impl RedisServer {
             });
         let pid = child.id();
         self.child = Some(child);
+        pid
+    }
+
+    /// Whether it runs and answers; `false` if another process has the port.
+    async fn launch(&mut self) -> bool {
+        let begins = format!("{}:", self.spawn());
         let deadline = Instant::now() + START;
         while Instant::now() < deadline {
             if self
@@ -155,8 +241,13 @@ impl RedisServer {
                 return false;
             }
             // It also counts as up when it answers that it wants a password, or speaks only TLS.
-            if self.log().contains("Ready to accept connections")
-                && self.log().contains(&format!("{pid}:M"))
+            let is_ready = |line: &str| {
+                line.contains("Ready to accept connections") || line.contains("mode=sentinel")
+            };
+            if self
+                .log()
+                .lines()
+                .any(|line| line.starts_with(&begins) && is_ready(line))
             {
                 return true;
             }
@@ -185,7 +276,7 @@ impl Drop for RedisServer {
     }
 }
 
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     listener.local_addr().unwrap().port()
 }

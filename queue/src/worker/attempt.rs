@@ -191,6 +191,8 @@ async fn handle<H: Handler>(
         }
     };
     match over {
+        // It may have learnt of it first, and ended because of it.
+        Ok(Ok(outcome)) if lease.is_cancelled(id) => Over::Cancelled(Some(outcome)),
         Ok(Ok(outcome)) => Over::Outcome(outcome),
         Ok(Err(panic)) => Over::Panicked(text_of(panic.as_ref()).to_owned()),
         Err(_) => Over::TimedOut(limit),

@@ -63,11 +63,16 @@ impl Lease {
         self.0.told.notify_waiters();
     }
 
+    /// Whether the task is to be cancelled.
+    pub(super) fn is_cancelled(&self, task: TaskId) -> bool {
+        lock(&self.0.cancelled).contains(&task)
+    }
+
     /// Resolves when the task is to be cancelled.
     pub(super) async fn cancelled(&self, task: TaskId) {
         loop {
             let told = self.0.told.notified();
-            if lock(&self.0.cancelled).contains(&task) {
+            if self.is_cancelled(task) {
                 return;
             }
             told.await;

@@ -11,6 +11,8 @@ fn the_password_is_never_shown() {
         "redis://user:hunter2@redis",
         "rediss://user:hunter2%40x@redis/1",
         "redis://user:p@hunter2@redis",
+        "redis+sentinel://user:hunter2@redis-a,redis-b/main",
+        "rediss+cluster://:hunter2@redis-a,redis-b",
     ] {
         let endpoint = endpoint(url);
         for shown in [
@@ -31,7 +33,9 @@ fn a_url_without_a_password_is_shown_as_it_is() {
     for url in [
         "redis://redis:6379",
         "rediss://redis/1",
-        "redis://redis:6379?protocol=resp3",
+        "redis://redis:6379?prefix=team-b",
+        "redis+sentinel://a:26379,b:26379/main",
+        "redis+cluster://a,b",
     ] {
         let endpoint = endpoint(url);
         assert_eq!(endpoint.to_string(), url);

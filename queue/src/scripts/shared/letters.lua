@@ -1,9 +1,9 @@
 -- Shared: choosing dead letters, and throwing them away.
 
--- The ids in ARGV from `from` on that are dead letters; if there are none in ARGV, the oldest `limit` dead
--- letters that died at `before` or earlier.
-local function letters(from, before, limit)
-  if #ARGV < from then return redis.call('ZRANGEBYSCORE', DEAD, '-inf', before, 'LIMIT', 0, limit) end
+-- The ids in ARGV from `from` on that are dead letters; if there are none in ARGV, `limit` dead letters that died at
+-- `before` or earlier: the oldest behind the first `skip`.
+local function letters(from, before, skip, limit)
+  if #ARGV < from then return redis.call('ZRANGEBYSCORE', DEAD, '-inf', before, 'LIMIT', skip, limit) end
   local dead = {}
   for i = from, #ARGV do
     if redis.call('ZSCORE', DEAD, ARGV[i]) then dead[#dead + 1] = ARGV[i] end

@@ -1,15 +1,28 @@
 -- Shared: making tasks runnable, which is putting their ids into the lists of their levels.
 local list_of_level
 
--- The list of a record's level. A level that the caller was not given goes to the last list, which is drained like
--- any other.
+-- The list of a record's level, nil for a level that the caller was not given; and where the level ends.
 local function list_of(record)
   if not list_of_level then
     list_of_level = {}
     for i = FIRST_LIST, LAST_LIST do list_of_level[string.match(KEYS[i], '[^:]*$')] = KEYS[i] end
   end
   local mark = string.find(record, '[%z\1]')
-  return mark and list_of_level[string.sub(record, 1, mark - 1)] or KEYS[LAST_LIST]
+  return mark and list_of_level[string.sub(record, 1, mark - 1)], mark
+end
+
+-- The list that a task is put into: that of its level. A task whose level is gone goes to the last list, and has
+-- that level from now on: who looks for a runnable task by its level finds it, whatever becomes of the levels.
+local function list_for(id, record)
+  local list, mark = list_of(record)
+  if list then return list end
+  local last = KEYS[LAST_LIST]
+  local kept = mark and redis.call('HGET', TASKS, id)
+  if kept then
+    mark = string.find(kept, '[%z\1]')
+    redis.call('HSET', TASKS, id, string.match(last, '[^:]*$') .. string.sub(kept, mark))
+  end
+  return last
 end
 
 -- A list may hold ids whose tasks are gone: they are not looked for when the task goes, which would take time in
@@ -50,7 +63,7 @@ local function append(ids, records)
     if records[i] then
       local _, _, key = extras_of(records[i])
       if key == '' or claim(id, key) then
-        local list = list_of(records[i])
+        local list = list_for(id, records[i])
         local group = groups[list] or {}
         groups[list] = group
         group[#group + 1] = id

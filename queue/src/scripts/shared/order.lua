@@ -23,16 +23,19 @@ end
 
 -- Since when the first task of a list is runnable, in ms; nil for an empty list.
 local function since(list)
-  for _ = 1, 100 do
-    local id = redis.call('LINDEX', list, 0)
-    if not id then return nil end
+  local id, laid = redis.call('LINDEX', list, 0), 0
+  while id do
     local record = redis.call('HGET', TASKS, id)
-    local body = record and body_of(record)
-    if body then return math.max(body[1], body[2]) end
-    if record then return 0 end
+    if record then
+      if laid > 0 then count_ghosts(list, -laid) end
+      local body = body_of(record)
+      return body and math.max(body[1], body[2]) or 0
+    end
     redis.call('LPOP', list)
-    count_ghosts(list, -1)
+    laid = laid + 1
+    id = redis.call('LINDEX', list, 0)
   end
+  if laid > 0 then count_ghosts(list, -laid) end
   return nil
 end
 

@@ -1,23 +1,29 @@
 -- Shared: giving back the place of a concurrency key.
 
--- Lets in who is parked for it, the oldest first, a bounded number at a time.
-local function give_back(key)
-  if key == '' then return end
+-- Lets in who is parked for a key while it has room, the oldest first, at most 100; `held` are the places taken.
+-- Returns how many came in, and how many places are taken now.
+local function let_in(key, held)
   local limit = tonumber(redis.call('HGET', CONFIG, 'perKey') or '')
-  local held = redis.call('HINCRBY', HELD, key, -1)
-  local let_in = 0
-  while let_in < 100 and (not limit or held < limit) do
+  local came = 0
+  while came < 100 and (not limit or held < limit) do
     local parked = redis.call('ZRANGEBYLEX', PARKED, '[' .. key .. '\0', '(' .. key .. '\1', 'LIMIT', 0, 1)[1]
     if not parked then break end
     redis.call('ZREM', PARKED, parked)
     local id = string.sub(parked, #key + 2)
     local record = redis.call('HGET', TASKS, id)
     if record then
-      redis.call('RPUSH', list_of(record), id)
+      redis.call('RPUSH', list_for(id, record), id)
       held = redis.call('HINCRBY', HELD, key, 1)
-      let_in = let_in + 1
+      came = came + 1
     end
   end
+  return came, held
+end
+
+-- A task is neither runnable nor active any more.
+local function give_back(key)
+  if key == '' then return end
+  local came, held = let_in(key, redis.call('HINCRBY', HELD, key, -1))
   if held <= 0 then redis.call('HDEL', HELD, key) end
-  wake(let_in)
+  wake(came)
 end

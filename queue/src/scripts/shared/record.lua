@@ -5,7 +5,9 @@ local function body_of(record)
   local mark = string.find(record, '[%z\1]')
   if not mark then return nil end
   local readable, rest, body = pcall(cmsgpack.unpack_one, record, mark)
-  if not readable or type(body) ~= 'table' or #body < 5 then return nil end
+  if not readable or type(body) ~= 'table' then return nil end
+  if type(body[1]) ~= 'number' or type(body[2]) ~= 'number' then return nil end
+  if type(body[4]) ~= 'number' or type(body[5]) ~= 'table' then return nil end
   return body, mark, rest
 end
 

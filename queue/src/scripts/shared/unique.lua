@@ -1,4 +1,12 @@
--- Shared: a task that has ended lets go of its unique key, and needs not expire any more.
+-- Shared: what a task has beside its place: its expiry and its unique key.
+
+-- A task that ran waits again, and so may expire again (see survey.lua).
+local function may_expire(id, record)
+  local expires = extras_of(record)
+  if expires > 0 then redis.call('ZADD', EXPIRY, expires, id) end
+end
+
+-- A task that has ended lets go of its unique key, and needs not expire any more.
 local function let_go(id, record)
   local expires, unique = extras_of(record)
   if expires > 0 then redis.call('ZREM', EXPIRY, id) end

@@ -1,0 +1,117 @@
+//! Redis alone under the contract of bench/peers/README.md: what `LPUSH` and `BLPOP` loops reach
+//! with nothing kept and nothing acknowledged. The floor below every queue.
+#![allow(clippy::print_stdout, reason = "it is a program")]
+
+use std::time::Instant;
+
+use redis::aio::MultiplexedConnection;
+use tokio::io::AsyncReadExt;
+
+type Fault = Box<dyn std::error::Error + Send + Sync>;
+
+const LIST: &str = "bench";
+/// Values of one `LPUSH` of the bulk.
+const BATCH: usize = 1000;
+
+#[tokio::main]
+async fn main() -> Result<(), Fault> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let number = |position: usize| -> Result<usize, Fault> {
+        Ok(words.get(position).ok_or("a number is missing")?.parse()?)
+    };
+    match words.first().map_or("", String::as_str) {
+        "version" => println!(r#"{{"version":"1.8"}}"#),
+        "enqueue-one" => enqueue(number(1)?, 1).await?,
+        "enqueue-concurrent" => enqueue(number(1)?, number(2)?).await?,
+        "enqueue-bulk" => bulk(number(1)?).await?,
+        "work" => work().await?,
+        other => return Err(format!("no command is named {other}").into()),
+    }
+    Ok(())
+}
+
+/// A connection that waits for its answers however long they take, as `BLPOP` needs.
+async fn connection() -> Result<MultiplexedConnection, Fault> {
+    let client = redis::Client::open(std::env::var("REDIS_URL")?)?;
+    let config = redis::AsyncConnectionConfig::new().set_response_timeout(None);
+    Ok(client
+        .get_multiplexed_async_connection_with_config(&config)
+        .await?)
+}
+
+fn payload() -> String {
+    format!(r#"{{"data":"{}"}}"#, "x".repeat(89))
+}
+
+async fn enqueue(count: usize, callers: usize) -> Result<(), Fault> {
+    let connection = connection().await?;
+    let begun = Instant::now();
+    let mut running = Vec::new();
+    for caller in 0..callers {
+        let share = count / callers + usize::from(caller < count % callers);
+        let mut connection = connection.clone();
+        running.push(tokio::spawn(async move {
+            let payload = payload();
+            for _ in 0..share {
+                redis::cmd("LPUSH")
+                    .arg(LIST)
+                    .arg(&payload)
+                    .exec_async(&mut connection)
+                    .await?;
+            }
+            Ok::<(), redis::RedisError>(())
+        }));
+    }
+    for run in running {
+        run.await??;
+    }
+    told(count, begun);
+    Ok(())
+}
+
+async fn bulk(count: usize) -> Result<(), Fault> {
+    let mut connection = connection().await?;
+    let payloads = vec![payload(); BATCH];
+    let begun = Instant::now();
+    let mut left = count;
+    while left > 0 {
+        let size = left.min(BATCH);
+        left -= size;
+        redis::cmd("LPUSH")
+            .arg(LIST)
+            .arg(&payloads[..size])
+            .exec_async(&mut connection)
+            .await?;
+    }
+    told(count, begun);
+    Ok(())
+}
+
+fn told(count: usize, begun: Instant) {
+    let seconds = begun.elapsed().as_secs_f64();
+    println!(
+        "{}",
+        serde_json::json!({"count": count, "seconds": seconds})
+    );
+}
+
+async fn work() -> Result<(), Fault> {
+    let mut connection = connection().await?;
+    println!(r#"{{"ready":true}}"#);
+    let popping = tokio::spawn(async move {
+        loop {
+            redis::cmd("BLPOP")
+                .arg(LIST)
+                .arg(0)
+                .exec_async(&mut connection)
+                .await?;
+        }
+        #[expect(unreachable_code, reason = "it names the type of the result")]
+        Ok::<(), redis::RedisError>(())
+    });
+    let mut rest = Vec::new();
+    tokio::select! {
+        ended = popping => Ok(ended??),
+        read = async { tokio::io::stdin().read_to_end(&mut rest).await } => { read?; Ok(()) }
+    }
+}

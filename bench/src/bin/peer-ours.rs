@@ -1,0 +1,209 @@
+//! Taskqueue under the contract of bench/peers/README.md. All calls of the product are in this file.
+#![allow(clippy::print_stdout, reason = "it is a program")]
+
+use std::time::{Duration, Instant};
+
+use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
+use taskqueue_queue::{Client, Endpoint, NewTask, Payload, Queue, QueueName};
+use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+type Fault = Box<dyn std::error::Error + Send + Sync>;
+/// What the handler tells: the task's number and when it started.
+type Seen = mpsc::UnboundedReceiver<(usize, Instant)>;
+
+/// Most tasks of one call of `enqueue_many`.
+const BATCH: usize = 10_000;
+const HOUR: Duration = Duration::from_hours(1);
+/// Longest time until a task starts.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+#[tokio::main]
+async fn main() -> Result<(), Fault> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let number = |position: usize| -> Result<usize, Fault> {
+        Ok(words.get(position).ok_or("a number is missing")?.parse()?)
+    };
+    match words.first().map_or("", String::as_str) {
+        "version" => println!(r#"{{"version":"{}"}}"#, env!("CARGO_PKG_VERSION")),
+        "enqueue-one" => enqueue(number(1)?, 1).await?,
+        "enqueue-concurrent" => enqueue(number(1)?, number(2)?).await?,
+        "enqueue-bulk" => bulk(number(1)?, None).await?,
+        "schedule" => bulk(number(1)?, Some(HOUR)).await?,
+        "work" => work(number(1)?).await?,
+        "latency-idle" => latency(number(1)?, Pace::Pause(number(2)?)).await?,
+        "latency-rate" => latency(number(1)?, Pace::Rate(number(2)?)).await?,
+        other => return Err(format!("no command is named {other}").into()),
+    }
+    Ok(())
+}
+
+async fn queue() -> Result<Queue, Fault> {
+    let endpoint = Endpoint::parse(&std::env::var("REDIS_URL")?)?;
+    let client = Client::connect(&endpoint).await?;
+    Ok(client.queue(QueueName::new("bench", "jobs")?))
+}
+
+/// 100 bytes of JSON.
+fn noop() -> Result<NewTask, Fault> {
+    let payload = format!(r#"{{"data":"{}"}}"#, "x".repeat(89));
+    Ok(NewTask::new("noop", Payload::json(payload)?))
+}
+
+async fn enqueue(count: usize, callers: usize) -> Result<(), Fault> {
+    let queue = queue().await?;
+    let task = noop()?;
+    let begun = Instant::now();
+    let mut running = Vec::new();
+    for caller in 0..callers {
+        let share = count / callers + usize::from(caller < count % callers);
+        let (queue, task) = (queue.clone(), task.clone());
+        running.push(tokio::spawn(async move {
+            for _ in 0..share {
+                queue.enqueue(task.clone()).await?;
+            }
+            Ok::<(), taskqueue_queue::Error>(())
+        }));
+    }
+    for run in running {
+        run.await??;
+    }
+    told(count, begun);
+    Ok(())
+}
+
+async fn bulk(count: usize, delay: Option<Duration>) -> Result<(), Fault> {
+    let queue = queue().await?;
+    let mut task = noop()?;
+    if let Some(delay) = delay {
+        task = task.delay(delay);
+    }
+    let begun = Instant::now();
+    let mut left = count;
+    while left > 0 {
+        let size = left.min(BATCH);
+        left -= size;
+        queue.enqueue_many(vec![task.clone(); size]).await?;
+    }
+    told(count, begun);
+    Ok(())
+}
+
+fn told(count: usize, begun: Instant) {
+    let seconds = begun.elapsed().as_secs_f64();
+    println!(
+        "{}",
+        serde_json::json!({"count": count, "seconds": seconds})
+    );
+}
+
+async fn work(slots: usize) -> Result<(), Fault> {
+    let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
+    let worker = Worker::new(queue().await?, |_: LeasedTask| async {
+        Outcome::Completed(None)
+    });
+    let run = tokio::spawn(worker.concurrency(slots).run(stop.clone(), abort));
+    println!(r#"{{"ready":true}}"#);
+    tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
+    stop.cancel();
+    run.await??;
+    Ok(())
+}
+
+/// How the tasks of a latency measurement follow each other.
+#[derive(Clone, Copy)]
+enum Pace {
+    /// One at a time, this many µs after the last has started.
+    Pause(usize),
+    /// This many a second, whatever becomes of them.
+    Rate(usize),
+}
+
+async fn latency(count: usize, pace: Pace) -> Result<(), Fault> {
+    let (told, mut seen) = mpsc::unbounded_channel();
+    let queue = queue().await?;
+    let worker = Worker::new(queue.clone(), move |task: LeasedTask| {
+        let at = Instant::now();
+        let told = told.clone();
+        async move {
+            match task.payload.parse::<(usize, String)>() {
+                Ok((index, _)) => {
+                    let _ = told.send((index, at));
+                    Outcome::Completed(None)
+                }
+                Err(error) => Outcome::Dead {
+                    error: error.to_string(),
+                },
+            }
+        }
+    });
+    let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
+    let run = tokio::spawn(worker.concurrency(100).run(stop.clone(), abort));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+
+    let latencies = match pace {
+        Pace::Pause(micros) => one_by_one(&queue, &mut seen, count, micros).await?,
+        Pace::Rate(rate) => at_rate(&queue, &mut seen, count, rate).await?,
+    };
+    println!("{}", serde_json::json!({ "latencies_us": latencies }));
+    stop.cancel();
+    run.await??;
+    Ok(())
+}
+
+async fn one_by_one(
+    queue: &Queue,
+    seen: &mut Seen,
+    count: usize,
+    micros: usize,
+) -> Result<Vec<f64>, Fault> {
+    let mut latencies = Vec::with_capacity(count);
+    for index in 0..count {
+        let sent = Instant::now();
+        queue.enqueue(stamp(index)?).await?;
+        latencies.push(between(sent, next(seen).await?.1));
+        tokio::time::sleep(Duration::from_micros(micros as u64)).await;
+    }
+    Ok(latencies)
+}
+
+async fn at_rate(
+    queue: &Queue,
+    seen: &mut Seen,
+    count: usize,
+    rate: usize,
+) -> Result<Vec<f64>, Fault> {
+    let mut sent = Vec::with_capacity(count);
+    let begun = tokio::time::Instant::now();
+    for index in 0..count {
+        let due = Duration::from_micros((index * 1_000_000 / rate) as u64);
+        tokio::time::sleep_until(begun + due).await;
+        let (queue, task) = (queue.clone(), stamp(index)?);
+        sent.push(Instant::now());
+        tokio::spawn(async move { queue.enqueue(task).await });
+    }
+    let mut latencies = vec![0.0; count];
+    for _ in 0..count {
+        let (index, at) = next(seen).await?;
+        latencies[index] = between(sent[index], at);
+    }
+    Ok(latencies)
+}
+
+fn stamp(index: usize) -> Result<NewTask, Fault> {
+    let payload = Payload::of(&(index, "x".repeat(90)))?;
+    Ok(NewTask::new("stamp", payload))
+}
+
+/// In µs.
+fn between(sent: Instant, started: Instant) -> f64 {
+    started.saturating_duration_since(sent).as_secs_f64() * 1e6
+}
+
+async fn next(seen: &mut Seen) -> Result<(usize, Instant), Fault> {
+    let waited = tokio::time::timeout(PATIENCE, seen.recv()).await;
+    Ok(waited
+        .map_err(|_| "a task has not started within a minute")?
+        .ok_or("the worker has ended")?)
+}

@@ -1,0 +1,209 @@
+//! Opening a connection to one address, with TLS or without, and logging in. Which address that
+//! should be, and what to do when it breaks, is decided elsewhere.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use redis::aio::{MultiplexedConnection, PubSub};
+use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisConnectionInfo, Value};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+use tokio_rustls::TlsConnector;
+
+use crate::endpoint::Login;
+use crate::fault::Faults;
+use crate::tls::Tls;
+use crate::{Endpoint, Error};
+
+/// Calls that may queue up for the socket before their senders wait.
+const SEND_QUEUE: usize = 1_024;
+
+/// A host, by name or number, and a port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Address {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// A stream of bytes to a server.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Duplex for T {}
+
+/// Why there is no stream.
+pub(crate) enum Undialed {
+    /// The system says so, or the TLS that lies on it.
+    Io(io::Error),
+    /// TLS could not even begin.
+    Tls(String),
+}
+
+/// Connects. Takes as long as the system lets it.
+pub(crate) async fn dial(
+    address: &Address,
+    tls: Option<&Tls>,
+) -> Result<Box<dyn Duplex>, Undialed> {
+    let stream = TcpStream::connect((address.host.as_str(), address.port))
+        .await
+        .map_err(Undialed::Io)?;
+    // A call is one small write that waits for its answer; Nagle's algorithm would hold it back.
+    stream.set_nodelay(true).map_err(Undialed::Io)?;
+    let Some(tls) = tls else {
+        return Ok(Box::new(stream));
+    };
+    let config = tls.config().map_err(Undialed::Tls)?;
+    let name = ServerName::try_from(address.host.clone())
+        .map_err(|fault| Undialed::Tls(format!("{}: {fault}", address.host)))?;
+    match TlsConnector::from(config).connect(name, stream).await {
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(fault) => {
+            tls.forget();
+            Err(Undialed::Io(fault))
+        }
+    }
+}
+
+/// A connection on which the server has let us in.
+#[derive(Clone)]
+pub(crate) struct Wire {
+    pub(crate) connection: MultiplexedConnection,
+    _driver: Arc<Driver>,
+}
+
+/// Moves the bytes of a connection. Ends with its last clone: whoever waits for a server that
+/// froze gets its answer no more.
+struct Driver(AbortHandle);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A connection that was just made.
+pub(crate) struct Opened {
+    pub(crate) wire: Wire,
+    /// When the questions were sent.
+    pub(crate) sent: Instant,
+    /// The answers to them.
+    pub(crate) answers: Vec<Value>,
+}
+
+/// Where to connect, and as whom.
+pub(crate) struct Way<'a> {
+    pub(crate) address: &'a Address,
+    pub(crate) tls: Option<&'a Tls>,
+    pub(crate) login: &'a Login,
+    pub(crate) database: u32,
+    pub(crate) faults: &'a Faults,
+}
+
+impl<'a> Way<'a> {
+    /// To a server that holds data.
+    pub(crate) fn to(address: &'a Address, endpoint: &'a Endpoint, faults: &'a Faults) -> Self {
+        Self {
+            address,
+            tls: endpoint.tls(),
+            login: endpoint.login(),
+            database: endpoint.database(),
+            faults,
+        }
+    }
+
+    /// Connects, logs in and asks `questions`, in one round trip. Each later call on the connection
+    /// may take `timeout`; this one takes as long as it takes.
+    pub(crate) async fn open(
+        &self,
+        questions: &[(Cmd, &'static str)],
+        timeout: Duration,
+    ) -> Result<Opened, Error> {
+        let faults = self.faults;
+        let stream = dial(self.address, self.tls)
+            .await
+            .map_err(|fault| faults.of_dialing(fault))?;
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(Some(timeout))
+            .set_pipeline_buffer_size(SEND_QUEUE);
+        // We log in ourselves: the client library keeps nothing of what the server says to that.
+        let bare = RedisConnectionInfo::default().set_skip_set_lib_name();
+        let (mut connection, driver) =
+            MultiplexedConnection::new_with_config(&bare, stream, config)
+                .await
+                .map_err(|fault| faults.of_call(&fault, "connect"))?;
+        let wire = Wire {
+            connection: connection.clone(),
+            _driver: Arc::new(Driver(tokio::spawn(driver).abort_handle())),
+        };
+        let greeting = self.greeting();
+        let mut pipeline = Pipeline::new();
+        for (command, _) in greeting.iter().chain(questions) {
+            pipeline.add_command(command.clone());
+        }
+        let count = pipeline.len();
+        let sent = Instant::now();
+        let mut answers = connection
+            .send_packed_commands(&pipeline, 0, count)
+            .await
+            .map_err(|fault| faults.of_call(&fault, "connect"))?;
+        for (answer, (_, name)) in answers.iter().zip(greeting.iter().chain(questions)) {
+            if let Value::ServerError(refusal) = answer {
+                return Err(faults.of_reply(refusal, name));
+            }
+        }
+        Ok(Opened {
+            wire,
+            sent,
+            answers: answers.split_off(greeting.len()),
+        })
+    }
+
+    /// What is said before anything is asked.
+    fn greeting(&self) -> Vec<(Cmd, &'static str)> {
+        let mut greeting = Vec::new();
+        if let Some(password) = &self.login.password {
+            let mut auth = redis::cmd("AUTH");
+            if let Some(user) = &self.login.user {
+                auth.arg(user);
+            }
+            auth.arg(password);
+            greeting.push((auth, "AUTH"));
+        }
+        if self.database != 0 {
+            let mut select = redis::cmd("SELECT");
+            select.arg(self.database);
+            greeting.push((select, "SELECT"));
+        }
+        greeting
+    }
+
+    /// Connects for messages and nothing else.
+    pub(crate) async fn listen(&self) -> Result<PubSub, Error> {
+        let stream = dial(self.address, self.tls)
+            .await
+            .map_err(|fault| self.faults.of_dialing(fault))?;
+        let mut info = RedisConnectionInfo::default().set_skip_set_lib_name();
+        if let Some(user) = &self.login.user {
+            info = info.set_username(user);
+        }
+        if let Some(password) = &self.login.password {
+            info = info.set_password(password);
+        }
+        PubSub::new(&info, stream)
+            .await
+            .map_err(|fault| self.faults.of_connecting(&fault))
+    }
+}

@@ -1,0 +1,94 @@
+//! What is done to a wrecked queue: every call of the public API, whatever comes of it; and, at the
+//! end, an honest worker that must find nothing left undone.
+
+use std::time::Duration;
+
+use rand::RngExt;
+use tokio_util::sync::CancellationToken;
+
+use super::Dice;
+use crate::testing::eventually;
+use crate::worker::{LeasedTask, Outcome, Worker};
+use crate::{
+    Client, Enqueued, Error, NewTask, Page, Payload, Policy, Queue, QueueName, Selection, Snapshot,
+    TaskId,
+};
+
+/// Longer than anything here may take; the worker's longest sleep and a lease are in it many times.
+pub(super) const SOON: Duration = Duration::from_secs(30);
+
+/// Makes each call once. What fails must say why.
+pub(super) async fn call_everything(client: &Client, name: &QueueName, dice: &mut Dice) {
+    let queue = client.queue(name.clone());
+    let task = |number: u64| NewTask::new("more", Payload::of(&number).unwrap());
+    said(&client.ping().await);
+    said(&queue.policy().await);
+    let soon = Duration::from_millis(dice.random_range(0..50));
+    let ids = [
+        queue.enqueue(task(1_000_001).priority("high")).await,
+        queue.enqueue(task(1_000_002)).await,
+        queue.enqueue(task(1_000_003).delay(soon)).await,
+    ];
+    ids.iter().for_each(said);
+    let mut ids: Vec<TaskId> = ids.into_iter().flatten().map(|new| new.id()).collect();
+    let many = (0..3).map(|n| task(1_000_010 + n).priority("low"));
+    let many = queue.enqueue_many(many.collect()).await;
+    said(&many);
+    ids.extend(many.unwrap_or_default().iter().map(Enqueued::id));
+    ids.push(client.next_task_id());
+    for id in &ids {
+        said(&queue.get(id).await);
+    }
+    let page = Page {
+        offset: dice.random_range(0..3),
+        limit: dice.random_range(0..5_000),
+    };
+    let letters = queue.dead(page).await;
+    said(&letters);
+    ids.extend(letters.unwrap_or_default().iter().map(|task| task.id));
+    said(&queue.redrive(Selection::Ids(ids.clone())).await);
+    said(&queue.purge(Selection::Ids(ids)).await);
+    said(&queue.redrive(Selection::All).await);
+    said(&queue.promote().await);
+    said(&queue.tidy().await);
+    said(&queue.workers().await);
+    said(&queue.reclaim().await);
+    let policy = Policy {
+        max_losses: dice.random_range(2..5),
+        ..Policy::default()
+    };
+    said(&queue.configure(&policy).await);
+    for figures in client.snapshot(&[queue.clone(), queue]).await {
+        said(&figures);
+    }
+}
+
+/// An error has a text, and debugging it does not fail.
+fn said<T: std::fmt::Debug>(result: &Result<T, Error>) {
+    match result {
+        Ok(value) => assert!(!format!("{value:?}").is_empty()),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+pub(super) async fn figures(client: &Client, queue: &Queue) -> Result<Snapshot, Error> {
+    client.snapshot(std::slice::from_ref(queue)).await.remove(0)
+}
+
+/// Runs a worker of an honest client until nothing is left to run.
+pub(super) async fn drained(client: &Client, queue: &Queue, lease: Duration) {
+    let stop = CancellationToken::new();
+    let handler = |_: LeasedTask| async { Outcome::Completed(None) };
+    let worker = Worker::new(queue.clone(), handler)
+        .concurrency(10)
+        .lease(lease);
+    let run = tokio::spawn(worker.run(stop.clone(), CancellationToken::new()));
+    eventually(SOON, "nothing left to run", async || {
+        let figures = figures(client, queue).await.unwrap();
+        let rest = figures.backlog() + figures.scheduled + figures.active;
+        (rest == 0).then_some(())
+    })
+    .await;
+    stop.cancel();
+    run.await.unwrap().unwrap();
+}

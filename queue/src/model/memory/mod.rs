@@ -1,0 +1,263 @@
+//! The queue as it should be, in plain memory: lists, sets and counters, and no cleverness. What
+//! workers do to it is here and in `ends`; in which order it hands out tasks, in `order`.
+
+mod ends;
+mod order;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::{Policy, TaskId, WorkerId};
+
+/// A queue in memory.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    pub(super) policy: Policy,
+    /// The levels in force, highest first, then the retired ones.
+    pub(super) levels: Vec<String>,
+    /// Runnable tasks, and among them ids of tasks that are gone.
+    pub(super) lists: BTreeMap<String, VecDeque<TaskId>>,
+    /// Whether each is due.
+    pub(super) scheduled: BTreeMap<TaskId, bool>,
+    pub(super) later: BTreeSet<TaskId>,
+    pub(super) parked: BTreeSet<(String, TaskId)>,
+    pub(super) active: BTreeMap<TaskId, WorkerId>,
+    pub(super) dead: BTreeSet<TaskId>,
+    /// Records of ended tasks; empty where the test did not write it.
+    pub(super) done: BTreeMap<TaskId, Vec<u8>>,
+    pub(super) losses: BTreeMap<TaskId, u32>,
+    /// Registered workers, and whether their leases have lapsed.
+    pub(super) workers: BTreeMap<WorkerId, bool>,
+    /// Of every task that has not ended, dead ones included.
+    pub(super) facts: BTreeMap<TaskId, Facts>,
+    /// Who has a unique key, and whether its time has passed.
+    pub(super) unique: BTreeMap<String, (TaskId, bool)>,
+    /// What may expire, and whether it is time.
+    pub(super) expiry: BTreeMap<TaskId, bool>,
+    /// What is to be cancelled.
+    pub(super) marks: BTreeSet<TaskId>,
+    pub(super) progress: BTreeSet<TaskId>,
+    /// Buckets of done records that got none of late, and whether that is past the policy's age.
+    pub(super) aged: BTreeMap<String, bool>,
+    pub(super) rate_used: u64,
+    pub(super) turn: u32,
+    pub(super) counts: Counts,
+}
+
+/// What there is to know of a task.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Facts {
+    pub(super) level: String,
+    pub(super) unique: String,
+    pub(super) key: String,
+    pub(super) expires: bool,
+    /// Since when it is runnable, in ms.
+    pub(super) since_ms: u64,
+    /// Failed attempts that count.
+    pub(super) attempts: u32,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) enqueued: u64,
+    pub(super) completed: u64,
+    pub(super) cancelled: u64,
+    pub(super) expired: u64,
+    pub(super) dropped: u64,
+    pub(super) failed: u64,
+    pub(super) retried: u64,
+    pub(super) snoozed: u64,
+    pub(super) dead: u64,
+    pub(super) lost: u64,
+    pub(super) released: u64,
+    pub(super) redriven: u64,
+    pub(super) purged: u64,
+}
+
+/// Where a new task goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Now,
+    Scheduled,
+    Later,
+}
+
+/// What becomes of a task that is enqueued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Taken,
+    Standing(TaskId),
+    LeftOut,
+}
+
+/// A task about to be enqueued.
+#[derive(Debug, Clone)]
+pub(super) struct Incoming {
+    pub(super) id: TaskId,
+    pub(super) place: Place,
+    pub(super) facts: Facts,
+}
+
+impl Memory {
+    /// Runnable or active tasks with the key.
+    pub(super) fn held(&self, key: &str) -> u32 {
+        let runnable = self.lists.values().flatten();
+        let all = runnable.chain(self.active.keys());
+        let has_it = |id: &&TaskId| self.facts.get(id).is_some_and(|facts| facts.key == key);
+        u32::try_from(all.filter(has_it).count()).unwrap()
+    }
+
+    fn has_room(&self, key: &str) -> bool {
+        let most = self.policy.limits.per_key_concurrency;
+        most.is_none_or(|most| self.held(key) < most)
+    }
+
+    /// Makes a task runnable, or parks it.
+    fn append(&mut self, id: TaskId) {
+        let key = self.facts[&id].key.clone();
+        if key.is_empty() || self.has_room(&key) {
+            self.list(id).push_back(id);
+        } else {
+            self.parked.insert((key, id));
+        }
+    }
+
+    /// A task of the key is neither runnable nor active any more, or the key has more room.
+    fn let_in(&mut self, key: &str) {
+        while !key.is_empty() && self.has_room(key) {
+            let first = self.parked.iter().find(|(parked, _)| parked == key);
+            let Some((_, id)) = first.cloned() else {
+                return;
+            };
+            self.parked.remove(&(key.to_owned(), id));
+            self.list(id).push_back(id);
+        }
+    }
+
+    /// The list of a task's level; of a level that is gone, the last one, whose level it takes.
+    fn list(&mut self, id: TaskId) -> &mut VecDeque<TaskId> {
+        let facts = self.facts.get_mut(&id).unwrap();
+        if !self.levels.contains(&facts.level) {
+            facts.level.clone_from(self.levels.last().unwrap());
+        }
+        self.lists.entry(facts.level.clone()).or_default()
+    }
+
+    fn exists(&self, id: TaskId) -> bool {
+        self.facts.contains_key(&id) || self.done.contains_key(&id)
+    }
+
+    fn holder(&self, incoming: &Incoming) -> Option<TaskId> {
+        let (holder, lapsed) = *self.unique.get(&incoming.facts.unique)?;
+        (holder != incoming.id && !lapsed).then_some(holder)
+    }
+
+    /// Takes a batch in, in the order in which the script does; `None` if it is full.
+    pub(super) fn enqueue(
+        &mut self,
+        batch: &[Incoming],
+        apart: bool,
+        repeated: bool,
+    ) -> Option<BTreeMap<TaskId, Fate>> {
+        let waiting = self.facts.len() - self.active.len() - self.dead.len();
+        let most = self.policy.limits.max_backlog;
+        let mut room = most.map_or(usize::MAX, |most| {
+            usize::try_from(most).unwrap().saturating_sub(waiting)
+        });
+        let known = |memory: &Self, task: &Incoming| repeated && memory.exists(task.id);
+        let new = |task: &&Incoming| !known(self, task) && self.holder(task).is_none();
+        if !apart && batch.iter().filter(new).count() > room {
+            return None;
+        }
+        let mut fates = BTreeMap::new();
+        for task in batch {
+            let fate = if known(self, task) {
+                Fate::Taken
+            } else if let Some(holder) = self.holder(task) {
+                Fate::Standing(holder)
+            } else if room == 0 {
+                Fate::LeftOut
+            } else {
+                room -= 1;
+                self.take_in(task);
+                Fate::Taken
+            };
+            fates.insert(task.id, fate);
+        }
+        Some(fates)
+    }
+
+    fn take_in(&mut self, task: &Incoming) {
+        let (id, facts) = (task.id, task.facts.clone());
+        if !facts.unique.is_empty() {
+            self.unique.insert(facts.unique.clone(), (id, false));
+        }
+        if facts.expires {
+            self.expiry.insert(id, false);
+        }
+        self.facts.insert(id, facts);
+        self.counts.enqueued += 1;
+        match task.place {
+            Place::Now => self.append(id),
+            Place::Scheduled => drop(self.scheduled.insert(id, false)),
+            Place::Later => drop(self.later.insert(id)),
+        }
+    }
+
+    /// All scheduled tasks become due.
+    pub(super) fn pass_time(&mut self) {
+        self.scheduled.values_mut().for_each(|due| *due = true);
+    }
+
+    /// What is far ahead comes near.
+    pub(super) fn unfold(&mut self) {
+        let near = std::mem::take(&mut self.later);
+        self.scheduled
+            .extend(near.into_iter().map(|id| (id, false)));
+    }
+
+    pub(super) fn promote(&mut self, most: usize) -> u64 {
+        let due = self.scheduled.iter().filter(|(_, due)| **due);
+        let due: Vec<_> = due.map(|(id, _)| *id).take(most).collect();
+        for id in &due {
+            self.scheduled.remove(id);
+            self.append(*id);
+        }
+        due.len() as u64
+    }
+
+    /// Dead letters in the order of their deaths, as the server has it.
+    pub(super) fn redrive(&mut self, in_order: &[TaskId]) {
+        for id in in_order {
+            self.dead.remove(id);
+            self.losses.remove(id);
+            let facts = self.facts.get_mut(id).unwrap();
+            (facts.expires, facts.attempts) = (false, 0);
+            self.append(*id);
+            self.counts.redriven += 1;
+        }
+    }
+
+    pub(super) fn purge(&mut self) {
+        for id in std::mem::take(&mut self.dead) {
+            self.losses.remove(&id);
+            self.facts.remove(&id);
+            self.counts.purged += 1;
+        }
+    }
+
+    pub(super) fn configure(&mut self, policy: Policy) {
+        let mut levels = policy.levels.clone();
+        for level in std::mem::take(&mut self.levels) {
+            let has_ids = self.lists.get(&level).is_some_and(|list| !list.is_empty());
+            if !levels.contains(&level) && has_ids {
+                levels.push(level);
+            }
+        }
+        self.levels = levels;
+        self.policy = policy;
+        let keys: BTreeSet<String> = self.parked.iter().map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            self.let_in(&key);
+        }
+    }
+}

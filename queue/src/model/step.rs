@@ -1,0 +1,289 @@
+//! What may happen in a sequence, and how likely each of it is.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use crate::{Cause, Limits, Order, Policy, Rate, RetryAction, RetryRule};
+
+pub(super) const WORKERS: usize = 3;
+pub(super) const MOST_LOSSES: u32 = 1;
+/// Far longer than any sequence takes: nothing happens by itself.
+pub(super) const HOUR: Duration = Duration::from_hours(1);
+pub(super) const LEVELS: [&[&str]; 4] = [
+    &["high", "normal", "low"],
+    &["normal", "low"],
+    &["urgent", "normal"],
+    &["low", "high"],
+];
+
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    /// A batch; the answer may be lost, and then it is sent again at once.
+    Enqueue {
+        tasks: Vec<Spec>,
+        apart: bool,
+        lost: bool,
+    },
+    /// The last batch once more, as by a producer that waits for its answer still.
+    Repeat {
+        apart: bool,
+    },
+    /// The answer may be lost: then the worker asks what it holds.
+    Fetch {
+        worker: usize,
+        slots: usize,
+        lost: bool,
+    },
+    /// Of what the worker believes to hold, and of what another one holds.
+    Ack {
+        worker: usize,
+        count: usize,
+        foreign: bool,
+        twice: bool,
+    },
+    /// Other ends, several in one call.
+    Settle {
+        worker: usize,
+        ends: Vec<Ends>,
+        twice: bool,
+    },
+    /// A heartbeat; what is to be cancelled is, or goes on all the same.
+    Beat {
+        worker: usize,
+        obey: bool,
+    },
+    Note {
+        worker: usize,
+    },
+    Crash {
+        worker: usize,
+    },
+    /// It is late with its heartbeat, and does not know.
+    Stall {
+        worker: usize,
+    },
+    Reclaim,
+    /// Somebody has seen that the worker is gone.
+    Release {
+        worker: usize,
+        cause: Cause,
+    },
+    /// What is scheduled becomes due.
+    PassTime,
+    /// What is scheduled far ahead comes near.
+    Unfold,
+    /// What waits in the level has waited for a long time.
+    Age {
+        level: usize,
+    },
+    PassExpiry,
+    PassTtl,
+    PassRate,
+    /// The done records are old: past the age that the policy keeps, or only past the least.
+    PassRetention {
+        all: bool,
+    },
+    Promote,
+    Tidy,
+    Cancel {
+        pick: usize,
+    },
+    Redrive,
+    Purge,
+    Configure(Edit),
+}
+
+/// A task to enqueue.
+#[derive(Debug, Clone)]
+pub(super) struct Spec {
+    pub(super) level: usize,
+    pub(super) start: Start,
+    pub(super) unique: Option<u8>,
+    pub(super) key: Option<u8>,
+    pub(super) expires: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    Now,
+    /// Too near for a span.
+    Soon,
+    /// In a span, if nothing else is special.
+    Far,
+}
+
+/// How an attempt ends, if not by a plain ack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ends {
+    Retry,
+    Snooze,
+    Dead,
+    Release,
+    Completed,
+    Cancelled,
+    Expired,
+    Dropped,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Edit {
+    pub(super) levels: usize,
+    per_key: Option<u32>,
+    concurrency: Option<u32>,
+    rate: Option<u32>,
+    most_waiting: Option<u64>,
+    most_done: Option<u32>,
+    order: u8,
+    rules: u8,
+}
+
+impl Edit {
+    pub(super) fn first() -> Self {
+        Self {
+            levels: 0,
+            per_key: Some(1),
+            concurrency: None,
+            rate: None,
+            most_waiting: None,
+            most_done: None,
+            order: 0,
+            rules: 0,
+        }
+    }
+
+    pub(super) fn policy(&self) -> Policy {
+        let levels = LEVELS[self.levels];
+        let mut policy = Policy {
+            levels: levels.iter().map(ToString::to_string).collect(),
+            max_losses: MOST_LOSSES,
+            completed_max_count: self.most_done,
+            limits: Limits {
+                rate: self.rate.map(|count| Rate {
+                    count,
+                    per: Duration::from_hours(31 * 24),
+                }),
+                concurrency: self.concurrency,
+                per_key_concurrency: self.per_key,
+                max_backlog: self.most_waiting,
+            },
+            order: match self.order {
+                0 => Order::Strict { aging: None },
+                1 => Order::Strict { aging: Some(HOUR) },
+                _ => Order::Weighted {
+                    weights: [5, 2, 1][..levels.len()].to_vec(),
+                },
+            },
+            ..Policy::default()
+        };
+        policy.retry.max_attempts = 3;
+        let rule = |cause, action, counts, after| RetryRule {
+            cause: Some(cause),
+            pattern: None,
+            action,
+            counts_as_attempt: counts,
+            after,
+        };
+        if self.rules > 0 {
+            policy.retry.rules = vec![
+                rule(Cause::OomKilled, RetryAction::DeadLetter, None, None),
+                rule(Cause::Evicted, RetryAction::Retry, Some(true), Some(HOUR)),
+            ];
+        }
+        policy
+    }
+}
+
+pub(super) fn any_step() -> impl Strategy<Value = Step> {
+    let worker = || 0..WORKERS;
+    let often = prop_oneof![
+        6 => (prop::collection::vec(any_spec(), 1..6), any::<bool>(), prop::bool::weighted(0.2))
+            .prop_map(|(tasks, apart, lost)| Step::Enqueue { tasks, apart, lost }),
+        9 => (worker(), 0..5_usize, prop::bool::weighted(0.2))
+            .prop_map(|(worker, slots, lost)| Step::Fetch { worker, slots, lost }),
+        4 => (worker(), 1..5_usize, prop::bool::weighted(0.3), prop::bool::weighted(0.3))
+            .prop_map(|(worker, count, foreign, twice)| Step::Ack { worker, count, foreign, twice }),
+        5 => (worker(), prop::collection::vec(any_end(), 1..5), prop::bool::weighted(0.3))
+            .prop_map(|(worker, ends, twice)| Step::Settle { worker, ends, twice }),
+        3 => any::<usize>().prop_map(|pick| Step::Cancel { pick }),
+        2 => any_edit().prop_map(Step::Configure),
+        2 => Just(Step::Tidy),
+        2 => Just(Step::PassTime),
+    ];
+    let seldom = prop_oneof![
+        1 => any::<bool>().prop_map(|apart| Step::Repeat { apart }),
+        2 => (worker(), any::<bool>()).prop_map(|(worker, obey)| Step::Beat { worker, obey }),
+        1 => worker().prop_map(|worker| Step::Note { worker }),
+        1 => worker().prop_map(|worker| Step::Crash { worker }),
+        1 => worker().prop_map(|worker| Step::Stall { worker }),
+        2 => Just(Step::Reclaim),
+        1 => (worker(), prop_oneof![Just(Cause::WorkerLost), Just(Cause::OomKilled), Just(Cause::Evicted)])
+            .prop_map(|(worker, cause)| Step::Release { worker, cause }),
+        1 => Just(Step::Unfold),
+        1 => (0..3_usize).prop_map(|level| Step::Age { level }),
+        1 => Just(Step::PassExpiry),
+        1 => Just(Step::PassTtl),
+        1 => Just(Step::PassRate),
+        1 => prop::bool::weighted(0.2).prop_map(|all| Step::PassRetention { all }),
+        1 => Just(Step::Promote),
+        1 => Just(Step::Redrive),
+        1 => Just(Step::Purge),
+    ];
+    prop_oneof![2 => often, 1 => seldom]
+}
+
+fn any_spec() -> impl Strategy<Value = Spec> {
+    let start = prop_oneof![4 => Just(Start::Now), 1 => Just(Start::Soon), 1 => Just(Start::Far)];
+    (
+        0..2_usize,
+        start,
+        prop::option::weighted(0.2, 0..3_u8),
+        prop::option::weighted(0.4, 0..2_u8),
+        prop::bool::weighted(0.15),
+    )
+        .prop_map(|(level, start, unique, key, expires)| Spec {
+            level,
+            start,
+            unique,
+            key,
+            expires,
+        })
+}
+
+fn any_end() -> impl Strategy<Value = Ends> {
+    prop_oneof![
+        3 => Just(Ends::Retry),
+        1 => Just(Ends::Snooze),
+        1 => Just(Ends::Dead),
+        2 => Just(Ends::Release),
+        4 => Just(Ends::Completed),
+        1 => Just(Ends::Cancelled),
+        1 => Just(Ends::Expired),
+        1 => Just(Ends::Dropped),
+    ]
+}
+
+fn any_edit() -> impl Strategy<Value = Edit> {
+    (
+        0..LEVELS.len(),
+        prop::option::weighted(0.8, 1..3_u32),
+        prop::option::weighted(0.3, 1..5_u32),
+        prop::option::weighted(0.2, 3..9_u32),
+        prop::option::weighted(0.3, 1..12_u64),
+        prop::option::weighted(0.5, 1..6_u32),
+        0..3_u8,
+        0..2_u8,
+    )
+        .prop_map(
+            |(levels, per_key, concurrency, rate, most_waiting, most_done, order, rules)| Edit {
+                levels,
+                per_key,
+                concurrency,
+                rate,
+                most_waiting,
+                most_done,
+                order,
+                rules,
+            },
+        )
+}

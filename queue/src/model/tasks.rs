@@ -1,0 +1,230 @@
+//! What producers, operators and the passage of time do.
+
+use std::time::Duration;
+
+use super::Pair;
+use super::memory::{Facts, Fate, Incoming, Place};
+use super::step::{Edit, HOUR, LEVELS, Spec, Start};
+use crate::produce::{Put, Taken};
+use crate::record::Record;
+use crate::{Cancelled, Error, NewTask, Payload, Selection, State, TaskId};
+
+/// Long enough not to pass by itself, and too short for a span of time.
+const SOON: Duration = Duration::from_secs(100);
+/// More than the aging, and no multiple of it.
+const LONG_MS: u64 = 100 * 60 * 1_000;
+
+impl Pair {
+    pub(super) async fn enqueue(&mut self, specs: &[Spec], apart: bool, lost: bool) {
+        self.batch = specs.iter().map(|spec| self.build(spec)).collect();
+        // In the order in which they are written.
+        self.batch.sort_by_key(|((id, _), incoming)| {
+            let level = self.levels.iter().position(|l| *l == incoming.facts.level);
+            let facts = &incoming.facts;
+            let special = facts.expires || !facts.key.is_empty() || !facts.unique.is_empty();
+            let group = match incoming.place {
+                _ if special => 9,
+                Place::Now => level.unwrap(),
+                Place::Scheduled => 7,
+                Place::Later => 8,
+            };
+            (group, *id)
+        });
+        self.ids.extend(self.batch.iter().map(|((id, _), _)| *id));
+        self.put(apart, false).await;
+        if lost {
+            self.put(apart, true).await;
+        }
+    }
+
+    fn build(&self, spec: &Spec) -> ((TaskId, NewTask), Incoming) {
+        let id = self.queue.client().next_task_id();
+        let level = self.levels[spec.level];
+        let mut task = NewTask::new("t", Payload::of(&1).unwrap()).priority(level);
+        let mut facts = Facts {
+            level: level.to_owned(),
+            expires: spec.expires,
+            ..Facts::default()
+        };
+        if let Some(key) = spec.unique {
+            facts.unique = format!("u{key}");
+            task = task.unique(&facts.unique, HOUR);
+        }
+        if let Some(key) = spec.key {
+            facts.key = format!("k{key}");
+            task = task.concurrency_key(&facts.key);
+        }
+        if spec.expires {
+            task = task.expires_in(HOUR);
+        }
+        let special = spec.expires || spec.unique.is_some() || spec.key.is_some();
+        let place = match spec.start {
+            Start::Now => Place::Now,
+            Start::Far if !special => Place::Later,
+            _ => Place::Scheduled,
+        };
+        task = match spec.start {
+            Start::Now => task,
+            Start::Soon => task.delay(SOON),
+            Start::Far => task.delay(HOUR),
+        };
+        ((id, task), Incoming { id, place, facts })
+    }
+
+    /// Writes the last batch, once more or for the first time.
+    pub(super) async fn put(&mut self, apart: bool, repeated: bool) {
+        if self.batch.is_empty() {
+            return;
+        }
+        // Ids in the order in which they were made, as a producer has them.
+        let mut tasks: Vec<_> = self.batch.iter().map(|(task, _)| task.clone()).collect();
+        tasks.sort_by_key(|(id, _)| *id);
+        let incoming: Vec<_> = self.batch.iter().map(|(_, task)| task.clone()).collect();
+        let known = |task: &(TaskId, NewTask)| {
+            let level = task.1.priority.as_deref().unwrap();
+            self.levels.contains(&level)
+        };
+        if !tasks.iter().all(known) {
+            // A level is gone meanwhile: refused before anything is asked of Redis.
+            return;
+        }
+        let taken = if apart { Taken::Apart } else { Taken::Together };
+        let put = self.queue.put_once(&tasks, taken, repeated).await.unwrap();
+        match (put, self.memory.enqueue(&incoming, apart, repeated)) {
+            (Put::Full(error), None) => {
+                assert!(matches!(error, Error::Backlog { .. }), "{error}");
+            }
+            (Put::Done { standing, left_out }, Some(fates)) => {
+                for (id, fate) in fates {
+                    let got = match standing.get(&id) {
+                        Some(holder) => Fate::Standing(*holder),
+                        None if left_out.contains(&id) => Fate::LeftOut,
+                        None => Fate::Taken,
+                    };
+                    assert_eq!(got, fate, "{id:?}");
+                }
+            }
+            (Put::Full(_), Some(fates)) => panic!("refused as full, expected {fates:?}"),
+            (Put::Done { .. }, None) => panic!("taken, expected to be full"),
+        }
+    }
+
+    pub(super) async fn cancel(&mut self, pick: usize) {
+        let live: Vec<TaskId> = self.memory.facts.keys().copied().collect();
+        let from = if pick.is_multiple_of(4) || live.is_empty() {
+            &self.ids
+        } else {
+            &live
+        };
+        let Some(&id) = from.get(pick / 4 % from.len().max(1)) else {
+            return;
+        };
+        let state = self.queue.get(&id).await.unwrap().map(|task| task.state);
+        let memory = &mut self.memory;
+        let expected = if memory.dead.contains(&id) {
+            assert_eq!(state, Some(State::Dead));
+            Cancelled::TooLate
+        } else if memory.facts.contains_key(&id) {
+            let scheduled = memory.scheduled.contains_key(&id) || memory.later.contains(&id);
+            let expected = match memory.active.contains_key(&id) {
+                true => State::Active,
+                false if scheduled => State::Scheduled,
+                false => State::Waiting,
+            };
+            assert_eq!(state, Some(expected));
+            if memory.cancel(id) {
+                Cancelled::Removed
+            } else {
+                Cancelled::Requested
+            }
+        } else if memory.done.contains_key(&id) {
+            assert!(state.is_some_and(State::is_ended));
+            Cancelled::TooLate
+        } else {
+            assert_eq!(state, None);
+            Cancelled::Unknown
+        };
+        assert_eq!(self.queue.cancel(&id).await.unwrap(), expected);
+    }
+
+    pub(super) async fn tidy(&mut self) {
+        let tidied = self.queue.tidy().await.unwrap();
+        let expected = self.memory.tidy();
+        assert_eq!(
+            (tidied.expired, tidied.cancelled, tidied.forgotten),
+            expected
+        );
+        if tidied.forgotten > 0 {
+            // It cannot be told any more whether a task was taken.
+            self.batch.clear();
+        }
+    }
+
+    pub(super) async fn redrive(&mut self) {
+        let order = self.ids("ZRANGE", "dead", &["0", "-1"]).await;
+        let moved = self.queue.redrive(Selection::All).await.unwrap();
+        assert_eq!(moved, order.len() as u64);
+        self.memory.redrive(&order);
+    }
+
+    pub(super) async fn purge(&mut self) {
+        let purged = self.queue.purge(Selection::All).await.unwrap();
+        assert_eq!(purged, self.memory.dead.len() as u64);
+        self.memory.purge();
+        self.batch.clear();
+    }
+
+    pub(super) async fn configure(&mut self, edit: &Edit) {
+        self.levels = LEVELS[edit.levels];
+        let policy = edit.policy();
+        // By another one, so that this one's knowledge is out of date.
+        let admin = self.queue.client().queue(self.queue.name().clone());
+        admin.configure(&policy).await.unwrap();
+        self.memory.configure(policy);
+    }
+
+    /// Makes everything that is scheduled due, in the order of the ids.
+    pub(super) async fn pass_time(&mut self) {
+        for id in self.ids("ZRANGE", "due", &["0", "-1"]).await {
+            self.edit(id, |record| record.due_ms = 1).await;
+        }
+        self.set_scores("due", 1).await;
+        self.memory.pass_time();
+    }
+
+    pub(super) async fn unfold(&mut self) {
+        for span in self.members("ZRANGE", "later", &["0", "-1"]).await {
+            self.queue.unfold(span.parse().unwrap()).await.unwrap();
+        }
+        self.memory.unfold();
+    }
+
+    pub(super) async fn age(&mut self, level: usize) {
+        let Some(level) = self.memory.levels.get(level).cloned() else {
+            return;
+        };
+        for id in self.memory.lists.get(&level).cloned().unwrap_or_default() {
+            if self.memory.facts.contains_key(&id) {
+                self.edit(id, |record| {
+                    record.created_ms = record.runnable_since_ms() - LONG_MS;
+                    record.due_ms = 0;
+                })
+                .await;
+            }
+        }
+    }
+
+    async fn edit(&mut self, id: TaskId, change: impl FnOnce(&mut Record)) {
+        let mut command = redis::cmd("HGET");
+        command.arg(self.key("tasks")).arg(id.as_str());
+        let record: Vec<u8> = command.query_async(&mut self.raw).await.unwrap();
+        let mut record = Record::unpack(&record).unwrap();
+        change(&mut record);
+        let mut command = redis::cmd("HSET");
+        command
+            .arg(self.key("tasks"))
+            .arg(id.as_str())
+            .arg(record.pack());
+        command.exec_async(&mut self.raw).await.unwrap();
+    }
+}

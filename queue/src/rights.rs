@@ -1,0 +1,135 @@
+//! Which rights an ACL user needs, and which one a script lacked. Pure.
+
+use std::fmt::Write as _;
+
+use redis::Arg;
+
+use crate::script::Script;
+
+/// Adds to what the server said of a missing right the commands that stand in the script's line
+/// where it was missing: the server says the line alone.
+pub(crate) fn name_missing(reason: &mut String, script: &Script) {
+    if let Some(commands) = line_named(reason).and_then(|line| commands_in(script, line)) {
+        let _ = write!(
+            reason,
+            " (the script {} calls {commands} there)",
+            script.name
+        );
+    }
+}
+
+/// The line in `… script: <digest>, on @user_script:<line>.`
+fn line_named(reason: &str) -> Option<usize> {
+    let (_, rest) = reason.split_once("@user_script:")?;
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse::<usize>().ok()?.checked_sub(1)
+}
+
+fn commands_in(script: &Script, line: usize) -> Option<String> {
+    let commands = commands(code(script)?.lines().nth(line)?);
+    (!commands.is_empty()).then(|| commands.join(" and "))
+}
+
+/// As it is given to the server.
+fn code(script: &Script) -> Option<String> {
+    let load = script.load();
+    let Some(Arg::Simple(code)) = load.args_iter().nth(2) else {
+        return None;
+    };
+    String::from_utf8(code.to_vec()).ok()
+}
+
+/// The commands that code calls by name.
+fn commands(code: &str) -> Vec<String> {
+    let calls = code.split("call('").skip(1);
+    calls
+        .filter_map(|rest| rest.split_once('\''))
+        .map(|(command, _)| command.to_lowercase())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::script;
+
+    /// Rights for these scripts and plain commands.
+    fn rights(scripts: &[&Script], plain: &[&str]) -> String {
+        let called = scripts.iter().flat_map(|script| {
+            let code = code(script).unwrap();
+            let calls = code.matches("redis.call(").count() + code.matches("redis.pcall(").count();
+            assert_eq!(
+                calls,
+                commands(&code).len(),
+                "{} hides a command",
+                script.name
+            );
+            commands(&code)
+        });
+        let plain = plain.iter().map(ToString::to_string);
+        // What every call of a script and every connection needs.
+        let always = ["evalsha", "script|load", "time", "hmget"].map(str::to_owned);
+        let all: BTreeSet<String> = called.chain(plain).chain(always).collect();
+        let rights: Vec<_> = all.iter().map(|right| format!("+{right}")).collect();
+        rights.join(" ")
+    }
+
+    /// The commands that stand in the scripts are all that scripts call, so no test need walk every
+    /// path through them. `tests/acl.rs` runs everything with these rights.
+    #[test]
+    fn the_readme_names_the_rights_that_the_scripts_need() {
+        let readme = include_str!("../README.md");
+        // What producing, looking at a task and cancelling it are made of.
+        let produce = [
+            &script::ENQUEUE,
+            &script::INSPECT,
+            &script::REMOVE,
+            &script::UNFOLD,
+        ];
+        let producer = rights(&produce, &["hget", "ping"]);
+        let plain = [
+            "blpop",
+            "exists",
+            "hget",
+            "hgetall",
+            "lrange",
+            "ping",
+            "subscribe",
+        ];
+        let everything = rights(script::ALL, &plain);
+        for (who, rights) in [("producer", producer), ("everything", everything)] {
+            assert!(
+                readme.contains(&format!("`{rights}`")),
+                "the README should name these as the rights of {who}: {rights}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_line_of_a_script_names_the_right_that_was_missing_there() {
+        let code = code(&script::ENQUEUE).unwrap();
+        let line = code
+            .lines()
+            .position(|line| line.contains("'PUBLISH'"))
+            .unwrap()
+            + 1;
+        let mut reason = format!("no right script: 0af3, on @user_script:{line}.");
+        name_missing(&mut reason, &script::ENQUEUE);
+        assert!(
+            reason.ends_with("(the script enqueue calls publish there)"),
+            "{reason}"
+        );
+        for told in [
+            "no right",
+            "on @user_script:0.",
+            "on @user_script:99999.",
+            "@user_script:x",
+        ] {
+            let mut reason = told.to_owned();
+            name_missing(&mut reason, &script::ENQUEUE);
+            assert_eq!(reason, told);
+        }
+    }
+}
