@@ -81,6 +81,9 @@ pub struct Depth {
     /// Tasks that could run now.
     #[schemars(range(min = 0, max = MAX_COUNT))]
     pub waiting: i64,
+    /// Tasks that wait for others with their concurrency key, and so could not run now.
+    #[schemars(range(min = 0, max = MAX_COUNT))]
+    pub blocked: i64,
     /// Tasks due later: delayed, or waiting for a retry.
     #[schemars(range(min = 0, max = MAX_COUNT))]
     pub scheduled: i64,

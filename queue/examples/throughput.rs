@@ -2,7 +2,8 @@
 //! Redis.
 //!
 //! `REDIS_URL=redis://127.0.0.1:7001 cargo run --release -p taskqueue-queue --example throughput`,
-//! on a server that holds nothing else: it is flushed.
+//! with the number of slots and of threads behind it if need be, on a server that holds nothing
+//! else: it is flushed.
 #![allow(clippy::print_stdout, reason = "it is a program")]
 
 use std::time::{Duration, Instant};
@@ -13,8 +14,17 @@ use tokio_util::sync::CancellationToken;
 
 const TASKS: u32 = 100_000;
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // One thread leaves the other cores to Redis; handlers that compute want more.
+    let threads = std::env::args().nth(2).map_or(Ok(1), |text| text.parse())?;
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()?
+        .block_on(measure())
+}
+
+async fn measure() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::var("REDIS_URL")?;
     let slots = std::env::args()
         .nth(1)

@@ -81,8 +81,23 @@ mod tests {
     #[test]
     fn the_readme_names_the_rights_that_the_scripts_need() {
         let readme = include_str!("../README.md");
-        let producer = rights(&[&script::ENQUEUE, &script::INSPECT], &["ping"]);
-        let plain = ["blpop", "exists", "ping", "subscribe"];
+        // What producing, looking at a task and cancelling it are made of.
+        let produce = [
+            &script::ENQUEUE,
+            &script::INSPECT,
+            &script::REMOVE,
+            &script::UNFOLD,
+        ];
+        let producer = rights(&produce, &["hget", "ping"]);
+        let plain = [
+            "blpop",
+            "exists",
+            "hget",
+            "hgetall",
+            "lrange",
+            "ping",
+            "subscribe",
+        ];
         let everything = rights(script::ALL, &plain);
         for (who, rights) in [("producer", producer), ("everything", everything)] {
             assert!(

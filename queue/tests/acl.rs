@@ -14,7 +14,8 @@ use std::time::Duration;
 use taskqueue_queue::testing::{Cluster, RedisServer, Sentinels};
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
 use taskqueue_queue::{
-    Announcement, Client, Endpoint, Error, Page, Policy, QueueName, Selection, State,
+    Announcement, Cancelled, Client, Endpoint, Enqueued, Error, Listing, Page, Policy, QueueName,
+    Selection, State,
 };
 
 use bench::{Running, SOON, name, task, tasks, until};
@@ -73,6 +74,30 @@ async fn everything_is_allowed(endpoint: &Endpoint, queue: QueueName) {
     let peer = Running::start(peer);
     until(&client, &queue, "all done", |s| s.counters.completed == 2).await;
     peer.stop().await;
+    // And the rest of what there is.
+    let far = task(3).delay(SOON * 1_000);
+    let far = queue.enqueue(far).await.unwrap().id();
+    assert_eq!(queue.cancel(&far).await.unwrap(), Cancelled::Removed);
+    let unique = task(4)
+        .unique("key", SOON)
+        .concurrency_key("key")
+        .expires_in(SOON);
+    let id = queue.enqueue(unique.clone()).await.unwrap().id();
+    assert_eq!(queue.enqueue(unique).await.unwrap(), Enqueued::Existing(id));
+    assert_eq!(queue.logs(&id).await.unwrap(), Vec::<String>::new());
+    queue.get(&id).await.unwrap().unwrap();
+    for listing in [
+        Listing::Blocked,
+        Listing::Scheduled,
+        Listing::Active,
+        Listing::Ended,
+    ] {
+        queue.tasks(&listing, Page::default()).await.unwrap();
+    }
+    assert_eq!(queue.workers().await.unwrap(), []);
+    queue.pause().await.unwrap();
+    queue.resume().await.unwrap();
+    queue.tidy().await.unwrap();
     let narrow = Policy {
         levels: vec!["only".into()],
         ..Policy::default()
@@ -106,8 +131,11 @@ async fn producers_can_do_with_the_rights_of_producers_and_no_more() {
         s.counters.completed == 200
     })
     .await;
-    let task = queue.get(&id).await.unwrap().unwrap();
-    assert_eq!(task.state, State::Completed);
+    let far = task(0).delay(SOON * 1_000);
+    let far = queue.enqueue(far).await.unwrap().id();
+    assert_eq!(queue.cancel(&far).await.unwrap(), Cancelled::Removed);
+    let done = queue.get(&id).await.unwrap().unwrap();
+    assert_eq!(done.state, State::Completed);
     let purged = queue.purge(Selection::All).await.unwrap_err();
     assert!(matches!(purged, Error::AuthFailed { .. }), "{purged}");
     worker.stop().await;

@@ -158,8 +158,8 @@ async fn a_worker_follows_its_slot_to_the_replica_that_took_over_with_its_acks()
     let mut primary = cluster.nodes.remove(0);
     let taken_over = async {
         eventually(SOON, "a new primary", async || {
-            let info: String = cluster.nodes[2].command("CLUSTER INFO").await;
-            let role: redis::InfoDict = cluster.nodes[2].command("INFO replication").await;
+            let info: String = cluster.nodes[2].try_command("CLUSTER INFO").await?;
+            let role: redis::InfoDict = cluster.nodes[2].try_command("INFO replication").await?;
             let is_primary = role.get::<String>("role")? == "master";
             (is_primary && info.contains("cluster_state:ok")).then_some(())
         })

@@ -129,7 +129,7 @@ async fn a_disk_that_takes_no_dump() {
     std::fs::remove_dir_all(&in_the_way).unwrap();
     scene.admin(&["BGSAVE"]).await;
     eventually(SOON, "the dump is written", async || {
-        let info: redis::InfoDict = scene.redis.command("INFO persistence").await;
+        let info: redis::InfoDict = scene.redis.try_command("INFO persistence").await?;
         (info.get::<String>("rdb_last_bgsave_status")? == "ok").then_some(())
     })
     .await;
@@ -179,7 +179,7 @@ async fn a_server_that_reads_its_data_for_a_while() {
         .told(|fault| matches!(fault, Error::Loading { .. }))
         .await;
     eventually(SOON, "loaded", async || {
-        let info: redis::InfoDict = scene.redis.command("INFO persistence").await;
+        let info: redis::InfoDict = scene.redis.try_command("INFO persistence").await?;
         (info.get::<u8>("loading")? == 0).then_some(())
     })
     .await;

@@ -14,7 +14,8 @@ pub struct DeadLetter {
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_count: i32,
 
-    /// How long a dead letter is kept, as a duration from 1m to 8760h (a year). A day is 24h.
+    /// How long a dead letter is kept, as a duration from 1m to 8760h (a year). A day is 24h;
+    /// by default it is 336h, 14 days.
     #[serde(default = "default_dead_age")]
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('1m') && duration(self) <= duration('8760h')")
         .message("deadLetter.maxAge must be a duration from 1m to 8760h, such as 24h or 336h (14 days)"))]
@@ -40,7 +41,8 @@ pub struct CompletedRetention {
     #[schemars(range(min = 1, max = 10_000_000))]
     pub max_count: Option<i32>,
 
-    /// How long an ended task can be read, as a duration from 10s to 8760h (a year).
+    /// How long an ended task can be read, as a duration from 10s to 8760h (a year). By
+    /// default 1h.
     #[serde(default = "default_completed_age")]
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('10s') && duration(self) <= duration('8760h')")
         .message("retention.completed.maxAge must be a duration from 10s to 8760h, such as 5m, 1h or 24h"))]

@@ -48,10 +48,7 @@ pub struct Retry {
         .message("retry.rules[].after counts only with action Retry: set action: Retry, or remove after")
 )]
 pub struct RetryRule {
-    /// Only failures of this cause. `Error`: the handler failed. `Timeout`: the attempt took
-    /// longer than `timeout`. `OOMKilled`, `Evicted`, `WorkerLost`: the worker was killed for
-    /// lack of memory, its pod was evicted, or it is gone for another reason. By default Error and
-    /// Timeout.
+    /// Only failures of this cause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<FailureCause>,
 
@@ -78,7 +75,10 @@ pub struct RetryRule {
     pub after: Option<Duration>,
 }
 
-/// What kind of failure ended an attempt.
+/// Only failures of this cause. `Error`: the handler failed. `Timeout`: the attempt took longer than
+/// `timeout`. `OOMKilled`, `Evicted`, `WorkerLost`: the worker was killed for lack of memory, its
+/// pod was evicted, or it is gone for another reason. By default Error and Timeout.
+// This, and not what is said at the field, is what `kubectl explain` shows.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureCause {
     /// The worker was killed for lack of memory.

@@ -277,8 +277,8 @@ pub(super) fn rows() -> Vec<Row> {
         ),
         row(
             "limits.rate.per must be a duration from 100ms to 744h",
-            ["100ms", "744h"].map(|per| rate(per)),
-            ["99ms", "744h1ms", "1d", "-1s"].map(|per| rate(per)),
+            ["100ms", "744h"].map(rate),
+            ["99ms", "744h1ms", "1d", "-1s"].map(rate),
         ),
         row(
             "a schedule's name must be 1 to 63 characters",

@@ -10,7 +10,7 @@ use futures::{StreamExt, future};
 use jiff::Timestamp;
 use taskqueue_queue::{
     Announcement, Announcements, Client, Configured, Endpoint, Error, Policy, Queue, QueueName,
-    Snapshot,
+    Snapshot, Tidied,
 };
 use tokio::{
     sync::watch,
@@ -18,11 +18,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Assignment, Shared, watched::Watched};
+use super::{Assignment, Shared, tending::Chores, watched::Watched};
 use crate::{endpoint::EndpointUrl, key::Key, reconcile::apply};
 
 /// Time between two looks at all queues.
-const TICK: Duration = Duration::from_secs(1);
+pub(super) const TICK: Duration = Duration::from_secs(1);
 /// Time between two looks at a queue that was just announced.
 const HOT_TICK: Duration = Duration::from_millis(100);
 /// How long a queue is looked at that often.
@@ -273,7 +273,7 @@ impl Server {
         }
     }
 
-    /// Brings each queue's policy, due tasks and lost tasks in order.
+    /// Brings each queue's policy and what else is to be done in it in order.
     async fn tend(&mut self, queues: Vec<(Key, Snapshot)>) {
         let mut tasks = Vec::new();
         for (key, snapshot) in queues {
@@ -281,51 +281,76 @@ impl Server {
                 continue;
             };
             let project = watched.needs_projection(snapshot.version);
+            let chores = watched.chores(&snapshot);
             if let Some(queue) = watched.queue.clone()
-                && (project || snapshot.due > 0 || snapshot.expired_workers > 0)
+                && (project || chores.any())
             {
                 let policy = project.then(|| watched.orders.policy.clone());
-                tasks.push(tend(key, queue, snapshot, policy));
+                tasks.push(tend(key, queue, snapshot.version, policy, chores));
             }
         }
         let outcomes = at_once(tasks).await;
         for outcome in outcomes {
             match outcome {
-                Ok((key, Some(version))) => {
-                    if let Some(watched) = self.queues.get_mut(&key) {
-                        watched.projected(version);
+                Ok(tended) => {
+                    if let Some(watched) = self.queues.get_mut(&tended.key) {
+                        if let Some(version) = tended.projected {
+                            watched.projected(version);
+                        }
+                        if let Some(tidied) = tended.tidied {
+                            watched.tidied(tidied);
+                        }
                     }
                 }
-                Ok((_, None)) => {}
                 Err(error) => tracing::warn!(redis = %self.url, %error, "cannot tend to a queue"),
             }
         }
     }
 }
 
-/// Projects the policy, if given, and moves due and lost tasks of one queue. Returns the version
-/// that the policy got.
+/// What was done in a queue.
+struct Tended {
+    key: Key,
+    /// The version that the policy got.
+    projected: Option<u64>,
+    tidied: Option<Tidied>,
+}
+
+/// Projects the policy, if given, and does the chores of one queue. `version` is that of the policy
+/// in force.
 async fn tend(
     key: Key,
     queue: Queue,
-    snapshot: Snapshot,
+    version: u64,
     policy: Option<Policy>,
-) -> Result<(Key, Option<u64>), Error> {
-    let mut version = None;
+    chores: Chores,
+) -> Result<Tended, Error> {
+    let mut tended = Tended {
+        key,
+        projected: None,
+        tidied: None,
+    };
     if let Some(policy) = policy {
-        version = Some(match queue.configure(&policy).await? {
-            Configured::Unchanged => snapshot.version,
+        tended.projected = Some(match queue.configure(&policy).await? {
+            Configured::Unchanged => version,
             Configured::Changed { version } => version,
         });
     }
-    if snapshot.due > 0 {
+    if chores.promote {
         queue.promote().await?;
     }
-    if snapshot.expired_workers > 0 {
+    if chores.reclaim {
         let reclaimed = queue.reclaim().await?;
-        tracing::info!(queue = %key, ?reclaimed, "took back the tasks of lost workers");
+        tracing::info!(queue = %tended.key, ?reclaimed, "took back the tasks of lost workers");
     }
-    Ok((key, version))
+    if chores.tidy {
+        let tidied = queue.tidy().await?;
+        if tidied != Tidied::default() {
+            tracing::debug!(queue = %tended.key, ?tidied, "tidied");
+        }
+        tended.tidied = Some(tidied);
+    }
+    Ok(tended)
 }
 
 /// Awaits all, a bounded number of them at once.

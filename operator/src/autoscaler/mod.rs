@@ -1,11 +1,12 @@
 //! The autoscaler: one task per Redis, each with one connection and one round trip a second.
 //!
 //! It carries out the orders that the reconcile left in the index: projects the policy into
-//! Redis, moves due tasks, takes back the tasks of dead workers, decides how many workers there
+//! Redis, moves due tasks, takes back the tasks of dead workers, runs schedules, decides how many workers there
 //! shall be, and writes that number. It is apart from the reconcile so that waking from zero
 //! waits for nothing but Redis and one write.
 
 mod endpoint;
+mod tending;
 mod watched;
 
 use std::{

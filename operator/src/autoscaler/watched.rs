@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
-use taskqueue_queue::{Policy, Queue, Snapshot};
+use taskqueue_queue::{Policy, Queue, Snapshot, Tidied};
 use taskqueue_scaling::{Decision, Demand, Fleet, History, decide};
 use tokio::time::Instant;
 
+use super::tending::Chores;
 use crate::{
     index::{Orders, Reading, Sight},
     rates::Rates,
@@ -25,6 +26,8 @@ pub(super) struct Watched {
     rates: Rates,
     /// The policy that was projected last and the version it got.
     projected: Option<(Policy, u64)>,
+    /// What the queue was tidied of last, and when.
+    tidied: Option<(Tidied, Instant)>,
     /// The replicas that were written last, and when.
     asked: Option<(u32, Instant)>,
     /// The decision of the last look and when its number or reason changed.
@@ -51,6 +54,7 @@ impl Watched {
             history: History::default(),
             rates: Rates::default(),
             projected: None,
+            tidied: None,
             asked: None,
             last: None,
             reachable: None,
@@ -127,6 +131,17 @@ impl Watched {
     /// The policy is in Redis under this version.
     pub(super) fn projected(&mut self, version: u64) {
         self.projected = Some((self.orders.policy.clone(), version));
+    }
+
+    /// What is to be done in the queue.
+    pub(super) fn chores(&self, snapshot: &Snapshot) -> Chores {
+        let tidied = self.tidied.map(|(tidied, at)| (tidied, at.elapsed()));
+        Chores::of(&self.orders.policy, snapshot, tidied)
+    }
+
+    /// The queue was tidied of this.
+    pub(super) fn tidied(&mut self, tidied: Tidied) {
+        self.tidied = Some((tidied, Instant::now()));
     }
 
     fn demand(&self, snapshot: &Snapshot) -> Demand {

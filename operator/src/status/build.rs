@@ -112,6 +112,7 @@ fn depth(snapshot: &Snapshot) -> Depth {
     let waiting = snapshot.waiting.iter().map(|(_, count)| count).sum::<u64>();
     Depth {
         waiting: count(waiting + snapshot.due),
+        blocked: count(snapshot.blocked),
         scheduled: count(snapshot.scheduled.saturating_sub(snapshot.due)),
         active: count(snapshot.active),
         dead: count(snapshot.dead),

@@ -147,7 +147,7 @@ pub(crate) fn snapshot() -> Snapshot {
         due: 1,
         active: 6,
         dead: 7,
-        blocked: 0,
+        blocked: 8,
         oldest_waiting: Some(Duration::from_secs(12)),
         next_due: None,
         workers: 3,

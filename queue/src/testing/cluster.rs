@@ -74,7 +74,7 @@ impl Cluster {
                 .command(&format!("CLUSTER REPLICATE {origin}"))
                 .await;
             eventually(START, "the replica follows", async || {
-                let info: redis::InfoDict = replica.command("INFO replication").await;
+                let info: redis::InfoDict = replica.try_command("INFO replication").await?;
                 (info.get::<String>("master_link_status")? == "up").then_some(())
             })
             .await;
@@ -118,7 +118,7 @@ impl Cluster {
         let port = self.nodes[place].port();
         eventually(START, "the node is missed", async || {
             for node in self.nodes.iter().filter(|node| node.runs()) {
-                let nodes: String = node.command("CLUSTER NODES").await;
+                let nodes: String = node.try_command("CLUSTER NODES").await?;
                 let missed = |line: &str| {
                     line.contains(&format!(":{port}@")) && line.contains(" master,fail ")
                 };
@@ -135,7 +135,7 @@ impl Cluster {
     pub async fn until_agreed(&self) {
         eventually(START, "the nodes agree", async || {
             for node in self.nodes.iter().filter(|node| node.runs()) {
-                let info: String = node.command("CLUSTER INFO").await;
+                let info: String = node.try_command("CLUSTER INFO").await?;
                 let known = format!("cluster_known_nodes:{}", self.nodes.len());
                 if !info.contains("cluster_state:ok") || !info.contains(&known) {
                     return None;

@@ -56,13 +56,14 @@ impl Sentinels {
         };
         eventually(START, "the sentinels know each other", async || {
             for sentinel in &set.sentinels {
-                let info: redis::InfoDict = sentinel.command("INFO sentinel").await;
+                let info: redis::InfoDict = sentinel.try_command("INFO sentinel").await?;
                 let line: String = info.get("master0")?;
                 if !line.contains("status=ok,") || !line.contains("slaves=1,sentinels=3") {
                     return None;
                 }
             }
-            let replication: redis::InfoDict = set.servers[1].command("INFO replication").await;
+            let replication: redis::InfoDict =
+                set.servers[1].try_command("INFO replication").await?;
             (replication.get::<String>("master_link_status")? == "up").then_some(())
         })
         .await;
@@ -91,13 +92,13 @@ impl Sentinels {
         let server = &self.servers[place];
         let address = ("127.0.0.1".to_owned(), server.safest_port());
         eventually(START * 2, "a new primary", async || {
-            let info: redis::InfoDict = server.command("INFO replication").await;
+            let info: redis::InfoDict = server.try_command("INFO replication").await?;
             if info.get::<String>("role")? != "master" {
                 return None;
             }
             for sentinel in &self.sentinels {
                 let ask = format!("SENTINEL GET-MASTER-ADDR-BY-NAME {PRIMARY}");
-                let named: (String, u16) = sentinel.command(&ask).await;
+                let named: (String, u16) = sentinel.try_command(&ask).await?;
                 if named == address {
                     return Some(());
                 }

@@ -103,21 +103,33 @@ impl RedisServer {
 
     /// Sends a command of the test's own, in words.
     pub async fn command<T: redis::FromRedisValue>(&self, words: &str) -> T {
+        self.ask(words).await.unwrap()
+    }
+
+    /// The same of a server that may be down, or part with its clients since its role changes.
+    pub async fn try_command<T: redis::FromRedisValue>(&self, words: &str) -> Option<T> {
+        self.ask(words).await.ok()
+    }
+
+    async fn ask<T: redis::FromRedisValue>(&self, words: &str) -> redis::RedisResult<T> {
         let mut words = words.split(' ');
         let mut command = redis::cmd(words.next().unwrap());
         for word in words {
             command.arg(word);
         }
-        let mut connection = self.connection().await;
-        command.query_async(&mut connection).await.unwrap()
+        command.query_async(&mut self.connect().await?).await
     }
 
     /// A connection for commands of the test's own.
     pub async fn connection(&self) -> MultiplexedConnection {
-        let client = redis::Client::open(self.url()).unwrap();
+        self.connect().await.unwrap()
+    }
+
+    async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {
+        let client = redis::Client::open(self.url())?;
         let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(START));
         let connection = client.get_multiplexed_async_connection_with_config(&config);
-        connection.await.unwrap()
+        connection.await
     }
 
     /// Stops it as an administrator would: it writes what it was told to keep, then ends.

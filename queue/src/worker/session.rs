@@ -10,7 +10,8 @@ use tokio::task::AbortHandle;
 use super::lease::Lease;
 use super::{Observer, Probe, Settings};
 use crate::fault::Fault;
-use crate::{Error, Queue};
+use crate::queue::Known;
+use crate::{Error, MAINTENANCE_PERIOD, Queue};
 
 /// The wait before a heartbeat that failed is tried again; the lease runs on.
 const RETRY: Duration = Duration::from_millis(250);
@@ -91,14 +92,15 @@ async fn beat(queue: Queue, lease: Lease, span: Duration, vitals: Vitals) {
         let pause = match beaten {
             Ok(Some(cancelled)) => {
                 lease.cancel(cancelled);
-                if maintained.is_none_or(|at| at.elapsed() >= span / 3) {
+                let rhythm = rhythm(&queue, span);
+                if maintained.is_none_or(|at| at.elapsed() >= rhythm) {
                     maintain(&queue).await;
                     maintained = Some(Instant::now());
                 }
                 if vitals.probe.running() > 0 {
                     WHILE_RUNNING.min(span / 3)
                 } else {
-                    span / 3
+                    rhythm
                 }
             }
             Ok(None) => {
@@ -108,6 +110,16 @@ async fn beat(queue: Queue, lease: Lease, span: Duration, vitals: Vitals) {
             Err(_) => RETRY.min(span / 3),
         };
         rest(pause, &vitals.probe).await;
+    }
+}
+
+/// How often the queue is maintained: more often if schedules wait for their time.
+fn rhythm(queue: &Queue, span: Duration) -> Duration {
+    let scheduled = |known: Arc<Known>| !known.policy.schedules.is_empty();
+    if queue.remembered().is_some_and(scheduled) {
+        MAINTENANCE_PERIOD.min(span / 3)
+    } else {
+        span / 3
     }
 }
 

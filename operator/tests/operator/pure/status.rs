@@ -136,7 +136,7 @@ fn what_was_seen_is_told_in_figures() {
             "desiredReplicas": 5,
             "depth": {
                 // Two wait, and one is due already.
-                "waiting": 3, "scheduled": 4, "active": 6, "dead": 7,
+                "waiting": 3, "blocked": 8, "scheduled": 4, "active": 6, "dead": 7,
                 "byPriority": { "high": 0, "low": 0, "normal": 2 }
             },
             "oldestWaitingSeconds": 12,

@@ -93,6 +93,51 @@ async fn due_tasks_become_runnable_with_no_worker() {
 }
 
 #[tokio::test]
+async fn tasks_that_did_not_start_in_time_expire_with_no_worker() {
+    let redis = RedisServer::start().await;
+    let queue = queue(&redis, "a").await;
+    let span = Duration::from_millis(50);
+    let hopeless = task().expires_in(span);
+    queue.enqueue_many(vec![task(), hopeless]).await.unwrap();
+    until(&redis, &queue, "old enough", |seen| {
+        seen.oldest_waiting > Some(span)
+    })
+    .await;
+    let world = World::new();
+    world.orders("a", &redis.url(), &[]);
+    until(&redis, &queue, "expired", |seen| {
+        waiting(seen) == 1 && seen.counters.expired == 1
+    })
+    .await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn dead_letters_beyond_the_bound_go_with_no_worker() {
+    async fn give_up(_: LeasedTask) -> Outcome {
+        let error = "no such image".to_owned();
+        Outcome::Dead { error }
+    }
+    let redis = RedisServer::start().await;
+    let queue = queue(&redis, "a").await;
+    queue.enqueue_many(vec![task(); 3]).await.unwrap();
+    let stop = CancellationToken::new();
+    let worker = Worker::new(queue.clone(), give_up);
+    let worker = tokio::spawn(worker.run(stop.clone(), CancellationToken::new()));
+    until(&redis, &queue, "all dead", |seen| seen.dead == 3).await;
+    stop.cancel();
+    worker.await.unwrap().unwrap();
+    let world = World::new();
+    world.orders(
+        "a",
+        &redis.url(),
+        &[("/spec/deadLetter", json!({ "maxCount": 2 }))],
+    );
+    until(&redis, &queue, "trimmed", |seen| seen.dead == 2).await;
+    world.end().await;
+}
+
+#[tokio::test]
 async fn the_tasks_of_a_dead_worker_become_runnable_with_no_other_worker() {
     async fn hang(_: LeasedTask) -> Outcome {
         std::future::pending().await
