@@ -1,19 +1,25 @@
 //! What was typed: the commands, their arguments and their help. What a command needs is made of it elsewhere.
 
+mod dead;
+mod parse;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use jiff::SignedDuration;
+use jiff::Timestamp;
 use taskqueue_queue::TaskId;
+
+pub(crate) use self::dead::{Dead, Letters};
+use self::parse::{duration, interval, task_id, time};
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  failed: Redis cannot be reached, input cannot be read, a payload is refused
   2  wrong use: an argument is missing, unknown or has a bad value
-  3  not found: no such task, no such dead letter
+  3  not found: no such task, no such dead letter, no task that can still be cancelled
 
 QUEUE is a name, looked up in the namespace given by -n, or NAMESPACE/NAME.";
 
@@ -64,6 +70,56 @@ pub(crate) enum Command {
     Get(Get),
     /// Show what queues hold.
     Stats(Stats),
+    /// List the tasks of a queue.
+    ///
+    /// Without --state those are listed that have not ended: first those that run, then those that wait, are blocked by
+    /// others with their concurrency key, and are scheduled.
+    Tasks(Tasks),
+    /// Show the log lines of a task, the last hundred that its attempts wrote.
+    Logs {
+        /// The queue.
+        queue: String,
+        /// The task's id.
+        #[arg(value_name = "ID", value_parser = task_id)]
+        id: TaskId,
+    },
+    /// List the workers of a queue.
+    Workers {
+        /// The queue.
+        queue: String,
+        /// The form to print them in.
+        #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+        output: Listing,
+    },
+    /// Cancel tasks.
+    ///
+    /// One that does not run will not; the worker of one that runs is told, and lets it go within seconds.
+    Cancel {
+        /// The queue.
+        queue: String,
+        /// The tasks' ids.
+        #[arg(value_name = "ID", value_parser = task_id, required = true)]
+        ids: Vec<TaskId>,
+    },
+    /// Stop the workers from taking further tasks.
+    ///
+    /// What runs goes on, and tasks can still be enqueued. In a cluster, the operator puts what the TaskQueue says back
+    /// in force within a second: set `spec.paused` there instead, for example with
+    /// kubectl patch tq NAME --type merge -p '{"spec": {"paused": true}}'
+    #[command(verbatim_doc_comment)]
+    Pause {
+        /// The queue.
+        queue: String,
+    },
+    /// Let the workers take tasks again.
+    ///
+    /// In a cluster, the operator puts what the TaskQueue says back in force within a second: set `spec.paused` there
+    /// instead.
+    #[command(verbatim_doc_comment)]
+    Resume {
+        /// The queue.
+        queue: String,
+    },
     /// Look at tasks that will not be tried again, retry them or remove them.
     #[command(subcommand)]
     Dead(Dead),
@@ -103,6 +159,27 @@ pub(crate) struct Enqueue {
     /// Run the tasks no sooner than after this time, for example 30s, 5m or 1h30m.
     #[arg(short, long, value_name = "DURATION", value_parser = duration)]
     pub(crate) delay: Option<Duration>,
+    /// Run the tasks no sooner than at this time, for example 2026-12-24T18:00:00+01:00.
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "delay")]
+    pub(crate) run_at: Option<Timestamp>,
+    /// End the tasks without running them if they have not started after this time.
+    #[arg(long, value_name = "DURATION", value_parser = interval)]
+    pub(crate) expires_in: Option<Duration>,
+    /// Enqueue nothing while another task with this key has not ended; the id of that one is printed then.
+    #[arg(
+        long,
+        value_name = "KEY",
+        requires = "unique_for",
+        conflicts_with = "lines"
+    )]
+    pub(crate) unique: Option<String>,
+    /// How long `--unique` holds at most.
+    #[arg(long, value_name = "DURATION", requires = "unique", value_parser = interval)]
+    pub(crate) unique_for: Option<Duration>,
+    /// The concurrency key: of the tasks that share it, only so many run at once as the queue's
+    /// `limits.perKey.concurrency` says.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
     /// What to print.
     #[arg(short, long, value_name = "FORMAT", default_value = "ids")]
     pub(crate) output: Printed,
@@ -113,7 +190,7 @@ pub(crate) struct Enqueue {
 pub(crate) enum Printed {
     /// The id, one a line.
     Ids,
-    /// A JSON object with id, queue and type, one a line.
+    /// A JSON object with id, queue, type and existing (whether the task stood already), one a line.
     Json,
     /// Nothing.
     None,
@@ -159,6 +236,42 @@ pub(crate) struct Stats {
     pub(crate) every: Duration,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Tasks {
+    /// The queue.
+    pub(crate) queue: String,
+    /// Only those in this state.
+    #[arg(short, long, value_name = "STATE")]
+    pub(crate) state: Option<Stage>,
+    /// Only those that wait in this priority level.
+    #[arg(short = 'L', long, value_name = "LEVEL")]
+    pub(crate) level: Option<String>,
+    /// How many at most.
+    #[arg(short, long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: u32,
+    /// The form to print them in.
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub(crate) output: Listing,
+}
+
+/// Where a task stands, as far as tasks can be listed by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Stage {
+    /// It could run now; the next one first.
+    Waiting,
+    /// It waits for another one with its concurrency key.
+    Blocked,
+    /// It was delayed, or is to be retried; the next one first. Those enqueued for a time more than two minutes ahead
+    /// are only counted, in `tq stats`.
+    Scheduled,
+    /// It runs.
+    Active,
+    /// It is a dead letter; the latest first.
+    Dead,
+    /// It was completed, cancelled or dropped, or it expired; the latest first.
+    Ended,
+}
+
 /// The form of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Listing {
@@ -166,69 +279,6 @@ pub(crate) enum Listing {
     Table,
     /// A JSON object a line.
     Json,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Dead {
-    /// List dead letters, the latest first.
-    List {
-        /// The queue.
-        queue: String,
-        /// How many at most.
-        #[arg(short, long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
-        limit: u32,
-        /// The form to print them in.
-        #[arg(short, long, value_name = "FORMAT", default_value = "table")]
-        output: Listing,
-    },
-    /// Put dead letters back into the queue, with all their attempts.
-    Retry {
-        #[command(flatten)]
-        letters: Letters,
-    },
-    /// Remove dead letters for good.
-    Purge {
-        #[command(flatten)]
-        letters: Letters,
-        /// Really remove all of them.
-        #[arg(long)]
-        yes: bool,
-    },
-}
-
-/// Which dead letters.
-#[derive(Debug, Args)]
-pub(crate) struct Letters {
-    /// The queue.
-    pub(crate) queue: String,
-    /// The ids of tasks.
-    #[arg(value_name = "ID", value_parser = task_id, required_unless_present = "all", conflicts_with = "all")]
-    pub(crate) ids: Vec<TaskId>,
-    /// All of the queue's.
-    #[arg(long)]
-    pub(crate) all: bool,
-}
-
-fn task_id(text: &str) -> Result<TaskId, String> {
-    text.parse()
-        .map_err(|error: taskqueue_queue::Error| error.to_string())
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let signed: SignedDuration = text
-        .parse()
-        .map_err(|error| format!("{error}; write it like 30s, 5m or 1h30m"))?;
-    Duration::try_from(signed).map_err(|_| "a duration cannot be negative".to_owned())
-}
-
-fn interval(text: &str) -> Result<Duration, String> {
-    duration(text).and_then(|every| {
-        if every.is_zero() {
-            Err("it must be above zero".to_owned())
-        } else {
-            Ok(every)
-        }
-    })
 }
 
 #[cfg(test)]
@@ -240,16 +290,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn durations_have_units() {
-        assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
-        assert_eq!(duration("1h30m"), Ok(Duration::from_mins(90)));
-        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        for bad in ["", "30", "5 parsecs", "-5s", "1mo"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
-        assert!(interval("0s").is_err());
     }
 }

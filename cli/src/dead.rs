@@ -1,19 +1,13 @@
 //! `tq dead`: the tasks that will not be tried again.
 
 use jiff::Timestamp;
-use taskqueue_queue::{Page, Queue, Selection, Task};
+use taskqueue_queue::{Filter, Listing as Which, Queue, Selection, Task};
 
 use crate::args::{Dead, Letters, Listing};
 use crate::exit::Failure;
 use crate::output::Output;
 use crate::place::Cluster;
-use crate::table;
-
-/// The most dead letters that one call returns.
-const PAGE: u32 = 1000;
-
-/// How much of an error message fits into a table.
-const ERROR_WIDTH: usize = 100;
+use crate::{table, tasks};
 
 pub(crate) async fn run(
     typed: &Dead,
@@ -33,8 +27,9 @@ pub(crate) async fn run(
         }
         Dead::Purge { letters, yes } => {
             let queue = cluster.queue(&letters.queue)?;
-            if letters.all && !yes {
-                return Err(refuse_purge(cluster, &queue).await?);
+            let filter = filter(letters);
+            if (letters.all || filter.is_some()) && !yes {
+                return Err(refuse_purge(cluster, &queue, filter).await?);
             }
             let purged = queue.purge(selection(letters)).await?;
             report(letters, &queue, purged, "purged", output)
@@ -48,20 +43,7 @@ async fn list(
     listing: Listing,
     output: &mut Output,
 ) -> Result<(), Failure> {
-    let mut letters = Vec::new();
-    while let wanted @ 1.. = limit.saturating_sub(u32::try_from(letters.len()).unwrap_or(u32::MAX))
-    {
-        let page = queue
-            .dead(Page {
-                offset: letters.len() as u64,
-                limit: wanted.min(PAGE),
-            })
-            .await?;
-        if page.is_empty() {
-            break;
-        }
-        letters.extend(page);
-    }
+    let letters = tasks::first(queue, &Which::Dead, limit).await?;
     match listing {
         Listing::Json => {
             for letter in &letters {
@@ -94,30 +76,30 @@ fn rows(letters: &[Task], now: Timestamp) -> Vec<String> {
             letter.attempts.to_string(),
             letter.losses.to_string(),
             last.map_or_else(|| "-".to_owned(), |failure| format!("{:?}", failure.cause)),
-            last.map_or_else(|| "-".to_owned(), |failure| one_line(&failure.message)),
+            last.map_or_else(
+                || "-".to_owned(),
+                |failure| table::one_line(&failure.message),
+            ),
         ]);
     }
     table::lines(&mut table)
 }
 
-/// The message without line breaks, cut to what fits.
-fn one_line(message: &str) -> String {
-    let flat: String = message
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    match flat.char_indices().nth(ERROR_WIDTH) {
-        Some((end, _)) => format!("{}…", &flat[..end]),
-        None => flat,
+fn selection(letters: &Letters) -> Selection {
+    match filter(letters) {
+        Some(filter) => Selection::Matching(filter),
+        None if letters.all => Selection::All,
+        None => Selection::Ids(letters.ids.clone()),
     }
 }
 
-fn selection(letters: &Letters) -> Selection {
-    if letters.all {
-        Selection::All
-    } else {
-        Selection::Ids(letters.ids.clone())
-    }
+fn filter(letters: &Letters) -> Option<Filter> {
+    let filter = Filter {
+        kind: letters.kind.clone(),
+        error: letters.error.clone(),
+        older_than: letters.older_than,
+    };
+    (filter != Filter::default()).then_some(filter)
 }
 
 /// Says how many it were; ids that are no dead letters are an error, after the others were done.
@@ -147,28 +129,27 @@ fn report(
     Ok(())
 }
 
-async fn refuse_purge(cluster: &Cluster, queue: &Queue) -> Result<Failure, Failure> {
+async fn refuse_purge(
+    cluster: &Cluster,
+    queue: &Queue,
+    filter: Option<Filter>,
+) -> Result<Failure, Failure> {
+    let name = queue.name();
+    if let Some(filter) = filter {
+        let dead = tasks::first(queue, &Which::Dead, u32::MAX).await?;
+        let now = Timestamp::now();
+        let fitting = dead.iter().filter(|task| filter.fits(task, now)).count();
+        return Ok(Failure::Usage(format!(
+            "this would remove {fitting} of the {} dead letters of {name} for good: add --yes to do so",
+            dead.len()
+        )));
+    }
     let mut snapshots = cluster.client().snapshot(std::slice::from_ref(queue)).await;
     let dead = snapshots
         .pop()
         .transpose()?
         .map_or(0, |snapshot| snapshot.dead);
-    let name = queue.name();
     Ok(Failure::Usage(format!(
         "this would remove all {dead} dead letters of {name} for good: add --yes to do so"
     )))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_message_takes_one_line_of_bounded_width() {
-        assert_eq!(one_line("exit status 1: a\nb"), "exit status 1: a b");
-        assert_eq!(
-            one_line(&"é".repeat(200)),
-            format!("{}…", "é".repeat(ERROR_WIDTH))
-        );
-    }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use serde::Serialize;
-use taskqueue_queue::{NewTask, Payload, Queue, QueueName, TaskId};
+use taskqueue_queue::{Enqueued, NewTask, Payload, Queue, QueueName, TaskId};
 use tokio::sync::mpsc;
 
 use crate::args::{Enqueue, Printed};
@@ -42,8 +42,15 @@ async fn one(typed: &Enqueue, queue: &Queue, output: &mut Output) -> Result<u64,
     let enqueued = queue
         .enqueue(task(typed, Payload::json(typed.payload.as_bytes())?))
         .await?;
-    print(&[enqueued.id()], typed, queue.name(), output)?;
-    Ok(1)
+    print(&[enqueued], typed, queue.name(), output)?;
+    match enqueued {
+        Enqueued::New(_) => Ok(1),
+        Enqueued::Existing(_) => {
+            let key = typed.unique.as_deref().unwrap_or_default();
+            eprintln!("a task with the unique key {key:?} has not ended yet: its id is shown");
+            Ok(0)
+        }
+    }
 }
 
 async fn many(
@@ -80,11 +87,11 @@ async fn many(
             .enqueue_many(tasks)
             .await
             .map_err(|error| broken_off(error, count, uncertain))?;
-        let ids: Vec<TaskId> = enqueued.iter().map(taskqueue_queue::Enqueued::id).collect();
-        count += ids.len() as u64;
-        progress.advance(ids.len(), batch.bytes, Instant::now());
-        progress
-            .aside(|| print(&ids, typed, queue.name(), output).and_then(|()| output.flush()))?;
+        count += enqueued.len() as u64;
+        progress.advance(enqueued.len(), batch.bytes, Instant::now());
+        progress.aside(|| {
+            print(&enqueued, typed, queue.name(), output).and_then(|()| output.flush())
+        })?;
         match batch.end {
             Some(End::Refused { number, reason }) => {
                 return Err(Failure::Partial {
@@ -115,9 +122,21 @@ fn broken_off(error: taskqueue_queue::Error, count: u64, uncertain: usize) -> Fa
 }
 
 fn task(typed: &Enqueue, payload: Payload) -> NewTask {
-    let task = NewTask::new(&typed.kind, payload).delay(typed.delay.unwrap_or_default());
-    match &typed.priority {
-        Some(level) => task.priority(level),
+    let mut task = NewTask::new(&typed.kind, payload).delay(typed.delay.unwrap_or_default());
+    if let Some(level) = &typed.priority {
+        task = task.priority(level);
+    }
+    if let Some(at) = typed.run_at {
+        task = task.run_at(at);
+    }
+    if let Some(span) = typed.expires_in {
+        task = task.expires_in(span);
+    }
+    if let (Some(key), Some(ttl)) = (&typed.unique, typed.unique_for) {
+        task = task.unique(key, ttl);
+    }
+    match &typed.key {
+        Some(key) => task.concurrency_key(key),
         None => task,
     }
 }
@@ -148,25 +167,27 @@ fn read_ahead(mut lines: Lines<Box<dyn Read + Send>>) -> mpsc::Receiver<Batch> {
 
 /// What `-o json` prints of a task.
 #[derive(Serialize)]
-struct Enqueued<'a> {
-    id: &'a TaskId,
+struct Printable<'a> {
+    id: TaskId,
     queue: &'a QueueName,
     r#type: &'a str,
+    existing: bool,
 }
 
 fn print(
-    ids: &[TaskId],
+    tasks: &[Enqueued],
     typed: &Enqueue,
     queue: &QueueName,
     output: &mut Output,
 ) -> io::Result<()> {
-    for id in ids {
+    for task in tasks {
         match typed.output {
-            Printed::Ids => output.line(id)?,
-            Printed::Json => output.line(serde_json::to_string(&Enqueued {
-                id,
+            Printed::Ids => output.line(task.id())?,
+            Printed::Json => output.line(serde_json::to_string(&Printable {
+                id: task.id(),
                 queue,
                 r#type: &typed.kind,
+                existing: matches!(task, Enqueued::Existing(_)),
             })?)?,
             Printed::None => return Ok(()),
         }

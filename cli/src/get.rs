@@ -35,7 +35,7 @@ pub(crate) async fn run(
     Ok(())
 }
 
-async fn find(queue: &Queue, id: TaskId) -> Result<Task, Failure> {
+pub(crate) async fn find(queue: &Queue, id: TaskId) -> Result<Task, Failure> {
     queue.get(&id).await?.ok_or_else(|| {
         let name = queue.name();
         Failure::NotFound(format!(

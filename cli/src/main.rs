@@ -1,6 +1,7 @@
 //! The program `tq`, also found by kubectl as `kubectl-tq`: parses what was typed and hands it to the command.
 
 mod args;
+mod control;
 mod dead;
 mod enqueue;
 mod exit;
@@ -9,6 +10,8 @@ mod output;
 mod place;
 mod stats;
 mod table;
+mod tasks;
+mod workers;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -45,6 +48,23 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Enqueue(enqueue) => enqueue::run(enqueue, &cluster().await?, &mut output).await,
         Command::Get(get) => get::run(get, &cluster().await?, &mut output).await,
         Command::Stats(stats) => stats::run(stats, &cluster().await?, &mut output).await,
+        Command::Tasks(tasks) => tasks::run(tasks, &cluster().await?, &mut output).await,
+        Command::Logs { queue, id } => {
+            tasks::logs(&cluster().await?.queue(queue)?, id, &mut output).await
+        }
+        Command::Workers {
+            queue,
+            output: form,
+        } => workers::run(&cluster().await?.queue(queue)?, *form, &mut output).await,
+        Command::Cancel { queue, ids } => {
+            control::cancel(&cluster().await?.queue(queue)?, ids, &mut output).await
+        }
+        Command::Pause { queue } => {
+            control::pause(&cluster().await?.queue(queue)?, &mut output).await
+        }
+        Command::Resume { queue } => {
+            control::resume(&cluster().await?.queue(queue)?, &mut output).await
+        }
         Command::Dead(dead) => dead::run(dead, &cluster().await?, &mut output).await,
         Command::Completion { shell } => completion(*shell, &mut output),
         Command::Version => Ok(output.line(format_args!("tq {}", env!("CARGO_PKG_VERSION")))?),

@@ -3,6 +3,9 @@
 use comfy_table::{ContentArrangement, Table};
 use jiff::{SignedDuration, Timestamp, Unit};
 
+/// How much of a message fits into a table.
+const TEXT_WIDTH: usize = 100;
+
 /// A table with these headings.
 pub(crate) fn with_headings<const N: usize>(headings: [&str; N]) -> Table {
     let mut table = Table::new();
@@ -21,6 +24,18 @@ pub(crate) fn lines(table: &mut Table) -> Vec<String> {
         .lines()
         .map(|line| line.trim_end().to_owned())
         .collect()
+}
+
+/// A message without line breaks, cut to what fits.
+pub(crate) fn one_line(message: &str) -> String {
+    let flat: String = message
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    match flat.char_indices().nth(TEXT_WIDTH) {
+        Some((end, _)) => format!("{}…", &flat[..end]),
+        None => flat,
+    }
 }
 
 /// How long ago something was, with its largest unit: `45s`, `12m`, `3h`, `8d`.
@@ -68,5 +83,14 @@ mod tests {
             .map(|s| span(SignedDuration::from_secs(s)));
         assert_eq!(shown, ["0s", "1s", "119s", "2m", "119m", "2h", "47h", "2d"]);
         assert_eq!(span(SignedDuration::from_millis(-5000)), "0s");
+    }
+
+    #[test]
+    fn a_message_takes_one_line_of_bounded_width() {
+        assert_eq!(one_line("exit status 1: a\nb"), "exit status 1: a b");
+        assert_eq!(
+            one_line(&"é".repeat(200)),
+            format!("{}…", "é".repeat(TEXT_WIDTH))
+        );
     }
 }

@@ -88,6 +88,7 @@ async fn the_output_can_be_json_or_nothing() {
         (&json["queue"], &json["type"]),
         (&json!("default/orders"), &json!("resize"))
     );
+    assert_eq!(json["existing"], json!(false));
     terminal.task(json["id"].as_str().expect("an id")).await;
     assert_eq!(
         terminal
@@ -96,6 +97,56 @@ async fn the_output_can_be_json_or_nothing() {
             .lines(),
         [""; 0]
     );
+}
+
+#[tokio::test]
+async fn a_task_that_stands_with_the_unique_key_is_shown_instead_of_a_second_one() {
+    let terminal = Terminal::new().await;
+    let unique = ["enqueue", "orders", "resize", "--unique", "a"];
+    let enqueue = async |more: &[&str]| terminal.tq(&[&unique, more].concat()).await;
+    let first = enqueue(&["--unique-for", "1h"]).await;
+    let second = enqueue(&["--unique-for", "1h"]).await;
+    assert_eq!(first.lines(), second.lines());
+    for said in ["unique key \"a\" has not ended", "0 tasks into"] {
+        assert!(second.stderr.contains(said), "{}", second.stderr);
+    }
+    let third = enqueue(&["--unique-for", "1h", "-o", "json"]).await;
+    let json: serde_json::Value = serde_json::from_str(third.lines()[0]).expect("JSON");
+    assert_eq!(json["existing"], json!(true));
+    assert_eq!(json["id"], json!(first.lines()[0]));
+    assert_eq!(enqueue(&[]).await.code, Some(2));
+}
+
+#[tokio::test]
+async fn a_time_to_run_an_expiry_and_a_concurrency_key_are_obeyed() {
+    let terminal = Terminal::new().await;
+    let enqueue = async |more: &[&str]| {
+        terminal
+            .tq(&[&["enqueue", "orders", "resize"], more].concat())
+            .await
+    };
+    let ended = enqueue(&["--run-at", "2999-12-31T23:59:59Z"]).await;
+    assert_eq!(ended.code, Some(2), "more than ten years ahead");
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    let soon = soon.round(jiff::Unit::Second).expect("it is in range");
+    let ended = enqueue(&["--run-at", &soon.to_string(), "--key", "k"]).await;
+    let task = terminal.task(ended.lines()[0]).await;
+    assert_eq!((task.state, task.due), (State::Scheduled, Some(soon)));
+    assert_eq!(task.concurrency_key.as_deref(), Some("k"));
+    let ended = enqueue(&["--expires-in", "10m"]).await;
+    let task = terminal.task(ended.lines()[0]).await;
+    let span = task
+        .expires
+        .expect("it expires")
+        .duration_since(task.created);
+    assert_eq!(span.unsigned_abs().as_secs().div_ceil(60), 10);
+    for conflict in [
+        &["--run-at", "2026-12-24T18:00:00Z", "--delay", "1s"][..],
+        &["--unique", "a", "--unique-for", "1h", "--lines", "-"],
+        &["--unique-for", "1h"],
+    ] {
+        assert_eq!(enqueue(conflict).await.code, Some(2), "{conflict:?}");
+    }
 }
 
 #[tokio::test]

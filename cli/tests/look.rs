@@ -295,6 +295,42 @@ async fn a_purge_of_all_asks_for_yes_and_says_how_many() {
 }
 
 #[tokio::test]
+async fn dead_letters_are_chosen_by_type_error_and_age() {
+    let (terminal, ..) = busy().await;
+    let dead = async |command: &str, more: &[&str]| {
+        let ended = terminal
+            .tq(&[&["dead", command, "orders"], more].concat())
+            .await;
+        ended.lines()[0].to_owned()
+    };
+    for (filter, retried) in [
+        (&["--type", "good"][..], "0 tasks retried"),
+        (&["--error", "no such disk"], "0 tasks retried"),
+        (&["--older-than", "1h"], "0 tasks retried"),
+        (&["--type", "bad", "--error", "image"], "2 tasks retried"),
+    ] {
+        assert_eq!(dead("retry", filter).await, retried, "{filter:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_purge_by_filter_says_how_many_fit_and_asks_for_yes() {
+    let (terminal, ..) = busy().await;
+    let purge = ["dead", "purge", "orders", "--error", "such"];
+    let ended = terminal.tq(&purge).await;
+    assert_eq!(ended.code, Some(2));
+    assert!(
+        ended
+            .stderr
+            .contains("2 of the 2 dead letters of default/orders for good: add --yes"),
+        "{}",
+        ended.stderr
+    );
+    let ended = terminal.tq(&[&purge[..], &["--yes"]].concat()).await;
+    assert_eq!(ended.lines(), ["2 tasks purged"]);
+}
+
+#[tokio::test]
 async fn which_dead_letters_must_be_said() {
     let terminal = Terminal::new().await;
     for arguments in [
@@ -304,5 +340,15 @@ async fn which_dead_letters_must_be_said() {
         let ended = terminal.tq(arguments).await;
         assert_eq!(ended.code, Some(2));
         assert!(ended.stderr.contains("<ID>"), "{}", ended.stderr);
+    }
+    for more in [["--all"], ["00000000000000000000"]] {
+        let arguments = [&["dead", "purge", "orders", "--type=bad"][..], &more].concat();
+        let ended = terminal.tq(&arguments).await;
+        assert_eq!(ended.code, Some(2));
+        assert!(
+            ended.stderr.contains("cannot be used with"),
+            "{}",
+            ended.stderr
+        );
     }
 }

@@ -15,6 +15,8 @@ pub(super) struct Figures {
     /// All that a free worker could take now.
     waiting: u64,
     by_priority: Vec<Level>,
+    /// Kept from running by others with their concurrency key.
+    blocked: u64,
     /// Delayed or to be retried, and not due yet.
     scheduled: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,6 +48,9 @@ struct Totals {
     dead: u64,
     lost: u64,
     handed_back: u64,
+    cancelled: u64,
+    expired: u64,
+    dropped: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     mean_run_seconds: Option<f64>,
 }
@@ -67,6 +72,7 @@ impl Figures {
                     waiting: *waiting,
                 })
                 .collect(),
+            blocked: snapshot.blocked,
             scheduled: snapshot.scheduled.saturating_sub(snapshot.due),
             next_due: snapshot.next_due,
             active: snapshot.active,
@@ -82,6 +88,9 @@ impl Figures {
                 dead: counters.dead,
                 lost: counters.lost,
                 handed_back: counters.released,
+                cancelled: counters.cancelled,
+                expired: counters.expired,
+                dropped: counters.dropped,
                 mean_run_seconds: mean_run,
             },
         }

@@ -1,5 +1,7 @@
 //! What the API server itself accepts and refuses, with a message that names field and fix.
 
+mod policy;
+
 use taskqueue_e2e::{Story, kubectl, kubectl_fails};
 
 const TRY: [&str; 4] = ["create", "--dry-run=server", "-f", "-"];
@@ -55,11 +57,11 @@ fn valid_manifests_are_accepted() {
         &[NATIVE, "scaling: {mode: Paused, replicas: 3}"],
         &["worker: {concurrency: 1000, drainTimeout: 1h, handler: {native: {}}}"],
     ];
-    for spec in valid {
+    for spec in valid.iter().chain(policy::ACCEPTED) {
         kubectl(&TRY, &manifest("valid", spec));
     }
     kubectl(&TRY, &manifest(&"a".repeat(52), &[NATIVE]));
-    for example in ["checksums", "hello"] {
+    for example in ["checksums", "hello", "reports"] {
         let file = format!("{}/../examples/{example}.yaml", env!("CARGO_MANIFEST_DIR"));
         kubectl(&["create", "--dry-run=server", "-f", &file], "");
     }
@@ -70,6 +72,10 @@ fn valid_manifests_are_accepted() {
 #[test]
 fn invalid_manifests_are_refused_with_the_field_and_the_fix() {
     let too_long = format!("queueName: {}", "a".repeat(64));
+    let rules = vec!["{action: Retry}"; 33].join(", ");
+    let too_many_rules = format!("retry: {{rules: [{rules}]}}");
+    let pattern = "a".repeat(257);
+    let long_pattern = format!("retry: {{rules: [{{match: {pattern}, action: Retry}}]}}");
     // The spec, the field that the message must name, and the fix.
     let invalid: &[(&[&str], &str, &str)] = &[
         (
@@ -174,6 +180,8 @@ fn invalid_manifests_are_refused_with_the_field_and_the_fix() {
             "spec.retry.backoff.jitter",
             "less than or equal to 1",
         ),
+        (&[NATIVE, &too_many_rules], "spec.retry.rules", "32"),
+        (&[NATIVE, &long_pattern], "spec.retry.rules[0].match", "256"),
         (&[NATIVE, "timeout: 30"], "spec.timeout", "string"),
         (
             &[NATIVE, "timeout: 99ms"],
@@ -289,7 +297,7 @@ fn invalid_manifests_are_refused_with_the_field_and_the_fix() {
             "Paused",
         ),
     ];
-    for (spec, field, fix) in invalid {
+    for (spec, field, fix) in invalid.iter().chain(policy::REFUSED) {
         let error = kubectl_fails(&TRY, &manifest("invalid", spec));
         let said = error
             .lines()

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use taskqueue_api::TaskQueue;
 use taskqueue_operator::reconcile::validate::{RedisSource, validate};
 use taskqueue_queue::{
     BackoffKind, Cause, Limits, Missed, Order, Payload, Policy, Rate, RetryAction, RetryRule,
@@ -11,7 +12,7 @@ use taskqueue_queue::{
 use taskqueue_scaling::Mode;
 use taskqueue_worker::config::HandlerConfig;
 
-use crate::fixtures::{exec, key, resource, template, valid};
+use crate::fixtures::{UID, exec, key, resource, template, valid};
 
 #[test]
 fn a_spec_means_what_it_says() {
@@ -298,6 +299,26 @@ fn a_jitter_from_before_the_bounds_is_brought_inside() {
     let retry = json!({ "backoff": { "jitter": 7.0 } });
     let policy = valid(&[("/spec/retry", retry)]).policy;
     assert!((policy.retry.backoff.jitter - 1.0).abs() < f64::EPSILON);
+}
+
+#[test]
+fn the_examples_are_valid() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
+    let mut seen = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut example: TaskQueue = yaml_serde::from_str(&text).unwrap();
+        example.metadata.uid = Some(UID.to_owned());
+        if let Err(invalid) = validate(&example, true) {
+            panic!("{}: {invalid}", path.display());
+        }
+        seen += 1;
+    }
+    assert!(seen >= 3, "only {seen} examples");
 }
 
 #[test]

@@ -1,0 +1,88 @@
+//! `tq workers`: who works for a queue.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use taskqueue_queue::{Queue, WorkerId, WorkerState};
+
+use crate::args::Listing;
+use crate::exit::Failure;
+use crate::output::Output;
+use crate::table;
+
+pub(crate) async fn run(
+    queue: &Queue,
+    listing: Listing,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let workers = queue.workers().await?;
+    match listing {
+        Listing::Json => {
+            for worker in workers {
+                let worker = Printable::from(worker);
+                output.line(
+                    serde_json::to_string(&worker)
+                        .map_err(|error| Failure::Form(error.to_string()))?,
+                )?;
+            }
+        }
+        Listing::Table => {
+            for line in rows(&workers, Timestamp::now()) {
+                output.line(line)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What `-o json` prints of a worker. Field names are part of the output and stay.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Printable {
+    id: WorkerId,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pod: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    node: String,
+    active: u64,
+    concurrency: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started: Option<Timestamp>,
+    lease_until: Timestamp,
+}
+
+impl From<WorkerState> for Printable {
+    fn from(worker: WorkerState) -> Self {
+        Self {
+            id: worker.id,
+            pod: worker.pod,
+            node: worker.node,
+            active: worker.active,
+            concurrency: worker.concurrency,
+            started: worker.started,
+            lease_until: worker.lease_until,
+        }
+    }
+}
+
+fn rows(workers: &[WorkerState], now: Timestamp) -> Vec<String> {
+    let mut table = table::with_headings(["WORKER", "POD", "NODE", "ACTIVE", "AGE", "LEASE"]);
+    for worker in workers {
+        let known = |text: &str| if text.is_empty() { "-" } else { text }.to_owned();
+        let left = worker.lease_until.duration_since(now);
+        table.add_row([
+            worker.id.to_string(),
+            known(&worker.pod),
+            known(&worker.node),
+            format!("{}/{}", worker.active, worker.concurrency),
+            worker
+                .started
+                .map_or_else(|| "-".to_owned(), |started| table::age(started, now)),
+            if left > SignedDuration::ZERO {
+                table::span(left)
+            } else {
+                "lapsed".to_owned()
+            },
+        ]);
+    }
+    table::lines(&mut table)
+}
