@@ -144,6 +144,9 @@ async fn run(mut arguments: Arguments) -> Result<Vec<String>, Fault> {
     println!("{}", table::table(&figures, &arguments.peers));
     if let Some(output) = &arguments.output {
         if faults.is_empty() {
+            if let Some(folder) = output.parent() {
+                std::fs::create_dir_all(folder)?;
+            }
             std::fs::write(output, report::document(&figures, &run))?;
             eprintln!("bench: written to {}", output.display());
         } else {
