@@ -26,10 +26,29 @@ struct Waiting {
     flying: bool,
 }
 
+/// What a caller found.
+enum Joined {
+    Nobody((TaskId, NewTask)),
+    Company(oneshot::Receiver<Answer>),
+}
+
 impl Gather {
     /// Whole at any time, even if a holder panicked.
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a task to those that wait for the round trip under way; or says that there is none, and
+    /// from now on there is.
+    fn join(&self, task: (TaskId, NewTask)) -> Joined {
+        let mut waiting = self.lock();
+        if !std::mem::replace(&mut waiting.flying, true) {
+            return Joined::Nobody(task);
+        }
+        let (sender, answer) = oneshot::channel();
+        waiting.tasks.push(task);
+        waiting.answers.push(sender);
+        Joined::Company(answer)
     }
 
     /// What goes next; with nothing left, nobody is under way any more.
@@ -54,31 +73,44 @@ impl Gather {
     }
 }
 
-impl Queue {
-    /// Enqueues a task together with those that wait already.
-    pub(super) async fn enqueue_gathered(&self, task: (TaskId, NewTask)) -> Answer {
-        let (sender, answer) = oneshot::channel();
-        let must_fly = {
-            let mut waiting = self.gather().lock();
-            waiting.tasks.push(task);
-            waiting.answers.push(sender);
-            !std::mem::replace(&mut waiting.flying, true)
-        };
-        if must_fly {
-            // On a task of its own: the callers may be dropped, and those that wait must not be
-            // stranded with one of them.
-            tokio::spawn(fly(self.clone()));
-        }
-        match answer.await {
-            Ok(answer) => answer,
-            Err(_) => Err(self
-                .link()
-                .faults()
-                .script("enqueue", "the runtime is shutting down".to_owned())),
+/// Held by whoever makes a round trip for itself alone: at its end, also when it is dropped in the
+/// middle, those that gathered meanwhile go.
+struct Alone<'a>(&'a Queue);
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.0.gather().lock();
+        if waiting.tasks.is_empty() {
+            waiting.flying = false;
+        } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(fly(self.0.clone()));
+        } else {
+            // Without a runtime nobody waits any more either.
+            *waiting = Waiting::default();
         }
     }
 }
 
+impl Queue {
+    /// Enqueues a task: alone if nobody is under way, else together with all that wait.
+    pub(super) async fn enqueue_gathered(&self, task: (TaskId, NewTask)) -> Answer {
+        let lost = || {
+            let why = "the runtime is shutting down".to_owned();
+            Err(self.link().faults().script("enqueue", why))
+        };
+        match self.gather().join(task) {
+            Joined::Company(answer) => answer.await.unwrap_or_else(|_| lost()),
+            Joined::Nobody(task) => {
+                let _alone = Alone(self);
+                let mut answers = put_each(self, &[task]).await;
+                answers.pop().unwrap_or_else(lost)
+            }
+        }
+    }
+}
+
+/// On a task of its own: callers may be dropped, and those that wait must not be stranded with one
+/// of them.
 async fn fly(queue: Queue) {
     while let Some((tasks, answers)) = queue.gather().next() {
         let results = put_each(&queue, &tasks).await;
