@@ -100,18 +100,16 @@ fn completed<R: Serialize>(result: &R) -> Outcome {
 impl Handler for Routes {
     /// A type without a function is a failed attempt: a worker of a later version may know it.
     async fn handle(&self, task: LeasedTask) -> Outcome {
-        match self.routes.get(&task.kind) {
-            Some(route) => route(task).await,
-            None => {
-                let known: Vec<&str> = self.routes.keys().map(String::as_str).collect();
-                let error = format!(
-                    "no handler for tasks of type {:?}; there are: {}",
-                    task.kind,
-                    known.join(", ")
-                );
-                Outcome::Retry { error, after: None }
-            }
+        if let Some(route) = self.routes.get(&task.kind) {
+            return route(task).await;
         }
+        let known: Vec<&str> = self.routes.keys().map(String::as_str).collect();
+        let error = format!(
+            "no handler for tasks of type {:?}; there are: {}",
+            task.kind,
+            known.join(", ")
+        );
+        Outcome::Retry { error, after: None }
     }
 }
 
