@@ -161,7 +161,14 @@ impl Queue {
                 if tasks.len() == limit {
                     return Ok(tasks);
                 }
-                tasks.push(unpack_done(id.parse()?, self.name().clone(), &record)?);
+                let name = self.name().clone();
+                match id.parse().and_then(|id| unpack_done(id, name, &record)) {
+                    Ok(task) => tasks.push(task),
+                    // One that cannot be read must not hide the others.
+                    Err(fault) => {
+                        tracing::warn!(queue = %self.name(), task = id, %fault, "task passed over");
+                    }
+                }
             }
             skip = 0;
         }

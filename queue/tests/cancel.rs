@@ -227,7 +227,7 @@ async fn many_cancelled_tasks_do_not_hold_up_the_next_one() {
             ..Policy::default()
         };
         queue.configure(&policy).await.unwrap();
-        let batch = queue.enqueue_many(tasks(0..1_500)).await.unwrap();
+        let batch = queue.enqueue_many(tasks(0..5_000)).await.unwrap();
         queue.enqueue(task(9)).await.unwrap();
         let cancelled = batch.iter().map(|one| {
             let queue = queue.clone();

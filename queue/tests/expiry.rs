@@ -165,7 +165,12 @@ async fn a_scheduled_task_expires_when_its_due_time_and_its_span_have_passed() {
     // Nobody promotes it.
     let task = expired(&queue, &id).await;
     assert_eq!(task.state, State::Expired);
-    assert!(task.finished.unwrap() >= scheduled.expires.unwrap());
+    // Whoever ends it tells the time of Redis to within a round trip.
+    let early = scheduled
+        .expires
+        .unwrap()
+        .duration_since(task.finished.unwrap());
+    assert!(early.as_millis() < 50, "{early} too early");
 }
 
 #[tokio::test]

@@ -130,6 +130,24 @@ async fn ended_tasks_are_listed_whatever_their_end() {
     assert!(page(&queue, &Listing::Ended, 0, 0).await.is_empty());
 }
 
+#[tokio::test]
+async fn an_ended_task_that_cannot_be_read_hides_no_other() {
+    let redis = RedisServer::start().await;
+    let queue = queue(&redis).await;
+    let enqueued = queue.enqueue_many(tasks(0..3)).await.unwrap();
+    for one in &enqueued {
+        queue.cancel(&one.id()).await.unwrap();
+    }
+    let mut raw = redis.connection().await;
+    let broken = enqueued[1].id().to_string();
+    let mut command = redis::cmd("HSET");
+    command.arg(format!("tq:{{test/jobs}}:done:{}", &broken[..9]));
+    command.arg(&broken).arg("nonsense");
+    command.exec_async(&mut raw).await.unwrap();
+    let listed = page(&queue, &Listing::Ended, 0, 10).await;
+    assert_eq!(numbers(&listed), [2, 0]);
+}
+
 /// Dead letters of two types with different messages.
 async fn graveyard(redis: &RedisServer, queue: &Queue, count: u32) {
     let kind = |n: u32| if n.is_multiple_of(2) { "mail" } else { "sms" };

@@ -142,7 +142,7 @@ impl Side {
             .await?;
         let client = Client::connect(&Endpoint::parse(&redis.url())?).await?;
         let queue = client.queue(QueueName::new("bench", &backlog.to_string())?);
-        let some = queue.enqueue(task()?).await?;
+        let some = queue.enqueue(task()?).await?.id();
         let mut side = Self {
             client,
             queue,
@@ -223,7 +223,7 @@ impl Side {
 
     async fn call(&mut self, row: Row) -> Result<(), Failure> {
         match row {
-            Row::Enqueue => self.some = self.queue.enqueue(task()?).await?,
+            Row::Enqueue => self.some = self.queue.enqueue(task()?).await?.id(),
             Row::Get => {
                 self.queue.get(&self.some).await?;
             }

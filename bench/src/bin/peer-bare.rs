@@ -20,7 +20,7 @@ async fn main() -> Result<(), Fault> {
         Ok(words.get(position).ok_or("a number is missing")?.parse()?)
     };
     match words.first().map_or("", String::as_str) {
-        "version" => println!(r#"{{"version":"1.8"}}"#),
+        "version" => version().await?,
         "enqueue-one" => enqueue(number(1)?, 1).await?,
         "enqueue-concurrent" => enqueue(number(1)?, number(2)?).await?,
         "enqueue-bulk" => bulk(number(1)?).await?,
@@ -37,6 +37,16 @@ async fn connection() -> Result<MultiplexedConnection, Fault> {
     Ok(client
         .get_multiplexed_async_connection_with_config(&config)
         .await?)
+}
+
+async fn version() -> Result<(), Fault> {
+    let info: redis::InfoDict = redis::cmd("INFO")
+        .arg("server")
+        .query_async(&mut connection().await?)
+        .await?;
+    let version: String = info.get("redis_version").ok_or("Redis has no version")?;
+    println!("{}", serde_json::json!({ "version": version }));
+    Ok(())
 }
 
 fn payload() -> String {

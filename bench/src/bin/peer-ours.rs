@@ -13,8 +13,6 @@ type Fault = Box<dyn std::error::Error + Send + Sync>;
 /// What the handler tells: the task's number and when it started.
 type Seen = mpsc::UnboundedReceiver<(usize, Instant)>;
 
-/// Most tasks of one call of `enqueue_many`.
-const BATCH: usize = 10_000;
 const HOUR: Duration = Duration::from_hours(1);
 /// Longest time until a task starts.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -80,12 +78,7 @@ async fn bulk(count: usize, delay: Option<Duration>) -> Result<(), Fault> {
         task = task.delay(delay);
     }
     let begun = Instant::now();
-    let mut left = count;
-    while left > 0 {
-        let size = left.min(BATCH);
-        left -= size;
-        queue.enqueue_many(vec![task.clone(); size]).await?;
-    }
+    queue.enqueue_all(std::iter::repeat_n(task, count)).await?;
     told(count, begun);
     Ok(())
 }

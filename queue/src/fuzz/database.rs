@@ -74,7 +74,7 @@ async fn one(case: u64, redis: &RedisServer) -> Damage {
     let queue = client.queue(name.clone());
     // Now and then those that are held have lost enough workers.
     let max_losses = chance.random_range(1..4);
-    let tasks = populate(&client, &queue, max_losses).await;
+    let tasks = populate(redis, &client, &queue, max_losses).await;
     let ids: BTreeSet<_> = tasks.iter().map(|id| id.as_str().into()).collect();
 
     let harms = chance.random_range(1..5);
@@ -155,7 +155,12 @@ async fn one(case: u64, redis: &RedisServer) -> Damage {
 }
 
 /// A queue with tasks in every state. Their ids by number.
-async fn populate(client: &Client, queue: &Queue, max_losses: u32) -> Vec<TaskId> {
+async fn populate(
+    redis: &RedisServer,
+    client: &Client,
+    queue: &Queue,
+    max_losses: u32,
+) -> Vec<TaskId> {
     let mut policy = Policy {
         max_losses,
         ..Policy::default()
@@ -192,12 +197,9 @@ async fn populate(client: &Client, queue: &Queue, max_losses: u32) -> Vec<TaskId
         ids.push(queue.enqueue(task(number)).await.unwrap().id());
     }
     // Twice, so that they have lost a worker before.
-    hold(client, queue).await;
-    eventually(SOON, "taken back", async || {
-        (queue.reclaim().await.unwrap().released == 4).then_some(())
-    })
-    .await;
-    hold(client, queue).await;
+    hold(redis, client, queue).await;
+    assert_eq!(queue.reclaim().await.unwrap().released, 4);
+    hold(redis, client, queue).await;
 
     for number in WAITING {
         ids.push(queue.enqueue(task(number)).await.unwrap().id());
@@ -209,10 +211,11 @@ async fn populate(client: &Client, queue: &Queue, max_losses: u32) -> Vec<TaskId
     ids
 }
 
-/// Has a worker take four tasks, and die.
-async fn hold(client: &Client, queue: &Queue) {
+/// Has a worker take four tasks, and die; its lease has lapsed.
+async fn hold(redis: &RedisServer, client: &Client, queue: &Queue) {
     let hang = |_: LeasedTask| std::future::pending();
-    let doomed = Worker::new(queue.clone(), hang).concurrency(4).lease(LEASE);
+    let long = LEASE * 1_000;
+    let doomed = Worker::new(queue.clone(), hang).concurrency(4).lease(long);
     let run = tokio::spawn(doomed.run(CancellationToken::new(), CancellationToken::new()));
     eventually(SOON, "held", async || {
         (figures(client, queue).await.unwrap().active == 4).then_some(())
@@ -220,4 +223,14 @@ async fn hold(client: &Client, queue: &Queue) {
     .await;
     run.abort();
     let _ = run.await;
+    let key = format!("tq:{{{}}}:workers", queue.name());
+    let mut raw = connection(redis).await;
+    let mut command = redis::cmd("ZRANGE");
+    command.arg(&key).arg(0).arg(-1);
+    let workers: Vec<String> = command.query_async(&mut raw).await.unwrap();
+    for worker in workers {
+        let mut command = redis::cmd("ZADD");
+        command.arg(&key).arg(1).arg(worker);
+        command.exec_async(&mut raw).await.unwrap();
+    }
 }

@@ -24,7 +24,7 @@ use crate::testing::RedisServer;
 use crate::{NewTask, Queue, QueueName, TaskId};
 
 /// Sequences tried; `MODEL_CASES` in the environment says otherwise.
-const CASES: u32 = 24;
+const CASES: u32 = 20;
 const STEPS: usize = 100;
 
 /// The server and the model, side by side.

@@ -23,6 +23,8 @@ pub struct Limits {
     pub concurrency: Option<u32>,
     /// How many tasks of one concurrency key may be active at once. At least 1. With 1, tasks of a
     /// key run one after the other in the order in which they were enqueued.
+    /// A higher limit lets in at once who waits for it; a lower one holds for tasks that become
+    /// runnable from then on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per_key_concurrency: Option<u32>,
     /// How many tasks may wait, scheduled ones included; an enqueue that would exceed it is

@@ -116,13 +116,11 @@ impl Figures {
         median(self.samples.get(&(measure, peer))?)
     }
 
-    /// The best of those by others, where more is better.
+    /// The best of those by others, where more is better; nothing unless all of them were measured.
     pub(crate) fn best_rival(&self, measure: Measure) -> Option<f64> {
-        Peer::ALL
-            .into_iter()
-            .filter(|peer| peer.is_rival())
-            .filter_map(|peer| self.of(measure, peer))
-            .reduce(f64::max)
+        let rivals = Peer::ALL.into_iter().filter(|peer| peer.is_rival());
+        let figures: Option<Vec<f64>> = rivals.map(|peer| self.of(measure, peer)).collect();
+        figures?.into_iter().reduce(f64::max)
     }
 }
 
@@ -182,15 +180,17 @@ mod tests {
     fn the_best_rival_is_neither_ours_nor_bare_redis() {
         let measure = Measure::EnqueueBulk(Mode::Plain);
         let mut figures = Figures::default();
-        assert_eq!(figures.best_rival(measure), None);
         for (peer, value) in [
             (Peer::Ours, 900.0),
             (Peer::Bare, 800.0),
             (Peer::Asynq, 20.0),
             (Peer::Bullmq, 10.0),
+            (Peer::Celery, 1.0),
         ] {
             figures.add(measure, peer, value);
         }
+        assert_eq!(figures.best_rival(measure), None, "one is missing");
+        figures.add(measure, Peer::Apalis, 15.0);
         assert_eq!(figures.best_rival(measure), Some(20.0));
     }
 

@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 
 use figures::Figures;
 use measure::{Bench, Part};
@@ -53,7 +54,7 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let measured = tokio::select! {
         measured = run(arguments) => measured,
-        _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
+        fault = interrupted() => Err(fault),
     };
     match measured {
         Ok(faults) if faults.is_empty() => ExitCode::SUCCESS,
@@ -69,6 +70,19 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Waits for a signal, so that the server and the peers are ended with us.
+async fn interrupted() -> Fault {
+    let mut terminated = match signal(SignalKind::terminate()) {
+        Ok(terminated) => terminated,
+        Err(fault) => return fault.into(),
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated.recv() => {}
+    }
+    "interrupted".into()
 }
 
 /// Measures, prints and writes; what could not be measured.
@@ -130,6 +144,9 @@ async fn run(mut arguments: Arguments) -> Result<Vec<String>, Fault> {
     println!("{}", table::table(&figures, &arguments.peers));
     if let Some(output) = &arguments.output {
         if faults.is_empty() {
+            if let Some(folder) = output.parent() {
+                std::fs::create_dir_all(folder)?;
+            }
             std::fs::write(output, report::document(&figures, &run))?;
             eprintln!("bench: written to {}", output.display());
         } else {

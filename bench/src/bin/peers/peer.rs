@@ -86,21 +86,21 @@ impl Peer {
     /// The setting that its figures were taken with.
     pub(crate) fn setting(self) -> &'static str {
         match self {
-            Self::Ours => "one worker with 100 slots; bulk by `enqueue_many`",
+            Self::Ours => "one worker with 100 slots; bulk by `enqueue_all`",
             Self::Bare => {
                 "redis-rs on tokio; callers share a connection; nothing is acknowledged or kept; bulk is `LPUSH` of 1,000 values"
             }
             Self::Bullmq => {
-                "concurrency 100 (50 to 500 were no faster); bulk by `addBulk` of 1,000; completed jobs kept, as is its default"
+                "concurrency 100 (the fastest in short single trials of 50 to 500); bulk by `addBulk` of 1,000; completed jobs kept, as is its default"
             }
             Self::Asynq => {
                 "concurrency 200, an empty queue is looked at every millisecond (`TaskCheckInterval`, 1 s by default), tasks retained for an hour; it has no bulk call, so 64 goroutines enqueue"
             }
             Self::Celery => {
-                "prefork with 4 processes (2, 8 and 16, threads, gevent and solo were no faster), prefetch multiplier 64, late acknowledgement, results kept in Redis; it has no bulk call, so its bulk is one producer in a loop; samples of 10,000 tasks"
+                "prefork with 4 processes (the fastest in short single trials of 2 to 16 processes, threads, gevent and solo), prefetch multiplier 64, late acknowledgement, results kept in Redis; it has no bulk call, so its bulk is one producer in a loop; samples of 10,000 tasks"
             }
             Self::Apalis => {
-                "batches of 500, no events, no locks (as its documentation advises for short tasks), polling every millisecond by a stream of our own (`poll_with_interval` can stop until the next heartbeat), concurrency 500; bulk by `push_bulk` of 500. A worker of 1.0.0 stops with an error on a backlog of more than some 8,000 tasks, so the harness moves them to its active list beforehand, outside the measured time"
+                "batches of 500, no events, no locks (which its documentation allows for short tasks), polling every millisecond by a stream of our own (`poll_with_interval` can stop until the next heartbeat), concurrency 500; bulk by `push_bulk` of 500. A worker of 1.0.0 stops with an error on a backlog of more than some 8,000 tasks, so the harness moves them to its active list beforehand, outside the measured time"
             }
         }
     }

@@ -124,7 +124,12 @@ mod tests {
     #[test]
     fn the_hardest_of_several_bounds_decides() {
         let bounds = [Bound::Times(6.0, Peer::Bullmq), Bound::TimesBest(2.0)];
-        let measured = [(Peer::Bullmq, 10.0), (Peer::Apalis, 40.0)];
+        let measured = [
+            (Peer::Bullmq, 10.0),
+            (Peer::Asynq, 9.0),
+            (Peer::Celery, 1.0),
+            (Peer::Apalis, 40.0),
+        ];
         for (ours, reached) in [(80.0, true), (79.0, false)] {
             let figures = figures(&[&measured[..], &[(Peer::Ours, ours)]].concat(), DRAIN);
             let words = "6x BullMQ, 2x the best peer".to_owned();

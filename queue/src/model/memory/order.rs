@@ -27,6 +27,9 @@ impl Memory {
             let left = u64::from(rate.count).saturating_sub(self.rate_used);
             allowed = allowed.min(usize::try_from(left).unwrap());
         }
+        if allowed > 0 {
+            self.heads(0);
+        }
         let mut got = match self.policy.order.clone() {
             Order::Strict { aging: None } => self.take_strictly(allowed),
             Order::Strict { aging: Some(aging) } => {
@@ -60,6 +63,7 @@ impl Memory {
     }
 
     /// Since when the first task of each list is runnable, each level down counted as so much later.
+    /// Drops the ids of tasks that are gone from the heads of the lists.
     fn heads(&mut self, aging: u64) -> Vec<Option<u64>> {
         let mut heads = Vec::new();
         for place in 0..self.levels.len() {

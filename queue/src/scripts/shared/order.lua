@@ -4,6 +4,26 @@
 -- What was taken from which list, one behind the other.
 local runs = {}
 
+-- How many ghosts one call still lays before it looks at a list's first task.
+local patience = 2000
+
+-- Since when the first task of a list is runnable, in ms; nil for an empty list, 0 for a list to take from in any case.
+local function since(list)
+  local laid, from = 0, nil
+  local id = redis.call('LINDEX', list, 0)
+  while id do
+    local record = redis.call('HGET', TASKS, id)
+    local body = record and body_of(record)
+    if body then from = math.max(body[1], body[2]) break end
+    if record or patience == 0 then from = 0 break end
+    redis.call('LPOP', list)
+    laid, patience = laid + 1, patience - 1
+    id = redis.call('LINDEX', list, 0)
+  end
+  if laid > 0 then count_ghosts(list, -laid) end
+  return from
+end
+
 -- The highest level first.
 local function take_strictly(ids, wanted)
   for i = FIRST_LIST, LAST_LIST do
@@ -19,24 +39,6 @@ local function take_strictly(ids, wanted)
     end
   end
   return ids
-end
-
--- Since when the first task of a list is runnable, in ms; nil for an empty list.
-local function since(list)
-  local id, laid = redis.call('LINDEX', list, 0), 0
-  while id do
-    local record = redis.call('HGET', TASKS, id)
-    if record then
-      if laid > 0 then count_ghosts(list, -laid) end
-      local body = body_of(record)
-      return body and math.max(body[1], body[2]) or 0
-    end
-    redis.call('LPOP', list)
-    laid = laid + 1
-    id = redis.call('LINDEX', list, 0)
-  end
-  if laid > 0 then count_ghosts(list, -laid) end
-  return nil
 end
 
 -- Each level down counts as `aging` ms of waiting less: whoever has the earliest such time goes first. So a task
@@ -60,6 +62,7 @@ local function take_with_aging(wanted, now, aging)
     end
     if not first then break end
     ids[#ids + 1] = redis.call('LPOP', KEYS[first])
+    runs[#runs + 1] = {KEYS[first], 1}
     local from = since(KEYS[first])
     times[first] = from and from + (first - FIRST_LIST) * aging
   end
@@ -106,6 +109,12 @@ end
 
 -- `order` is '' for strict, 'a' and the ms of aging, or 'w' and the weights.
 local function take(order, wanted, now)
+  -- Many cancelled tasks at the head of a list must not cost a round trip each.
+  if redis.call('EXISTS', GHOSTS) == 1 then
+    for i = FIRST_LIST, LAST_LIST do
+      if ghosts_in(KEYS[i]) ~= 0 then since(KEYS[i]) end
+    end
+  end
   if order == '' then return take_strictly({}, wanted) end
   local kind, rest = string.sub(order, 1, 1), string.sub(order, 2)
   if kind == 'a' then return take_with_aging(wanted, now, tonumber(rest)) end
