@@ -16,7 +16,7 @@ pub struct Schedule {
 
     /// When a task is added: minute, hour, day of the month, month and day of the week, as crontab
     /// writes them. `0 3 * * *` is every day at 3:00, `*/10 * * * 1-5` every ten minutes from
-    /// Monday to Friday.
+    /// Monday to Friday. Or one of @hourly, @daily, @weekly, @monthly and @yearly.
     #[schemars(length(min = 1, max = 256))]
     pub cron: String,
 

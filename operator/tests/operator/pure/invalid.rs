@@ -244,6 +244,24 @@ fn table() -> Vec<Row> {
         ),
         policy(
             "/spec/schedules",
+            schedules(&json!({ "cron": "0 3 * *" }), &json!({})),
+            "spec.schedules[].cron \"0 3 * *\"",
+            "five fields: minute, hour, day of month, month, day of week; this has 4",
+        ),
+        policy(
+            "/spec/schedules",
+            schedules(&json!({ "cron": "0 24 * * *" }), &json!({})),
+            "spec.schedules[].cron",
+            "0 to 23 as hour",
+        ),
+        policy(
+            "/spec/schedules",
+            schedules(&json!({ "timeZone": "Mars/Olympus" }), &json!({})),
+            "spec.schedules[].timeZone \"Mars/Olympus\"",
+            "as Europe/Paris or UTC",
+        ),
+        policy(
+            "/spec/schedules",
             schedules(&json!({}), &json!({ "priority": "urgent" })),
             "spec.schedules[].task.priority \"urgent\"",
             "one of high, normal, low",

@@ -312,6 +312,8 @@ fn the_examples_are_valid() {
         }
         let text = std::fs::read_to_string(&path).unwrap();
         let mut example: TaskQueue = yaml_serde::from_str(&text).unwrap();
+        // What the API server adds.
+        example.metadata.namespace = Some("shop".to_owned());
         example.metadata.uid = Some(UID.to_owned());
         if let Err(invalid) = validate(&example, true) {
             panic!("{}: {invalid}", path.display());
