@@ -95,7 +95,7 @@ impl Queue {
         let read = match policy {
             Some(text) => serde_json::from_slice::<Policy>(&text)
                 .map_err(|fault| self.unreadable(&fault))
-                .and_then(|policy| match policy.check() {
+                .and_then(|policy| match policy.check_without_schedules() {
                     Ok(()) => Ok(policy),
                     Err(fault) => Err(self.unreadable(&fault)),
                 }),

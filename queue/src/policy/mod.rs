@@ -98,6 +98,13 @@ impl Policy {
 
     /// Checks every field against its range. The error names the field.
     pub fn check(&self) -> Result<(), Error> {
+        self.check_without_schedules()?;
+        self.check_schedules()
+    }
+
+    /// The part that tasks depend on. A schedule that is stored and cannot run, perhaps written by a
+    /// later version, must not stop the queue.
+    pub(crate) fn check_without_schedules(&self) -> Result<(), Error> {
         let levels = self.levels.len();
         if !(1..=MAX_LEVELS).contains(&levels) {
             return Err(Error::invalid(
@@ -125,7 +132,7 @@ impl Policy {
                 limit: MAX_PAYLOAD_BYTES,
             });
         }
-        self.check_schedules()
+        Ok(())
     }
 
     fn check_schedules(&self) -> Result<(), Error> {
