@@ -154,7 +154,7 @@ impl Queue {
             let mut command = redis::cmd("HGETALL");
             command.arg(self.keys().done(bucket));
             let value = self.link().read_plain(&command, "HGETALL").await?;
-            let mut pairs: Vec<(String, Vec<u8>)> = from_redis_value(value)
+            let mut pairs: Vec<(Vec<u8>, Vec<u8>)> = from_redis_value(value)
                 .map_err(|fault| self.link().faults().script("HGETALL", fault.to_string()))?;
             pairs.sort_unstable_by(|one, other| other.0.cmp(&one.0));
             for (id, record) in pairs.into_iter().skip(skip) {
@@ -162,11 +162,12 @@ impl Queue {
                     return Ok(tasks);
                 }
                 let name = self.name().clone();
-                match id.parse().and_then(|id| unpack_done(id, name, &record)) {
+                let text = String::from_utf8_lossy(&id);
+                match text.parse().and_then(|id| unpack_done(id, name, &record)) {
                     Ok(task) => tasks.push(task),
                     // One that cannot be read must not hide the others.
                     Err(fault) => {
-                        tracing::warn!(queue = %self.name(), task = id, %fault, "task passed over");
+                        tracing::warn!(queue = %self.name(), task = %text, %fault, "task passed over");
                     }
                 }
             }

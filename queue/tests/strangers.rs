@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use taskqueue_queue::testing::{RedisServer, eventually};
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
-use taskqueue_queue::{Error, Page, Policy, Queue, Selection, State};
+use taskqueue_queue::{Error, Listing, Page, Policy, Queue, Selection, State};
 
 use bench::{Running, SOON, brisk, next, queue, recording, task, tasks, until};
 
@@ -73,6 +73,24 @@ async fn a_dead_letter_that_is_none_hides_no_other() {
         meddle(&redis, "HSET", "lost", &[stranger, b"many"]).await;
     }
     assert_eq!(queue.dead(Page::default()).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn an_ended_task_that_cannot_be_read_hides_no_other() {
+    let redis = RedisServer::start().await;
+    let queue = queue(&redis).await;
+    let id = queue.enqueue(task(1)).await.unwrap().id();
+    queue.enqueue(task(2)).await.unwrap();
+    let (handler, mut seen) = recording();
+    let worker = Running::start(Worker::new(queue.clone(), handler));
+    next(&mut seen, 2).await;
+    worker.stop().await;
+    let bucket = format!("done:{}", &id.as_str()[..9]);
+    for stranger in [&b"\xff"[..], b"x", id.as_str().as_bytes()] {
+        meddle(&redis, "HSET", &bucket, &[stranger, b"no record"]).await;
+    }
+    let ended = queue.tasks(&Listing::Ended, Page::default()).await;
+    assert_eq!(ended.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -169,7 +169,13 @@ async fn populate(
     queue.configure(&policy).await.unwrap();
     let task = |number: u64| {
         let level = ["high", "normal", "low"][usize::try_from(number).unwrap() % 3];
-        NewTask::new("any", Payload::of(&number).unwrap()).priority(level)
+        let task = NewTask::new("any", Payload::of(&number).unwrap()).priority(level);
+        match number % 4 {
+            0 => task.unique(format!("key {number}"), Duration::from_mins(1)),
+            1 => task.expires_in(Duration::from_hours(1)),
+            2 => task.concurrency_key(format!("key {number}")),
+            _ => task,
+        }
     };
     let mut ids = Vec::new();
     for number in DEAD.chain(DONE) {

@@ -10,8 +10,8 @@ use super::Dice;
 use crate::testing::eventually;
 use crate::worker::{LeasedTask, Outcome, Worker};
 use crate::{
-    Client, Enqueued, Error, NewTask, Page, Payload, Policy, Queue, QueueName, Selection, Snapshot,
-    TaskId,
+    Client, Enqueued, Error, Listing, NewTask, Page, Payload, Policy, Queue, QueueName, Selection,
+    Snapshot, TaskId,
 };
 
 /// Longer than anything here may take; the worker's longest sleep and a lease are in it many times.
@@ -39,6 +39,25 @@ pub(super) async fn call_everything(client: &Client, name: &QueueName, dice: &mu
     for id in &ids {
         said(&queue.get(id).await);
     }
+    for id in &ids {
+        said(&queue.logs(id).await);
+        if dice.random_bool(0.3) {
+            said(&queue.cancel(id).await);
+        }
+    }
+    for listing in [
+        Listing::Waiting {
+            level: "high".to_owned(),
+        },
+        Listing::Blocked,
+        Listing::Scheduled,
+        Listing::Active,
+        Listing::Dead,
+        Listing::Ended,
+    ] {
+        said(&queue.tasks(&listing, Page::default()).await);
+    }
+    said(&queue.schedules().await);
     let page = Page {
         offset: dice.random_range(0..3),
         limit: dice.random_range(0..5_000),

@@ -17,7 +17,10 @@ const EFFECTS: &str = "CRASH_EFFECTS";
 #[derive(Clone, Copy)]
 pub(crate) enum Part {
     Worker,
+    /// Of slices.
     Producer,
+    /// Of whole batches.
+    BatchProducer,
 }
 
 /// A child process. Killed when this is dropped.
@@ -28,6 +31,7 @@ impl Actor {
         let part = match part {
             Part::Worker => "worker",
             Part::Producer => "producer",
+            Part::BatchProducer => "batch producer",
         };
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "actor::a_process_plays_its_part"])
@@ -94,7 +98,8 @@ fn a_process_plays_its_part() {
         let stage = Stage::enter().await;
         match part.as_str() {
             "worker" => workers::play(stage).await,
-            "producer" => producer::play(stage).await,
+            "producer" => producer::play(stage, false).await,
+            "batch producer" => producer::play(stage, true).await,
             other => panic!("no part {other}"),
         }
     });

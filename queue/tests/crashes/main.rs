@@ -32,3 +32,8 @@ async fn put_many(queue: &Queue, tasks: Vec<NewTask>) -> Result<Vec<TaskId>, Err
     let enqueued = queue.enqueue_all(tasks).await?;
     Ok(enqueued.iter().map(Enqueued::id).collect())
 }
+
+/// A batch whole or not at all.
+async fn put_whole(queue: &Queue, tasks: Vec<NewTask>) -> Result<(), Error> {
+    queue.enqueue_many(tasks).await.map(drop)
+}

@@ -1,4 +1,5 @@
-//! A producer killed in the middle of `enqueue_many`: each slice is there whole or not at all.
+//! A producer killed in the middle of `enqueue_all` or `enqueue_many`: each slice, or each batch, is
+//! there whole or not at all.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::actor::{Actor, Part, Stage};
-use super::{name, put_many};
+use super::{name, put_many, put_whole};
 
 const BATCH: usize = 5_000;
 /// Tasks that are written together, by the README.
@@ -30,7 +31,7 @@ struct Piece {
 }
 
 /// The producer process: batch after batch, each announced before and after.
-pub(crate) async fn play(stage: Stage) {
+pub(crate) async fn play(stage: Stage, whole: bool) {
     let filling = "x".repeat(200);
     for batch in 0.. {
         let pieces = (0..BATCH).map(|place| Piece {
@@ -41,17 +42,30 @@ pub(crate) async fn play(stage: Stage) {
         let tasks = pieces.map(|piece| NewTask::new("piece", Payload::of(&piece).unwrap()));
         let tasks = tasks.collect();
         println!("begin {batch}");
-        put_many(&stage.queue, tasks).await.unwrap();
+        if whole {
+            put_whole(&stage.queue, tasks).await.unwrap();
+        } else {
+            put_many(&stage.queue, tasks).await.unwrap();
+        }
         println!("end {batch}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_producer_that_is_killed_leaves_each_slice_whole_or_absent() {
+    whole_or_absent(Part::Producer, SLICE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_producer_that_is_killed_leaves_each_batch_whole_or_absent() {
+    whole_or_absent(Part::BatchProducer, BATCH).await;
+}
+
+async fn whole_or_absent(part: Part, unit: usize) {
     let redis = RedisServer::start().await;
     let (mut hits, mut whole, mut absent) = (0, 0, 0);
     for _ in 0..ROUNDS {
-        let (begun, ended) = kill_one(&redis).await;
+        let (begun, ended) = kill_one(&redis, part).await;
         hung_up(&redis).await;
         let found = drain(&redis).await;
         for batch in 0..ended {
@@ -64,24 +78,24 @@ async fn a_producer_that_is_killed_leaves_each_slice_whole_or_absent() {
         hits += 1;
         // The one that was under way.
         let places = found.get(&ended).map_or(&[][..], Vec::as_slice);
-        let slices = places.chunk_by(|a, b| a / SLICE == b / SLICE);
+        let slices = places.chunk_by(|a, b| a / unit == b / unit);
         for slice in slices.clone() {
-            assert_eq!(slice.len(), SLICE, "a part of the slice of {}", slice[0]);
+            assert_eq!(slice.len(), unit, "a part of the slice of {}", slice[0]);
         }
         // Slices are written in order, so what is missing is the end; and nothing is there twice.
         assert!(places.iter().copied().eq(0..places.len()), "{places:?}");
         whole += slices.clone().count();
-        absent += BATCH / SLICE - slices.count();
+        absent += BATCH / unit - slices.count();
     }
     println!(
-        "producer killed: {hits} of {ROUNDS} kills inside a batch; {whole} slices whole, {absent} absent, none in part"
+        "producer killed: {hits} of {ROUNDS} kills inside a batch; of {unit} each {whole} slices whole, {absent} absent, none in part"
     );
     assert!(hits >= LEAST_HITS, "only {hits} kills inside a batch");
 }
 
 /// Kills a producer in its second batch; how many it had begun, and how many ended.
-async fn kill_one(redis: &RedisServer) -> (usize, usize) {
-    let mut producer = Actor::start(Part::Producer, &redis.url(), &redis.url());
+async fn kill_one(redis: &RedisServer, part: Part) -> (usize, usize) {
+    let mut producer = Actor::start(part, &redis.url(), &redis.url());
     let (sender, mut lines) = mpsc::unbounded_channel();
     let output = producer.lines();
     let reading = std::thread::spawn(move || {
