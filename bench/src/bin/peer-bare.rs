@@ -13,8 +13,16 @@ const LIST: &str = "bench";
 /// Values of one `LPUSH` of the bulk.
 const BATCH: usize = 1000;
 
-#[tokio::main]
-async fn main() -> Result<(), Fault> {
+/// One thread: two cores are shared with Redis, and a handler that does nothing needs no more.
+fn main() -> Result<(), Fault> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async { tokio::spawn(command()).await? })
+}
+
+async fn command() -> Result<(), Fault> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let number = |position: usize| -> Result<usize, Fault> {
         Ok(words.get(position).ok_or("a number is missing")?.parse()?)

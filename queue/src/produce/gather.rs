@@ -26,29 +26,23 @@ struct Waiting {
     flying: bool,
 }
 
-/// What a caller found.
-enum Joined {
-    Nobody((TaskId, NewTask)),
-    Company(oneshot::Receiver<Answer>),
-}
-
 impl Gather {
     /// Whole at any time, even if a holder panicked.
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a task to those that wait for the round trip under way; or says that there is none, and
-    /// from now on there is.
-    fn join(&self, task: (TaskId, NewTask)) -> Joined {
+    /// Takes a task to those that wait for the round trip under way. If there is none, it leaves the
+    /// task where it is, and from now on there is one.
+    fn join(&self, task: &mut Option<(TaskId, NewTask)>) -> Option<oneshot::Receiver<Answer>> {
         let mut waiting = self.lock();
         if !std::mem::replace(&mut waiting.flying, true) {
-            return Joined::Nobody(task);
+            return None;
         }
         let (sender, answer) = oneshot::channel();
-        waiting.tasks.push(task);
+        waiting.tasks.extend(task.take());
         waiting.answers.push(sender);
-        Joined::Company(answer)
+        Some(answer)
     }
 
     /// What goes next; with nothing left, nobody is under way any more.
@@ -98,14 +92,13 @@ impl Queue {
             let why = "the runtime is shutting down".to_owned();
             Err(self.link().faults().script("enqueue", why))
         };
-        match self.gather().join(task) {
-            Joined::Company(answer) => answer.await.unwrap_or_else(|_| lost()),
-            Joined::Nobody(task) => {
-                let _alone = Alone(self);
-                let mut answers = put_each(self, &[task]).await;
-                answers.pop().unwrap_or_else(lost)
-            }
+        let mut task = Some(task);
+        if let Some(answer) = self.gather().join(&mut task) {
+            return answer.await.unwrap_or_else(|_| lost());
         }
+        let _alone = Alone(self);
+        let mut answers = put_each(self, task.as_slice()).await;
+        answers.pop().unwrap_or_else(lost)
     }
 }
 

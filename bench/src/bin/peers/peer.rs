@@ -86,7 +86,7 @@ impl Peer {
     /// The setting that its figures were taken with.
     pub(crate) fn setting(self) -> &'static str {
         match self {
-            Self::Ours => "one worker with 100 slots; bulk by `enqueue_all`",
+            Self::Ours => "one worker with 100 slots on one thread; bulk by `enqueue_all`",
             Self::Bare => {
                 "redis-rs on tokio; callers share a connection; nothing is acknowledged or kept; bulk is `LPUSH` of 1,000 values"
             }
