@@ -11,7 +11,7 @@ use redis::aio::MultiplexedConnection;
 use taskqueue_queue::testing::RedisServer;
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
 use taskqueue_queue::{
-    Client, Endpoint, NewTask, Page, Payload, Queue, QueueName, Snapshot, TaskId,
+    Client, Endpoint, Listing, NewTask, Page, Payload, Queue, QueueName, Snapshot, TaskId,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -71,12 +71,13 @@ enum Row {
     Get,
     Snapshot,
     Page,
+    PageWaiting,
     Reclaim,
     Promote,
     Drain,
 }
 
-const ROWS: [(Row, &str); 10] = [
+const ROWS: [(Row, &str); 11] = [
     (
         Row::BarePut,
         "*bare Redis: HSET and RPUSH of 1,000, a task*",
@@ -90,6 +91,7 @@ const ROWS: [(Row, &str); 10] = [
     (Row::Get, "get by id, a call"),
     (Row::Snapshot, "snapshot, a call"),
     (Row::Page, "page of 100 dead letters, a call"),
+    (Row::PageWaiting, "page of 100 waiting tasks, a call"),
     (Row::Reclaim, "reclaim, a call"),
     (Row::Promote, "promote, a call"),
     (Row::Drain, "fetch and ack with 100 slots, a task"),
@@ -236,6 +238,15 @@ impl Side {
                     limit: PAGE,
                 };
                 self.queue.dead(page).await?;
+            }
+            Row::PageWaiting => {
+                let level = "normal".to_owned();
+                let page = Page {
+                    offset: 500,
+                    limit: PAGE,
+                };
+                let listing = Listing::Waiting { level };
+                self.queue.tasks(&listing, page).await?;
             }
             Row::Reclaim => {
                 self.queue.reclaim().await?;
