@@ -35,12 +35,22 @@ impl Queue {
     /// default one.
     pub async fn configure(&self, policy: &Policy) -> Result<Configured, Error> {
         policy.check()?;
+        self.edit(|_| Ok(policy.clone())).await
+    }
+
+    /// Puts in force what `change` makes of the policy in force, or of what is wrong with that; again
+    /// when somebody else was first.
+    async fn edit(
+        &self,
+        change: impl Fn(Result<Policy, Fault>) -> Result<Policy, Fault> + Send + Sync,
+    ) -> Result<Configured, Error> {
         loop {
-            let (before, wrong) = self.stored().await?;
-            let before = Known::new(self.keys(), before);
-            let mut wanted = policy.clone();
-            wanted.retired = self.not_drained(&before, policy).await?;
-            if wrong.is_none() && before.version_number() > 0 && wanted == before.policy {
+            let (stored, wrong) = self.stored().await?;
+            let readable = wrong.is_none();
+            let before = Known::new(self.keys(), stored);
+            let mut wanted = change(wrong.map_or_else(|| Ok(before.policy.clone()), Err))?;
+            wanted.retired = self.not_drained(&before, &wanted).await?;
+            if readable && before.version_number() > 0 && wanted == before.policy {
                 return Ok(Configured::Unchanged);
             }
             if let Some(version) = self.replace(&before, &wanted).await? {
@@ -69,8 +79,7 @@ impl Queue {
     }
 
     async fn set_paused(&self, paused: bool) -> Result<Configured, Error> {
-        let policy = self.policy().await?.value;
-        self.configure(&Policy { paused, ..policy }).await
+        self.edit(|policy| Ok(Policy { paused, ..policy? })).await
     }
 
     /// Reads the policy and remembers it.

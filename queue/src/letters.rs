@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use crate::batch::MOST_TASKS;
+use crate::clock::timestamp;
+use crate::keys::Key;
 use crate::queue::Queue;
 use crate::script::{self, Script};
 use crate::{Error, Page, Task, TaskId};
@@ -115,19 +117,26 @@ impl Queue {
     /// meanwhile hide none.
     async fn matching(&self, filter: &Filter) -> Result<Vec<TaskId>, Error> {
         let mut ids: Vec<TaskId> = Vec::new();
+        let limit = u32::try_from(MOST_TASKS).unwrap_or(u32::MAX);
         let mut offset = 0;
-        loop {
-            let limit = u32::try_from(MOST_TASKS).unwrap_or(u32::MAX);
+        // A page may be short, or empty, because letters in it cannot be read.
+        while offset < self.count_dead().await? {
             let page = self.dead(Page { offset, limit }).await?;
-            let now = crate::clock::timestamp(self.link().clock().now_ms());
+            let now = timestamp(self.link().clock().now_ms());
             let fitting = page.iter().filter(|task| filter.fits(task, now));
             ids.extend(fitting.map(|task| task.id));
-            if page.is_empty() {
-                ids.reverse();
-                return Ok(ids);
-            }
             offset += u64::from(limit);
         }
+        ids.reverse();
+        Ok(ids)
+    }
+
+    async fn count_dead(&self) -> Result<u64, Error> {
+        let mut command = redis::cmd("ZCARD");
+        command.arg(self.keys().get(Key::Dead));
+        let value = self.link().read_plain(&command, "ZCARD").await?;
+        redis::from_redis_value(value)
+            .map_err(|fault| self.link().faults().script("ZCARD", fault.to_string()))
     }
 
     /// One batch, behind the first `skip` dead letters.
