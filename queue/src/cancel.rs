@@ -35,20 +35,12 @@ impl Queue {
     /// Cancels a task.
     pub async fn cancel(&self, id: &TaskId) -> Result<Cancelled, Error> {
         for _ in 0..MOST_LOOKS {
-            let Some(task) = self.get(id).await? else {
+            let Some((task, record)) = self.look(id).await? else {
                 return Ok(Cancelled::Unknown);
             };
             if task.state.is_ended() {
                 return Ok(Cancelled::TooLate);
             }
-            let mut command = redis::cmd("HGET");
-            command
-                .arg(self.keys().get(crate::keys::Key::Tasks))
-                .arg(id.as_str());
-            let value = self.link().read_plain(&command, "HGET").await?;
-            let record: Option<Vec<u8>> = redis::from_redis_value(value)
-                .map_err(|fault| self.link().faults().script("HGET", fault.to_string()))?;
-            let Some(record) = record else { continue };
             let unstarted = [Unstarted { id: *id, record }];
             let fates = self.remove(Ending::Cancelled, &unstarted).await?;
             match fates.first().map(String::as_str) {

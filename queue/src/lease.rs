@@ -426,7 +426,8 @@ fn leased(reply: &mut Reply<'_>) -> Result<Vec<Leased>, Error> {
     Ok(tasks)
 }
 
-fn ids(texts: &[String]) -> Result<Vec<TaskId>, Error> {
+/// The ids of an answer.
+pub(crate) fn ids(texts: &[String]) -> Result<Vec<TaskId>, Error> {
     texts.iter().map(|text| text.parse()).collect()
 }
 

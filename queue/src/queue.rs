@@ -133,6 +133,11 @@ impl Queue {
 
     /// A task by its id, in any state; `None` if there is no such task, or none any more.
     pub async fn get(&self, id: &TaskId) -> Result<Option<Task>, Error> {
+        Ok(self.look(id).await?.map(|(task, _)| task))
+    }
+
+    /// The same with its record as it stands in Redis; empty for one that has ended.
+    pub(crate) async fn look(&self, id: &TaskId) -> Result<Option<(Task, Vec<u8>)>, Error> {
         let known = self.known().await?;
         let done = [self.0.keys.done(id.bucket())];
         let call = self
@@ -145,13 +150,17 @@ impl Queue {
         let name = self.0.name.clone();
         let state = match state.as_str() {
             "none" => return Ok(None),
-            "ended" => return unpack_done(*id, name, &reply.next::<Vec<u8>>()?).map(Some),
+            "ended" => {
+                let task = unpack_done(*id, name, &reply.next::<Vec<u8>>()?)?;
+                return Ok(Some((task, Vec::new())));
+            }
             "active" => State::Active,
             "scheduled" => State::Scheduled,
             "dead" => State::Dead,
             _ => State::Waiting,
         };
-        let record = Record::unpack(&reply.next::<Vec<u8>>()?)?;
+        let stored: Vec<u8> = reply.next()?;
+        let record = Record::unpack(&stored)?;
         let extra: String = reply.next()?;
         let losses: Option<u32> = reply.next()?;
         let progress: Option<Vec<u8>> = if state == State::Active {
@@ -162,7 +171,7 @@ impl Queue {
         let mut task = record.into_task(*id, name, state, losses.unwrap_or(0));
         task.locate(&extra);
         task.progress = progress.map(Payload::trusted);
-        Ok(Some(task))
+        Ok(Some((task, stored)))
     }
 
     pub(crate) fn client(&self) -> &Client {

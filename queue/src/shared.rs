@@ -81,7 +81,7 @@ impl<T: Clone> Shared<T> {
     }
 }
 
-/// A lock whose holder panicked still holds whole values: each is set in one assignment.
+/// A lock whose holder panicked still holds whole values: nothing done under one panics halfway.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

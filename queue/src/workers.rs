@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use crate::clock::timestamp;
 use crate::queue::Queue;
+use crate::snapshot::millis;
 use crate::{Error, WorkerId, script};
 
 /// A worker as Redis knows it.
@@ -62,19 +63,9 @@ impl Queue {
                 concurrency: said.concurrency,
                 started: said.started,
                 active,
-                lease_until: timestamp(whole_millis(lapse)),
+                lease_until: timestamp(millis(lapse).unwrap_or_default()),
             });
         }
         Ok(workers)
     }
-}
-
-/// A score of a sorted set, which Redis keeps as a number that need not be whole.
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a cast of a float saturates, and milliseconds are whole"
-)]
-pub(crate) fn whole_millis(score: f64) -> u64 {
-    score as u64
 }

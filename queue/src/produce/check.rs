@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::packed::{Packed, Place};
 use crate::later::span_of;
+use crate::lease::millis;
 use crate::payload::fits;
 use crate::record::{Extras, Head};
 use crate::task::{Start, Unique, check_kind};
@@ -142,8 +143,4 @@ fn pack_one(id: TaskId, name: &str, level: usize, task: &NewTask, now_ms: u64) -
         place,
         record: head.pack(task.payload.as_bytes()),
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

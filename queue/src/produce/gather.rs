@@ -1,13 +1,14 @@
 //! Single enqueues that are made at the same time share a round trip: while one is under way, those
 //! that come gather, and go together with the next. Nobody waits for company.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use tokio::sync::oneshot;
 
 use super::{Put, Taken, enqueued};
 use crate::batch::next_slice;
 use crate::queue::Queue;
+use crate::shared::lock;
 use crate::{Enqueued, Error, NewTask, TaskId};
 
 type Answer = Result<Enqueued, Error>;
@@ -27,9 +28,8 @@ struct Waiting {
 }
 
 impl Gather {
-    /// Whole at any time, even if a holder panicked.
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Takes a task to those that wait for the round trip under way. If there is none, it leaves the

@@ -14,6 +14,7 @@ pub(crate) use self::gather::Gather;
 use self::packed::{Arranged, arrange};
 use crate::batch::{buckets, next_slice};
 use crate::fault::Fault;
+use crate::lease::ids;
 use crate::payload::fits;
 use crate::queue::{Known, Queue};
 use crate::script::{self, Call};
@@ -243,8 +244,4 @@ fn enqueued(id: TaskId, standing: &HashMap<TaskId, TaskId>) -> Enqueued {
         Some(existing) => Enqueued::Existing(*existing),
         None => Enqueued::New(id),
     }
-}
-
-fn ids(texts: &[String]) -> Result<Vec<TaskId>, Error> {
-    texts.iter().map(|text| text.parse()).collect()
 }

@@ -1,12 +1,13 @@
 //! The lease under which a worker's attempts run: what all of them share with its heartbeat.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::lease::{MOST_LOG_LINES, Note};
+use crate::shared::lock;
 use crate::{TaskId, WorkerId};
 
 /// Bytes kept of a log line.
@@ -116,9 +117,4 @@ impl Lease {
     pub(super) fn take_notes_of(&self, task: TaskId) -> Option<Note> {
         lock(&self.0.notes).remove(&task)
     }
-}
-
-/// Whole at any time, even if a holder panicked.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
