@@ -124,12 +124,15 @@ async fn an_abort_hands_back_at_once() {
 async fn a_worker_that_is_stopped_while_redis_is_away_ends_in_bounded_time() {
     let mut redis = RedisServer::start().await;
     let queue = queue(&redis).await;
-    let client = redis.client().await;
     queue.enqueue(task(1)).await.unwrap();
     let hang = |_: LeasedTask| async { std::future::pending::<Outcome>().await };
     let span = Duration::from_millis(100);
     let worker = Running::start(Worker::new(queue.clone(), hang).drain_timeout(span));
-    until(&client, &queue, "taken", |s| s.active == 1).await;
+    // Redis says so before the answer has reached the worker.
+    eventually(SOON, "it runs", async || {
+        (worker.probe().running() == 1).then_some(())
+    })
+    .await;
     redis.kill();
     let report = worker.stop().await;
     assert_eq!((report.undelivered, report.released), (1, 0));
