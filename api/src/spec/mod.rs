@@ -12,6 +12,7 @@ mod retention;
 mod retry;
 mod scaling;
 mod schedules;
+mod windows;
 mod worker;
 
 pub use duration::Duration;
@@ -20,8 +21,9 @@ pub use priorities::{Order, Priorities, PriorityLevel};
 pub use redis::{RedisEndpoint, RedisUrlSource, SecretKeySelector};
 pub use retention::{CompletedRetention, DeadLetter, Retention};
 pub use retry::{Backoff, BackoffType, FailureCause, Retry, RetryAction, RetryRule};
-pub use scaling::{ScaleDown, Scaling, ScalingMode, ScalingTarget};
+pub use scaling::{ScaleDown, ScaleUp, Scaling, ScalingMode, ScalingTarget};
 pub use schedules::{MissedRuns, Schedule, ScheduledTask};
+pub use windows::{ScalingWindow, Weekday};
 pub use worker::{ExecHandler, Handler, NativeHandler, PodTemplate, Worker};
 
 use kube::{CustomResource, KubeSchema};
