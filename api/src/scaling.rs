@@ -3,7 +3,7 @@
 //! The operator and `tq simulate` read a TaskQueue in the same way because they read it here. It
 //! is behind the feature `scaling`, since types and schema need none of it.
 
-use std::sync::LazyLock;
+use std::{fmt, sync::LazyLock};
 
 use jiff::{
     civil::{self, Time},
@@ -50,6 +50,23 @@ pub enum Refused {
         rule: &'static str,
     },
 }
+
+impl fmt::Display for Refused {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Range {
+                field,
+                value,
+                range,
+            } => write!(formatter, "{field} is {value}, out of the range {range}"),
+            Self::Value { field, value, rule } => {
+                write!(formatter, "{field} {value:?} is not allowed: {rule}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
 
 /// The policy of a TaskQueue, with what its annotations hold.
 pub fn policy(resource: &TaskQueue) -> Result<Policy, Refused> {

@@ -2,6 +2,7 @@
 
 mod dead;
 mod parse;
+mod simulate;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use taskqueue_queue::TaskId;
 
 pub(crate) use self::dead::{Dead, Letters};
 use self::parse::{duration, interval, task_id, time};
+pub(crate) use self::simulate::Simulate;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -123,6 +125,11 @@ pub(crate) enum Command {
     /// Look at tasks that will not be tried again, retry them or remove them.
     #[command(subcommand)]
     Dead(Dead),
+    /// Play a recorded demand against the scaling of a TaskQueue.
+    ///
+    /// Shows how many workers there would be and what they would cost, beside how long tasks would wait: by the very
+    /// decision that the operator makes, without Redis or a cluster.
+    Simulate(Simulate),
     /// Print the completion script of a shell.
     Completion {
         /// The shell.

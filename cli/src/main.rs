@@ -8,6 +8,7 @@ mod exit;
 mod get;
 mod output;
 mod place;
+mod simulate;
 mod stats;
 mod table;
 mod tasks;
@@ -66,6 +67,7 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
             control::resume(&cluster().await?.queue(queue)?, &mut output).await
         }
         Command::Dead(dead) => dead::run(dead, &cluster().await?, &mut output).await,
+        Command::Simulate(command) => simulate::run(command, &mut output),
         Command::Completion { shell } => completion(*shell, &mut output),
         Command::Version => Ok(output.line(format_args!("tq {}", env!("CARGO_PKG_VERSION")))?),
     }?;

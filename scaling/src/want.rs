@@ -82,6 +82,9 @@ fn needed(policy: &Policy, demand: &Demand, fleet: &Fleet, idle: bool) -> Want {
         if draft.replicas == 0 {
             draft.reason = nothing(demand);
         }
+        let most = draft.replicas.min(fleet.replicas.max(1));
+        let said = format_args!(", no more than {most} without a task");
+        draft.clamp("tasks", most, Reason::Latency, said);
         if !rests(fleet, idle) {
             let least = draft.replicas.max(1);
             let idle = span(policy.idle);
