@@ -116,3 +116,7 @@ bench-backlog: ## The same work in front of 10,000 and of 1,000,000 waiting task
 	@hack/deps fast
 	@mkdir -p docs
 	cargo run --quiet --release --locked --package taskqueue-bench --no-default-features --bin backlog -- docs/bench-backlog.md
+
+.PHONY: bench-traces
+bench-traces: ## Traces of demand under our targets and under KEDA with the HPA, played in a model: docs/bench-scaling.md
+	cargo run --quiet --locked --package taskqueue-bench --no-default-features --bin traces -- docs/bench-scaling.md

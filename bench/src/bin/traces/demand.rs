@@ -42,7 +42,7 @@ pub(crate) fn all() -> Vec<Trace> {
         },
         Trace {
             name: "diurnal",
-            about: "a day in 4 hours: a sine between 2 and 100 tasks/s, each 1 s",
+            about: "A day in 4 hours: a sine between 2 and 100 tasks/s, each 1 s",
             loads: noisy(14_400, 2, |at| {
                 (51.0 - 49.0 * (number(at) / 14_400.0 * TAU).cos(), 1.0)
             }),
@@ -50,7 +50,7 @@ pub(crate) fn all() -> Vec<Trace> {
         },
         Trace {
             name: "sparse",
-            about: "a task every 5 minutes in the mean, each 10 s; 6 h",
+            about: "A task every 5 minutes in the mean, each 10 s; 6 h",
             loads: noisy(21_600, 3, |_| (1.0 / 300.0, 10.0)),
             downstream: None,
         },
@@ -71,7 +71,7 @@ pub(crate) fn all() -> Vec<Trace> {
         },
         Trace {
             name: "ramp, slow downstream",
-            about: "from 0 to 60 tasks/s in 30 minutes and back, each 1 s while at most 48 run, and longer in proportion with more; 1 h",
+            about: "From 0 to 60 tasks/s in 30 minutes and back, each 1 s while at most 48 run, and longer in proportion with more; 1 h",
             loads: noisy(3600, 5, |at| {
                 (60.0 - 60.0 * (number(at) / 1800.0 - 1.0).abs(), 1.0)
             }),
@@ -99,7 +99,7 @@ fn noisy(seconds: u64, seed: u64, shape: impl Fn(u64) -> (f64, f64)) -> Vec<Load
     loads
 }
 
-/// SplitMix64: small, and the same everywhere.
+/// `SplitMix64`: small, and the same everywhere.
 struct Chance(u64);
 
 impl Chance {

@@ -1,5 +1,5 @@
 //! What a cluster admin would use instead, written out as a reference: KEDA for the step between
-//! none and one, the HorizontalPodAutoscaler for all others, both with their defaults.
+//! none and one, the `HorizontalPodAutoscaler` for all others, both with their defaults.
 //!
 //! - KEDA asks every 30 s (`pollingInterval`). Something there: one replica. Nothing for 300 s
 //!   (`cooldownPeriod`) after the last poll that found something: none.
@@ -15,9 +15,9 @@ use std::{collections::VecDeque, time::Duration};
 use taskqueue_scaling::Seen;
 
 const POLL: Duration = Duration::from_secs(30);
-const COOLDOWN: Duration = Duration::from_secs(300);
+const COOLDOWN: Duration = Duration::from_mins(5);
 const SYNC: Duration = Duration::from_secs(15);
-const STABILIZATION: Duration = Duration::from_secs(300);
+const STABILIZATION: Duration = Duration::from_mins(5);
 const TOLERANCE: f64 = 0.1;
 const STEP_PODS: u32 = 4;
 

@@ -1,33 +1,92 @@
 //! Traces of demand under our targets and under KEDA with the HPA: waiting time, pod-seconds and
-//! changes of the replicas, as a table.
+//! changes of the replicas, as a document.
 //!
 //! All of it is played in a model (`taskqueue_scaling::simulate`): no cluster, and the same figures
 //! on every machine.
 
 mod demand;
 mod hpa;
+mod report;
 
-use std::time::Duration;
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
+use clap::Parser;
 use jiff::Timestamp;
-use taskqueue_scaling::{
-    Caps, Follower, Mode, Pace, Policy, Seen, Summary, Target, World, simulate,
-};
+use taskqueue_scaling::{Caps, Follower, Mode, Pace, Policy, Summary, Target, simulate};
 
 use crate::{
     demand::{CONCURRENCY, START, Trace},
     hpa::Reference,
 };
 
+/// Most replicas, for all alike.
 const MAX: u32 = 50;
 
-fn ours(target: Target) -> Policy {
-    let env = |n: &str, d: u64| {
-        std::env::var(n)
-            .ok()
-            .and_then(|v| v.parse().ok())
-            .unwrap_or(d)
+/// Our backlog target and the HPA's `AverageValue`: the default of a TaskQueue.
+const PER_REPLICA: u32 = 20;
+
+/// Our latency target.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// Plays the traces and writes what came of them.
+#[derive(Parser)]
+struct Options {
+    /// The document to write; without it, it goes to standard output.
+    document: Option<PathBuf>,
+}
+
+/// One trace under each of the deciders.
+struct Outcome {
+    trace: Trace,
+    latency: Summary,
+    backlog: Summary,
+    reference: Summary,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let outcomes: Vec<_> = demand::all().into_iter().map(play).collect();
+    let document = report::document(&outcomes);
+    let Some(path) = options.document else {
+        #[allow(clippy::print_stdout, reason = "it was asked for")]
+        {
+            print!("{document}");
+        }
+        return ExitCode::SUCCESS;
     };
+    match std::fs::write(&path, document) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cannot write {}: {error}", path.display());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn play(trace: Trace) -> Outcome {
+    let ours = |target| {
+        let policy = policy(target);
+        let mut follower = Follower::new(policy, Caps::default(), START, Timestamp::UNIX_EPOCH);
+        let world = trace.world(true);
+        simulate(&trace.loads, &world, |seen| follower.aim(seen)).summary
+    };
+    let latency = ours(Target::Latency { within: WITHIN });
+    let backlog = ours(Target::Backlog {
+        per_replica: PER_REPLICA,
+    });
+    let mut reference = Reference::new(PER_REPLICA, MAX);
+    let world = trace.world(false);
+    let reference = simulate(&trace.loads, &world, |seen| reference.aim(seen)).summary;
+    Outcome {
+        trace,
+        latency,
+        backlog,
+        reference,
+    }
+}
+
+/// The defaults of a TaskQueue, but for the maximum and the target.
+fn policy(target: Target) -> Policy {
     Policy {
         mode: Mode::Auto,
         min: 0,
@@ -36,63 +95,16 @@ fn ours(target: Target) -> Policy {
         target,
         concurrency: CONCURRENCY,
         activation: 1,
-        tolerance_permille: env("TOL", 100) as u32,
-        up: Pace {
-            stabilization: Duration::from_secs(env("UP", 0)),
-            step: None,
-        },
+        tolerance_permille: 100,
+        up: Pace::default(),
         down: Pace {
-            stabilization: Duration::from_secs(env("DOWN", 60)),
+            stabilization: Duration::from_mins(1),
             step: None,
         },
         wait_for_idle: true,
-        idle: Duration::from_secs(env("IDLE", 30)),
+        idle: Duration::from_secs(30),
         windows: Vec::new(),
         hold_up: false,
         hold_down: false,
     }
-}
-
-fn main() {
-    let env = |n: &str, d: u64| {
-        std::env::var(n)
-            .ok()
-            .and_then(|v| v.parse().ok())
-            .unwrap_or(d)
-    };
-    let per = env("PER", 20) as u32;
-    for trace in demand::all() {
-        println!("{}", trace.name);
-        for (name, target) in [
-            (
-                "latency",
-                Target::Latency {
-                    within: Duration::from_secs(env("LAT", 10)),
-                },
-            ),
-            ("backlog", Target::Backlog { per_replica: per }),
-        ] {
-            let mut follower =
-                Follower::new(ours(target), Caps::default(), START, Timestamp::UNIX_EPOCH);
-            let played = simulate(&trace.loads, &trace.world(true), |seen| follower.aim(seen));
-            show(name, &played.summary);
-        }
-        let mut reference = Reference::new(per, MAX);
-        let played = simulate(&trace.loads, &trace.world(false), |seen| {
-            reference.aim(seen)
-        });
-        show("hpa", &played.summary);
-    }
-}
-
-fn show(name: &str, s: &Summary) {
-    println!(
-        "  {name:8} tasks {:7} p50 {:8.2} p95 {:8.2} pods {:9.0} changes {:4} most {}",
-        s.tasks,
-        s.waiting_p50.as_secs_f64(),
-        s.waiting_p95.as_secs_f64(),
-        s.pod_seconds,
-        s.changes,
-        s.most
-    );
 }
