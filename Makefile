@@ -100,7 +100,7 @@ BENCH_OUTPUT ?= $(if $(filter 3/100000/ours$(comma)bare$(comma)bullmq$(comma)asy
 .PHONY: bench bench-wake bench-memory
 bench: ## The queue beside BullMQ, asynq, Celery, apalis and bare Redis: one table, some 15 minutes
 	@hack/deps bench
-	@cache=$$(hack/bench-peers $(RIVALS)); \
+	@cache=$$(hack/peers bench/peers $(RIVALS)); \
 	  cargo build --quiet --release --locked --package taskqueue-bench --no-default-features --bins; \
 	  "$$CARGO_TARGET_DIR/release/peers" --cache "$$cache" --rounds $(ROUNDS) --peers $(PEERS) --tasks $(TASKS) \
 	    $(if $(BENCH_OUTPUT),--output $(BENCH_OUTPUT))
