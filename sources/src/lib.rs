@@ -14,6 +14,7 @@ mod depth;
 mod look;
 mod source;
 mod systems;
+mod wakes;
 
 pub use depth::{Depth, Kind, SourceError};
 pub use look::{Asked, look};
@@ -22,3 +23,4 @@ pub use source::{
     Stream, Unit,
 };
 pub use systems::{commands, read};
+pub use wakes::Wakes;

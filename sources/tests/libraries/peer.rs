@@ -36,7 +36,9 @@ impl Drop for Peer {
     fn drop(&mut self) {
         if let Some(pid) = self.child.id() {
             let group = format!("-{pid}");
-            let _ = std::process::Command::new("kill").args(["-9", "--", &group]).status();
+            let _ = std::process::Command::new("kill")
+                .args(["-9", "--", &group])
+                .status();
         }
         if std::thread::panicking() {
             let said = std::fs::read_to_string(&self.said).unwrap_or_default();
