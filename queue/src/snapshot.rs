@@ -11,6 +11,7 @@ use crate::Error;
 use crate::client::Client;
 use crate::clock::timestamp;
 use crate::later::SPAN_MS;
+use crate::line::Question;
 use crate::queue::{Known, Queue};
 use crate::record::runnable_since_ms;
 use crate::script::{self, Call};
@@ -133,10 +134,11 @@ impl Client {
                 Some((queue.link().slot(), call))
             })
             .collect();
-        if calls.is_empty() {
-            return Vec::new();
-        }
-        self.link().read_all(&calls).await
+        let questions: Vec<_> = calls
+            .iter()
+            .map(|(slot, call)| (*slot, Question::Script(call)))
+            .collect();
+        self.link().read_all(&questions).await
     }
 }
 
