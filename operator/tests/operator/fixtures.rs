@@ -192,8 +192,11 @@ pub(crate) fn sight(queue: Result<Snapshot, String>) -> Sight {
         }),
         decision: Decision {
             replicas: 5,
+            wanted: 5,
             reason,
             limit: None,
+            inputs: Vec::new(),
+            clamps: Vec::new(),
             equation: "5 = 5".to_owned(),
         },
         decided_at: Timestamp::from_second(1_700_000_000).unwrap(),
