@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
-use taskqueue_queue::{Policy, Queue, Snapshot, Tidied};
-use taskqueue_scaling::{Decision, Demand, Fleet, History, decide};
+use taskqueue_queue::{Policy, Queue, Rate, Snapshot, Tidied};
+use taskqueue_scaling::{Caps, Decision, Demand, Estimator, Fleet, History, Mode, decide};
 use tokio::time::Instant;
 
 use super::tending::Chores;
@@ -17,12 +17,16 @@ use crate::{
 /// How long the number that was written last counts for more than the cache, which lags behind.
 const CACHE_LAG: Duration = Duration::from_secs(2);
 
+/// How long a pod takes to start: a task due within this time counts as demand already.
+const POD_START_TIME: Duration = Duration::from_secs(2);
+
 /// One queue and its past.
 pub(super) struct Watched {
     pub(super) orders: Arc<Orders>,
     /// The queue in Redis; `None` until the first connection.
     pub(super) queue: Option<Queue>,
     history: History,
+    estimator: Estimator,
     rates: Rates,
     /// The policy that was projected last and the version it got.
     projected: Option<(Policy, u64)>,
@@ -52,6 +56,7 @@ impl Watched {
             orders,
             queue: None,
             history: History::default(),
+            estimator: Estimator::default(),
             rates: Rates::default(),
             projected: None,
             tidied: None,
@@ -75,16 +80,24 @@ impl Watched {
         now: Duration,
         at: Timestamp,
     ) -> Look {
+        if let Ok(Snapshot { counters, .. }) = &reading {
+            let (enqueued, completed) = (counters.enqueued, counters.completed);
+            self.estimator
+                .record(now, enqueued, completed, counters.run);
+        }
         let demand = reading.as_ref().ok().map(|snapshot| self.demand(snapshot));
         let fleet = Fleet {
             replicas: self.replicas(deployment),
+            start_time: POD_START_TIME,
+            ..Fleet::default()
         };
         let decision = decide(
             &self.orders.scaling,
             demand.as_ref(),
-            fleet,
+            &fleet,
             &mut self.history,
             now,
+            at,
         );
         let decided_at = match &self.last {
             Some((last, since))
@@ -96,7 +109,8 @@ impl Watched {
         };
         self.last = Some((decision.clone(), decided_at));
         let turned = self.turn(&reading);
-        let scale = (deployment.is_some() && decision.replicas != fleet.replicas)
+        let writes = deployment.is_some() && self.orders.scaling.mode != Mode::Recommend;
+        let scale = (writes && decision.replicas != fleet.replicas)
             .then_some((fleet.replicas, decision.replicas));
         let queue = reading.map(|snapshot| {
             self.rates.record(now, snapshot.counters);
@@ -154,6 +168,17 @@ impl Watched {
             active: snapshot.active,
             next_due,
             paused: self.orders.policy.paused,
+            caps: self.caps(),
+            flow: self.estimator.flow(),
+        }
+    }
+
+    fn caps(&self) -> Caps {
+        let limits = &self.orders.policy.limits;
+        let rate = |rate: &Rate| f64::from(rate.count) / rate.per.as_secs_f64();
+        Caps {
+            concurrency: limits.concurrency.map(u64::from),
+            rate: limits.rate.as_ref().map(rate),
         }
     }
 

@@ -5,25 +5,24 @@
 //! resource may be older than a rule.
 
 mod policy;
+mod scaling;
 
 use std::time::Duration;
 
 use k8s_openapi::{
-    api::core::v1::PodTemplateSpec, apimachinery::pkg::apis::meta::v1::OwnerReference,
+    api::core::v1::PodTemplateSpec,
+    apimachinery::pkg::{apis::meta::v1::OwnerReference, util::intstr::IntOrString},
 };
 use kube::Resource;
 use taskqueue_api::{
     TaskQueue,
-    spec::{Handler, RedisEndpoint, Scaling, ScalingMode},
+    spec::{DisruptionBudget, Handler, PodCount, RedisEndpoint},
 };
 use taskqueue_queue::{Policy, QueueName};
 use taskqueue_worker::config::{Concurrency, HandlerConfig};
 
 use super::template;
 use crate::key::Key;
-
-/// How long a pod takes to start: a task due within this time counts as demand already.
-const POD_START_TIME: Duration = Duration::from_secs(2);
 
 /// A TaskQueue whose every part has a meaning.
 #[derive(Clone, Debug)]
@@ -73,6 +72,19 @@ pub struct ValidWorker {
     pub drain_timeout: Duration,
     /// The pod template as given; `None` runs the worker's own image.
     pub template: Option<PodTemplateSpec>,
+    /// How long a task must have run for its pod to be shielded; `None` shields none.
+    pub shield: Option<Duration>,
+    /// How many may be evicted at a time; `None` leaves that open.
+    pub budget: Option<Budget>,
+}
+
+/// How many worker pods may be evicted at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Budget {
+    /// Most that may be missing.
+    MaxUnavailable(IntOrString),
+    /// Fewest that must be left.
+    MinAvailable(IntOrString),
 }
 
 /// Why a spec cannot work. Each waits for an edit.
@@ -92,6 +104,9 @@ pub enum Invalid {
     /// Neither or several handlers.
     #[error("spec.worker.handler needs exactly one of exec and native")]
     Handler,
+    /// Neither or both bounds.
+    #[error("spec.worker.disruptionBudget needs exactly one of maxUnavailable and minAvailable")]
+    Budget,
     /// The template is no pod template.
     #[error("spec.worker.template is not a pod template: {0}")]
     Template(String),
@@ -160,7 +175,7 @@ pub fn validate(resource: &TaskQueue, has_default_redis: bool) -> Result<ValidQu
             .ok_or(Invalid::Metadata("uid"))?,
         redis: redis_source(spec.redis.as_ref(), has_default_redis)?,
         policy: policy::policy(spec)?,
-        scaling: scaling_policy(&spec.scaling)?,
+        scaling: scaling::policy(spec)?,
         worker: worker(resource)?,
         key,
         queue,
@@ -184,47 +199,6 @@ fn redis_source(redis: Option<&RedisEndpoint>, has_default: bool) -> Result<Redi
         }),
         Some(_) => Err(Invalid::RedisSource),
     }
-}
-
-fn scaling_policy(scaling: &Scaling) -> Result<taskqueue_scaling::Policy, Invalid> {
-    let replicas = |field, value| within(field, value, "0 to 1000", 0, 1000);
-    let min = replicas("spec.scaling.minReplicas", scaling.min_replicas)?;
-    let max = within(
-        "spec.scaling.maxReplicas",
-        scaling.max_replicas,
-        "1 to 1000",
-        1,
-        1000,
-    )?;
-    if min > max {
-        return Err(Invalid::Range {
-            field: "spec.scaling.minReplicas",
-            value: i64::from(min),
-            range: "0 to spec.scaling.maxReplicas",
-        });
-    }
-    let by_hand = scaling
-        .replicas
-        .map(|value| replicas("spec.scaling.replicas", value))
-        .transpose()?;
-    Ok(taskqueue_scaling::Policy {
-        mode: match scaling.mode {
-            ScalingMode::Auto => taskqueue_scaling::Mode::Auto,
-            ScalingMode::Paused => taskqueue_scaling::Mode::Paused(by_hand),
-        },
-        min,
-        max,
-        backlog_per_replica: within(
-            "spec.scaling.target.backlogPerReplica",
-            scaling.target.backlog_per_replica,
-            "1 to 1000000",
-            1,
-            1_000_000,
-        )?,
-        idle: scaling.idle.get(),
-        stabilization: scaling.scale_down.stabilization.get(),
-        start_time: POD_START_TIME,
-    })
 }
 
 fn worker(resource: &TaskQueue) -> Result<ValidWorker, Invalid> {
@@ -261,11 +235,33 @@ fn worker(resource: &TaskQueue) -> Result<ValidWorker, Invalid> {
         handler,
         drain_timeout: worker.drain_timeout.get(),
         template,
+        shield: worker.shield.as_ref().map(|shield| shield.after.get()),
+        budget: worker.disruption_budget.as_ref().map(budget).transpose()?,
     };
     if let Some(template) = &valid.template {
         super::build::pod::check(template, &valid, name)?;
     }
     Ok(valid)
+}
+
+fn budget(budget: &DisruptionBudget) -> Result<Budget, Invalid> {
+    let DisruptionBudget {
+        max_unavailable,
+        min_available,
+    } = budget;
+    let count = |count: &PodCount| match count {
+        PodCount::Number(number) => IntOrString::Int(*number),
+        // A number in quotes is one all the same.
+        PodCount::Percent(text) => match text.parse() {
+            Ok(number) => IntOrString::Int(number),
+            Err(_) => IntOrString::String(text.clone()),
+        },
+    };
+    match (max_unavailable, min_available) {
+        (Some(most), None) => Ok(Budget::MaxUnavailable(count(most))),
+        (None, Some(fewest)) => Ok(Budget::MinAvailable(count(fewest))),
+        (None, None) | (Some(_), Some(_)) => Err(Invalid::Budget),
+    }
 }
 
 fn within(

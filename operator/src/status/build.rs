@@ -73,8 +73,8 @@ fn decided(status: &mut TaskQueueStatus, sight: &Sight) {
     let Decision {
         replicas,
         reason,
-        limit: _,
         equation,
+        ..
     } = &sight.decision;
     let replicas = i32::try_from(*replicas).unwrap_or(i32::MAX);
     let reason = reason.to_string();
@@ -231,33 +231,57 @@ fn scaling(conditions: &mut Conditions<'_>, orders: &Orders, sight: Option<&Sigh
     let decision = sight.map(|sight| &sight.decision);
     let (active, reason, message) = match (orders.scaling.mode, decision) {
         (Mode::Paused(_), _) => (Truth::False, "ScalingPaused", "spec.scaling.mode is Paused"),
-        (Mode::Auto, None) => (Truth::Unknown, "Starting", ""),
-        (Mode::Auto, Some(decision)) if decision.reason == Reason::RedisUnreachable => (
+        (Mode::Auto | Mode::Recommend, None) => (Truth::Unknown, "Starting", ""),
+        (Mode::Auto | Mode::Recommend, Some(decision))
+            if decision.reason == Reason::RedisUnreachable =>
+        {
+            (
+                Truth::False,
+                "RedisUnreachable",
+                "the queue cannot be read, so the replicas are held",
+            )
+        }
+        (Mode::Recommend, Some(_)) => (
             Truth::False,
-            "RedisUnreachable",
-            "the queue cannot be read, so the replicas are held",
+            "Recommending",
+            "spec.scaling.mode is Recommend: what is decided is told and not done",
         ),
         (Mode::Auto, Some(_)) => (Truth::True, "Following", "the replicas follow the queue"),
     };
     conditions.set(condition::SCALING_ACTIVE, active, reason, message);
 
+    let (least, most) = (orders.scaling.min, orders.scaling.max);
     let (limited, reason, message) = match decision.and_then(|decision| decision.limit) {
         None => (false, "WithinBounds", String::new()),
         Some(Limit::Maximum) => (
             true,
             "AtMaximum",
-            format!(
-                "the tasks need more than maxReplicas = {}",
-                orders.scaling.max
-            ),
+            format!("the tasks need more than maxReplicas = {most}"),
         ),
         Some(Limit::Minimum) => (
             true,
             "AtMinimum",
-            format!(
-                "the tasks need fewer than minReplicas = {}",
-                orders.scaling.min
-            ),
+            format!("the tasks need fewer than minReplicas = {least}"),
+        ),
+        Some(Limit::WindowMaximum) => (
+            true,
+            "Window",
+            "the tasks need more than a window of scaling.windows allows now".to_owned(),
+        ),
+        Some(Limit::WindowMinimum) => (
+            true,
+            "Window",
+            "the tasks need fewer than a window of scaling.windows keeps now".to_owned(),
+        ),
+        Some(Limit::Rate) => (
+            true,
+            "RateLimited",
+            "more workers would wait for limits.rate".to_owned(),
+        ),
+        Some(Limit::Concurrency) => (
+            true,
+            "ConcurrencyLimited",
+            "more workers would wait for limits.concurrency".to_owned(),
         ),
     };
     conditions.set(condition::SCALING_LIMITED, limited, reason, message);

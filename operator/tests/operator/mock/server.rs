@@ -54,6 +54,10 @@ impl Call {
         Self::new(Method::PUT, path)
     }
 
+    pub(crate) fn delete(path: impl Into<String>) -> Self {
+        Self::new(Method::DELETE, path)
+    }
+
     /// A server-side apply by this field manager.
     pub(crate) fn apply(path: impl Into<String>, manager: &'static str) -> Self {
         Self {
