@@ -68,7 +68,7 @@ pub struct TaskQueueStatus {
     pub last_decision: Option<ScalingDecision>,
 
     /// Conditions of the TaskQueue: Ready, RedisReachable, ScalingActive, ScalingLimited,
-    /// Paused and QueueNameConflict.
+    /// Paused and QueueNameConflict, and of one with a source SourceKeyMissing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
@@ -179,6 +179,8 @@ pub mod condition {
     pub const SCALING_ACTIVE: &str = "ScalingActive";
     /// The wanted number of workers is held back by a bound.
     pub const SCALING_LIMITED: &str = "ScalingLimited";
+    /// Redis has never heard of the source. Only with a source.
+    pub const SOURCE_KEY_MISSING: &str = "SourceKeyMissing";
     /// The queue is paused.
     pub const PAUSED: &str = "Paused";
     /// Another TaskQueue claims the same queue.

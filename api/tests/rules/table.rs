@@ -12,7 +12,7 @@ pub(super) struct Row {
     pub(super) refuses: Vec<Vec<Edit>>,
 }
 
-fn row(
+pub(super) fn row(
     message: &'static str,
     accepts: impl Into<Vec<Vec<Edit>>>,
     refuses: impl Into<Vec<Vec<Edit>>>,
