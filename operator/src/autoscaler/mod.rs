@@ -6,6 +6,7 @@
 //! waits for nothing but Redis and one write.
 
 mod endpoint;
+pub mod shrink;
 mod tending;
 mod watched;
 

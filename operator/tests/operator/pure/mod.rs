@@ -10,5 +10,6 @@ mod index;
 mod invalid;
 mod memory;
 mod rates;
+mod shrink;
 mod status;
 mod validate;
