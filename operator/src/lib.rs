@@ -10,6 +10,7 @@ pub mod config;
 pub mod crd;
 pub mod endpoint;
 pub mod events;
+pub mod fleet;
 pub mod http;
 pub mod index;
 pub mod key;

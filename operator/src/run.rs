@@ -20,6 +20,7 @@ use crate::{
     autoscaler,
     config::Config,
     events,
+    fleet::{self, Pods},
     http::{self, Health},
     index::Index,
     key::Key,
@@ -141,14 +142,15 @@ async fn work(
     });
 
     let namespace = context.config.namespace.as_deref();
-    let dropping = Arc::clone(&context);
+    let pods = Arc::new(Pods::default());
+    let dropping = (Arc::clone(&context), Arc::clone(&pods));
     let resource_stream = watcher(
         api::<Guarded>(&client, namespace),
         watcher::Config::default(),
     )
     .default_backoff()
     .reflect(resource_writer)
-    .inspect_ok(move |event| drop_gone(&dropping, event))
+    .inspect_ok(move |event| drop_gone(&dropping.0, &dropping.1, event))
     .touched_objects();
     let labels = format!("{}={}", MANAGED_BY.0, MANAGED_BY.1);
     let deployment_stream = watcher(
@@ -161,6 +163,11 @@ async fn work(
 
     let tasks = TaskTracker::new();
     tasks.spawn(publisher.run());
+    tasks.spawn(fleet::watch(
+        api(&client, namespace),
+        Arc::clone(&pods),
+        stop.clone(),
+    ));
     let shared = Arc::new(autoscaler::Shared {
         client: client.clone(),
         index: Arc::clone(&index),
@@ -202,13 +209,17 @@ where
 }
 
 /// Drops what is kept of TaskQueues that are gone.
-fn drop_gone(context: &Context, event: &watcher::Event<Guarded>) {
+fn drop_gone(context: &Context, pods: &Pods, event: &watcher::Event<Guarded>) {
+    let forget = |key: &Key| {
+        context.forget(key);
+        pods.forget(key);
+    };
     match event {
-        watcher::Event::Delete(resource) => context.forget(&Key::of(resource)),
+        watcher::Event::Delete(resource) => forget(&Key::of(resource)),
         watcher::Event::InitDone => {
             for key in context.index.keys() {
                 if context.resources.get(&key.object_ref()).is_none() {
-                    context.forget(&key);
+                    forget(&key);
                 }
             }
         }
