@@ -34,6 +34,9 @@ const SETTLE: Duration = Duration::from_millis(250);
 /// How long a pod stays marked after the replicas were lowered for it, even if they rise again
 /// meanwhile: a `ReplicaSet` controller that lags behind may still take it.
 const CONDEMNED: Duration = Duration::from_secs(10);
+/// How long a pod must have been without a worker before none is expected in it. One that lost its
+/// lease comes back sooner.
+const SILENT: Duration = Duration::from_secs(30);
 
 /// A pod that runs or is to run, and is not being deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,8 +47,8 @@ pub struct Pod {
     pub created: Timestamp,
     /// Whether it is ready.
     pub ready: bool,
-    /// Whether it had more time than a pod needs to bring a worker up, or says that it cannot.
-    pub overdue: bool,
+    /// Whether something keeps it from starting.
+    pub stuck: bool,
     /// Its deletion cost; 0 without one.
     pub cost: i32,
 }
@@ -89,6 +92,8 @@ pub struct Marks {
     condemned: BTreeMap<String, Instant>,
     /// Since when the watch shows our cost on a pod.
     shown: BTreeMap<String, Instant>,
+    /// Since when a pod has been seen without a worker.
+    silent: BTreeMap<String, Instant>,
 }
 
 /// The first half of a pass.
@@ -185,8 +190,8 @@ impl Pod {
 }
 
 impl Marks {
-    /// Takes note of what the watch shows.
-    pub fn observe(&mut self, pods: &[Pod], now: Instant) {
+    /// Takes note of what the watch and Redis show.
+    pub fn observe(&mut self, pods: &[Pod], workers: &[Worker], now: Instant) {
         let costs: BTreeMap<&str, i32> = pods
             .iter()
             .map(|pod| (pod.name.as_str(), pod.cost))
@@ -198,6 +203,12 @@ impl Marks {
         for pod in pods.iter().filter(|pod| pod.cost == COST) {
             self.shown.entry(pod.name.clone()).or_insert(now);
         }
+        let working: BTreeSet<&str> = workers.iter().map(|worker| worker.pod.as_str()).collect();
+        let silent = |name: &str| costs.contains_key(name) && !working.contains(name);
+        self.silent.retain(|name, _| silent(name));
+        for pod in pods.iter().filter(|pod| silent(&pod.name)) {
+            self.silent.entry(pod.name.clone()).or_insert(now);
+        }
     }
 
     /// The replicas were or may have been lowered for these pods.
@@ -207,15 +218,18 @@ impl Marks {
         }
     }
 
-    /// Whether anything is remembered that a pass has to follow up.
-    pub fn any(&self) -> bool {
-        !self.condemned.is_empty() || !self.shown.is_empty()
-    }
-
-    fn shown_for(&self, pod: &Pod, now: Instant) -> Duration {
+    /// Whether our cost on a pod has been seen for long enough.
+    fn settled(&self, pod: &Pod, now: Instant) -> bool {
         self.shown
             .get(&pod.name)
-            .map_or(Duration::ZERO, |since| now.saturating_sub(*since))
+            .is_some_and(|since| now.saturating_sub(*since) >= SETTLE)
+    }
+
+    /// Whether there is no worker in a pod, and none to be expected in the next moment.
+    fn deserted(&self, pod: &Pod, now: Instant) -> bool {
+        self.silent.get(&pod.name).is_some_and(|since| {
+            (pod.stuck && !pod.ready) || now.saturating_sub(*since) >= SILENT
+        })
     }
 }
 
@@ -284,19 +298,24 @@ pub fn conclude(
     marks: &Marks,
     now: Instant,
 ) -> Steps {
+    // One that is not registered any more may be about to come back under another id.
+    let unknown = scene.workers.iter().filter(|it| !held.contains_key(&it.id));
+    let unknown: BTreeSet<&str> = unknown.map(|worker| worker.pod.as_str()).collect();
     let drained = scene.workers.iter();
     let drained = drained.filter_map(|worker| Some((worker, *held.get(&worker.id)?)));
     let held = held_by_pod(drained);
-    let spared = |pod: &Pod| match held.get(pod.name.as_str()) {
-        Some(held) => *held == 0,
-        // No worker that could hold anything, and none to be expected in the next moment.
-        None => pod.overdue,
+    let idle = |pod: &&Pod| {
+        let name = pod.name.as_str();
+        match held.get(name) {
+            Some(0) => !unknown.contains(name),
+            Some(_) => false,
+            None => marks.deserted(pod, now),
+        }
     };
-    let idle = |pod: &&Pod| choice.victims.contains(&pod.name) && spared(pod);
 
     let mut steps = Steps::default();
     for pod in scene.pods.iter().filter(|pod| pod.ready) {
-        if idle(&pod) {
+        if choice.victims.contains(&pod.name) && idle(&pod) {
             if pod.cost != COST {
                 steps.set_cost.push(pod.name.clone());
             }
@@ -320,7 +339,7 @@ pub fn conclude(
         steps.lower = Some(lowest);
     }
     if lowest > scene.target {
-        steps.wait = Some(blocker(scene, choice, &held));
+        steps.wait = Some(blocker(scene, choice, &held, &|pod| marks.deserted(pod, now)));
     }
     steps
 }
@@ -356,7 +375,12 @@ fn not_now(scene: &Scene<'_>) -> Option<Wait> {
 }
 
 /// What the first pod that cannot go is waited for.
-fn blocker(scene: &Scene<'_>, choice: &Choice, held: &BTreeMap<&str, u64>) -> Wait {
+fn blocker(
+    scene: &Scene<'_>,
+    choice: &Choice,
+    held: &BTreeMap<&str, u64>,
+    deserted: &impl Fn(&Pod) -> bool,
+) -> Wait {
     let victims = scene
         .pods
         .iter()
@@ -369,7 +393,7 @@ fn blocker(scene: &Scene<'_>, choice: &Choice, held: &BTreeMap<&str, u64>) -> Wa
                 let pod = pod.name.clone();
                 first.get_or_insert(Wait::Busy { pod, held });
             }
-            None if pod.overdue => {}
+            None if deserted(pod) => {}
             None => return Wait::Starting(pod.name.clone()),
         }
     }

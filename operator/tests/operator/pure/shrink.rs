@@ -29,7 +29,7 @@ fn pod(number: usize) -> Pod {
         name: name(number),
         created: Timestamp::from_second(i64::try_from(number).unwrap()).unwrap(),
         ready: true,
-        overdue: false,
+        stuck: false,
         cost: 0,
     }
 }
@@ -69,7 +69,7 @@ impl Fleet {
             self.pods[number].cost = COST;
             self.workers[number].draining = true;
         }
-        self.marks.observe(&self.pods, Duration::ZERO);
+        self.marks.observe(&self.pods, &self.workers, Duration::ZERO);
         self
     }
 
@@ -173,7 +173,7 @@ fn the_steps_come_one_after_the_other() {
 fn a_cost_that_was_seen_this_moment_waits_a_little() {
     let mut fleet = Fleet::holding(&[0, 0]).marked(&[1]);
     fleet.marks = Marks::default();
-    fleet.marks.observe(&fleet.pods, NOW);
+    fleet.marks.observe(&fleet.pods, &fleet.workers, NOW);
     let (_, steps) = fleet.pass(1);
     assert_eq!((steps.lower, steps.wait), (None, Some(Wait::Costs)));
 }
@@ -201,6 +201,15 @@ fn a_worker_that_took_a_task_in_between_is_not_let_go() {
         held: 1,
     };
     assert_eq!(steps.wait, Some(busy));
+}
+
+#[test]
+fn a_worker_that_was_not_registered_any_more_when_it_was_drained_may_come_back() {
+    let fleet = Fleet::holding(&[5, 0]).marked(&[1]);
+    let scene = fleet.scene(2, 1);
+    let choice = choose(&scene, &fleet.marks);
+    let steps = conclude(&scene, &choice, &HashMap::new(), &fleet.marks, NOW);
+    assert_eq!(steps.lower, None);
 }
 
 #[test]
@@ -258,7 +267,8 @@ fn one_that_starts_is_waited_for_and_one_that_cannot_start_goes() {
         (steps.lower, steps.wait),
         (None, Some(Wait::Starting(name(1))))
     );
-    fleet.pods[1].overdue = true;
+    fleet.pods[1].stuck = true;
+    fleet.marks.observe(&fleet.pods, &fleet.workers, NOW);
     let (choice, steps) = fleet.pass(2);
     assert!(choice.drain.is_empty());
     assert_eq!(
@@ -274,11 +284,18 @@ fn one_that_starts_is_waited_for_and_one_that_cannot_start_goes() {
 fn a_ready_pod_whose_worker_redis_does_not_know_is_waited_for() {
     let mut fleet = Fleet::holding(&[4, 0]);
     fleet.workers.pop();
+    fleet.marks.observe(&fleet.pods, &fleet.workers, Duration::ZERO);
     let (_, steps) = fleet.pass(1);
     assert_eq!(
         (steps.lower, steps.wait),
         (None, Some(Wait::Starting(name(1))))
     );
+    // None has come in half a minute, so that none is expected.
+    let scene = fleet.scene(2, 1);
+    let choice = choose(&scene, &fleet.marks);
+    let later = Duration::from_secs(30);
+    let steps = conclude(&scene, &choice, &HashMap::new(), &fleet.marks, later);
+    assert_eq!(steps.set_cost, list(&[1]));
 }
 
 #[test]
@@ -325,9 +342,8 @@ fn pods_that_kubernetes_has_not_taken_yet_stay_marked() {
     fleet.marks.condemn(&names(&[1, 2]), NOW);
     let (choice, _) = fleet.pass(3);
     assert_eq!(choice.undrain, []);
-    fleet
-        .marks
-        .observe(&fleet.pods, NOW + Duration::from_secs(11));
+    let later = NOW + Duration::from_secs(11);
+    fleet.marks.observe(&fleet.pods, &fleet.workers, later);
     let (choice, _) = fleet.pass(3);
     assert_eq!(choice.undrain, [id(1), id(2)]);
 }
@@ -408,11 +424,11 @@ fn real(number: usize) -> impl Strategy<Value = Real> {
     let worker = (0_u64..3, 0_u64..3, any::<bool>());
     let workers = proptest::collection::vec(worker, 0..3);
     (0_u8..6, cost, any::<bool>(), any::<(u8, u8)>(), workers).prop_map(
-        move |(phase, cost, overdue, habits, workers)| Real {
+        move |(phase, cost, stuck, habits, workers)| Real {
             seen: Pod {
                 ready: phase > 1,
                 cost,
-                overdue,
+                stuck,
                 ..pod(number)
             },
             phase: phase.min(2),
@@ -459,7 +475,7 @@ proptest! {
         let pods = seen(&reals);
         let (workers, later) = listed(&reals);
         let mut marks = Marks::default();
-        marks.observe(&pods, if settled { Duration::ZERO } else { NOW });
+        marks.observe(&pods, &workers, if settled { Duration::ZERO } else { NOW });
         let scene = Scene {
             pods: &pods, workers: &workers, replicas, target,
             counted: 0, rolling: false, unobserved: false,
@@ -476,7 +492,8 @@ proptest! {
                 for worker in workers.iter().filter(|worker| worker.pod == real.seen.name) {
                     prop_assert_eq!(held.get(&worker.id), Some(&0), "{:?} of {:?}", worker, steps);
                 }
-                prop_assert!(!real.workers.is_empty() || real.seen.overdue);
+                let stuck = real.seen.stuck && !real.seen.ready;
+                prop_assert!(!real.workers.is_empty() || stuck);
             }
         }
         // Nobody is told two things, and costs stand on idle victims alone.
@@ -518,7 +535,7 @@ proptest! {
         let mut replicas = u32::try_from(held.len()).unwrap();
         for second in 0..12 {
             let now = Duration::from_secs(second);
-            fleet.marks.observe(&fleet.pods, now);
+            fleet.marks.observe(&fleet.pods, &fleet.workers, now);
             let scene = fleet.scene(replicas, target);
             let choice = choose(&scene, &fleet.marks);
             let drained = choice.drain.iter();
