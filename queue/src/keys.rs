@@ -67,6 +67,8 @@ keys! {
     Stats = "stats";
     /// Workers that block for work.
     Idle = "idle";
+    /// Workers that are to get no more tasks, by when that lapses.
+    Draining = "draining";
     /// The list of tokens that blocked workers wait for.
     Wake = "wake";
     /// Entries of the level lists whose tasks are gone, by level.

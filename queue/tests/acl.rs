@@ -72,6 +72,10 @@ async fn everything_is_allowed(endpoint: &Endpoint, queue: QueueName) {
     let done = |_: LeasedTask| async { Outcome::Completed(None) };
     let peer = Worker::new(queue.clone(), done).lease(Duration::from_secs(1));
     let peer = Running::start(peer);
+    let workers = queue.workers().await.unwrap();
+    let ids: Vec<_> = workers.iter().map(|worker| worker.id).collect();
+    assert!(!queue.drain(&ids, SOON).await.unwrap().is_empty());
+    queue.undrain(&ids).await.unwrap();
     until(&client, &queue, "all done", |s| s.counters.completed == 2).await;
     peer.stop().await;
     // And the rest of what there is.

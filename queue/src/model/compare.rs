@@ -53,6 +53,19 @@ impl Pair {
         let expected = expected.map(|(id, worker)| (id.to_string(), worker.to_string()));
         assert_eq!(active, expected.collect(), "active {when}");
         states.extend(self.memory.active.keys());
+        for (id, worker) in &self.memory.active {
+            let new = self.held.get(id) != Some(worker);
+            let marked = self.memory.draining.contains(worker);
+            assert!(!(new && marked), "{worker} drains and got {id} {when}");
+        }
+        self.held.clone_from(&self.memory.active);
+        let now = self.queue.link().clock().now_ms().to_string();
+        let marked = self
+            .members("ZRANGEBYSCORE", "draining", &[&now, "+inf"])
+            .await;
+        let marked = set(&marked);
+        let expected = self.memory.draining.iter().map(ToString::to_string);
+        assert_eq!(marked, expected.collect(), "draining {when}");
         let workers: BTreeSet<_> = set(&self.members("ZRANGE", "workers", &["0", "-1"]).await);
         let owned = active.values().all(|worker| workers.contains(worker));
         assert!(owned, "a lease without an owner {when}");

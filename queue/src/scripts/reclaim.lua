@@ -79,6 +79,7 @@ for _, worker in ipairs(lapsed) do
   redis.call('ZREM', WORKERS, worker)
   redis.call('HDEL', INFO, worker)
   redis.call('SREM', IDLE, worker)
+  redis.call('ZREM', DRAINING, worker)
 end
 if #ids > 0 then redis.call('HINCRBY', STATS, 'lost', #ids) end
 if quarantined > 0 then redis.call('HINCRBY', STATS, 'dead', quarantined) end
