@@ -316,6 +316,14 @@ impl Watched {
         passed.moves
     }
 
+    /// Pods of the queue have ended.
+    pub(super) fn ended(&mut self, endings: Vec<Ending>) {
+        let (all, _) = self
+            .endings
+            .get_or_insert_with(|| (Vec::new(), Instant::now()));
+        all.extend(endings);
+    }
+
     /// The replicas were written.
     pub(super) fn wrote(&mut self, step: &Step, at: Timestamp) {
         let now = Instant::now();
