@@ -111,6 +111,11 @@ bench-wake: install ## From zero to N: 20 trials of 50 tasks into a queue at zer
 bench-memory: install ## Memory of the operator with 1 and 200 TaskQueues, and its writes in an idle minute
 	@$(IN_CLUSTER) cargo run --quiet --locked --package taskqueue-bench --bin memory
 
+.PHONY: bench-scale-in
+bench-scale-in: install ## Whether scaling in interrupts tasks: 1,000 scale-ins of 20 queues under load, pods simulated
+	@mkdir -p docs
+	@$(IN_CLUSTER) cargo run --quiet --locked --package taskqueue-bench --bin scale-in -- --output docs/bench-scale-in.md
+
 .PHONY: bench-backlog
 bench-backlog: ## The same work in front of 10,000 and of 1,000,000 waiting tasks, some two minutes
 	@hack/deps fast

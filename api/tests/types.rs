@@ -6,7 +6,7 @@ use std::time;
 use serde_json::{Value, json};
 use taskqueue_api::{
     TaskQueue,
-    spec::{Backoff, BackoffType, Duration, Limits, MissedRuns, Order, ScalingMode},
+    spec::{Backoff, BackoffType, Duration, Limits, MissedRuns, Order, PodCount, ScalingMode},
 };
 
 fn parse(spec: &Value) -> TaskQueue {
@@ -70,6 +70,25 @@ fn what_is_no_duration_does_not_parse() {
         let read = serde_json::from_value::<Duration>(json!(text));
         assert!(read.is_err(), "{text:?} was read as {read:?}");
     }
+}
+
+#[test]
+fn a_shield_counts_from_thirty_seconds_and_a_budget_takes_numbers_and_shares() {
+    let mut spec = smallest();
+    spec["worker"]["shield"] = json!({});
+    spec["worker"]["disruptionBudget"] = json!({ "maxUnavailable": "25%" });
+    let worker = parse(&spec).spec.worker;
+    let shield = worker.shield.unwrap();
+    assert_eq!(shield.after, Duration::from_secs(30));
+    let budget = worker.disruption_budget.unwrap();
+    assert_eq!(
+        budget.max_unavailable,
+        Some(PodCount::Percent("25%".to_owned()))
+    );
+    spec["worker"]["disruptionBudget"] = json!({ "minAvailable": 2 });
+    let budget = parse(&spec).spec.worker.disruption_budget.unwrap();
+    assert_eq!(budget.min_available, Some(PodCount::Number(2)));
+    assert_eq!(parse(&smallest()).spec.worker.shield, None);
 }
 
 #[test]

@@ -94,7 +94,7 @@ scripts! {
     LEAVE = "leave" keys [Active, Workers, Info, Idle, Draining, Wake] with ["wake", "sleepers"];
     WORKERS = "workers" keys [Active, Workers, Info, Draining] with [];
     DRAIN = "drain" keys [Active, Workers, Idle, Draining] with [];
-    UNDRAIN = "undrain" keys [Draining] with [];
+    UNDRAIN = "undrain" keys [Workers, Draining, Idle, Wake] with ["wake"];
     SNAPSHOT = "snapshot" keys [Config, Tasks, Due, Later, Active, Workers, Dead, Stats, Ghosts, Parked] with ["current"];
     INSPECT = "inspect" keys [Tasks, Due, Later, Active, Lost, Dead, Progress] with ["record"];
     PAGE = "page" keys [Tasks, Due, Active, Lost, Dead, Parked, Kept, Keptcount] with [];

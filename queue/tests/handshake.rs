@@ -244,6 +244,33 @@ async fn an_undrained_worker_is_back_at_work_within_half_a_second() {
     worker.stop().await;
 }
 
+#[tokio::test]
+async fn a_worker_that_never_learnt_of_its_mark_is_woken_all_the_same() {
+    let redis = RedisServer::start().await;
+    let queue = queue(&redis).await;
+    let (handler, mut seen) = recording();
+    let worker = Running::start(Worker::new(queue.clone(), handler));
+    let id = registered(&queue, 1).await[0].id;
+    let mut waits = Vec::new();
+    for number in 0..7 {
+        eventually(SOON, "it blocks", async || {
+            blocks(&redis).await.then_some(())
+        })
+        .await;
+        queue.drain(&[id], LONG).await.unwrap();
+        queue.undrain(&[id]).await.unwrap();
+        let enqueued = Instant::now();
+        queue.enqueue(task(number)).await.unwrap();
+        assert_eq!(next(&mut seen, 1).await, [number]);
+        waits.push(enqueued.elapsed());
+    }
+    waits.sort();
+    println!("started after {waits:?}");
+    // It would block for two seconds.
+    assert!(waits[3] < Duration::from_millis(500), "{waits:?}");
+    worker.stop().await;
+}
+
 /// Whether a worker blocks for work.
 async fn blocks(redis: &RedisServer) -> bool {
     let clients: String = redis.command("CLIENT LIST").await;

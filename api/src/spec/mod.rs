@@ -4,6 +4,7 @@
 //! express is a rule here with a message that names the field and the fix, and the comments
 //! are written for `kubectl explain`.
 
+mod disruption;
 mod duration;
 mod limits;
 mod priorities;
@@ -14,6 +15,7 @@ mod scaling;
 mod schedules;
 mod worker;
 
+pub use disruption::{DisruptionBudget, PodCount, Shield};
 pub use duration::Duration;
 pub use limits::{KeyLimits, Limits, Rate};
 pub use priorities::{Order, Priorities, PriorityLevel};
