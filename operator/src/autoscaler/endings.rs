@@ -1,6 +1,7 @@
 //! Pods that ended: the tasks of their workers are runnable again at once, long before the leases
 //! lapse, and each attempt is told why it ended.
 
+use jiff::Timestamp;
 use taskqueue_queue::{Cause, Error, Queue, Reclaimed, WorkerId, WorkerState};
 
 use crate::fleet::Ending;
@@ -34,8 +35,10 @@ fn gone<'a>(workers: &[WorkerState], endings: &'a [Ending]) -> Vec<(&'a Ending, 
     let mut gone = Vec::new();
     for ending in endings {
         let ended = |worker: &&WorkerState| {
-            let registered = worker.started.unwrap_or_else(|| worker.id.created_at());
-            worker.pod == ending.pod && registered < ending.before
+            // One that does not say when it registered may be the next one already.
+            let every = ending.before == Timestamp::MAX;
+            let before = worker.started.is_some_and(|it| it < ending.before);
+            worker.pod == ending.pod && (every || before)
         };
         let (here, others): (Vec<_>, Vec<_>) = left.into_iter().partition(ended);
         left = others;
@@ -48,8 +51,6 @@ fn gone<'a>(workers: &[WorkerState], endings: &'a [Ending]) -> Vec<(&'a Ending, 
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
 
     fn second(second: i64) -> Timestamp {

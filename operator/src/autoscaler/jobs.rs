@@ -5,7 +5,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use taskqueue_queue::{Error, Queue, Reclaimed, Snapshot};
+use taskqueue_queue::{Error, Reclaimed, Snapshot};
 use tokio::{
     sync::Semaphore,
     task::JoinSet,

@@ -331,7 +331,7 @@ pub fn conclude(
         return steps;
     }
 
-    let ready_to_go = |pod: &&Pod| idle(pod) && (!pod.ready || marks.shown_for(pod, now) >= SETTLE);
+    let ready_to_go = |pod: &&Pod| idle(pod) && (!pod.ready || marks.settled(pod, now));
     let reach = reach(scene.pods, &ready_to_go);
     let left = u32::try_from(scene.pods.len() - reach).unwrap_or(u32::MAX);
     let lowest = left.max(scene.target);

@@ -5,25 +5,23 @@
 //! resource may be older than a rule.
 
 mod policy;
+mod scaling;
 
 use std::time::Duration;
 
 use k8s_openapi::{
     api::core::v1::PodTemplateSpec, apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
-use kube::Resource;
+use kube::{Resource, ResourceExt};
 use taskqueue_api::{
-    TaskQueue,
-    spec::{Handler, RedisEndpoint, Scaling, ScalingMode},
+    PAUSE_SCALE_IN, PAUSE_SCALE_OUT, TaskQueue,
+    spec::{Handler, RedisEndpoint},
 };
 use taskqueue_queue::{Policy, QueueName};
 use taskqueue_worker::config::{Concurrency, HandlerConfig};
 
 use super::template;
 use crate::key::Key;
-
-/// How long a pod takes to start: a task due within this time counts as demand already.
-const POD_START_TIME: Duration = Duration::from_secs(2);
 
 /// A TaskQueue whose every part has a meaning.
 #[derive(Clone, Debug)]
@@ -160,11 +158,21 @@ pub fn validate(resource: &TaskQueue, has_default_redis: bool) -> Result<ValidQu
             .ok_or(Invalid::Metadata("uid"))?,
         redis: redis_source(spec.redis.as_ref(), has_default_redis)?,
         policy: policy::policy(spec)?,
-        scaling: scaling_policy(&spec.scaling)?,
+        scaling: taskqueue_scaling::Policy {
+            hold_up: is_set(resource, PAUSE_SCALE_OUT),
+            hold_down: is_set(resource, PAUSE_SCALE_IN),
+            ..scaling::policy(spec)?
+        },
         worker: worker(resource)?,
         key,
         queue,
     })
+}
+
+/// Whether an annotation says yes.
+fn is_set(resource: &TaskQueue, annotation: &str) -> bool {
+    let value = resource.annotations().get(annotation);
+    value.is_some_and(|value| value == "true")
 }
 
 fn redis_source(redis: Option<&RedisEndpoint>, has_default: bool) -> Result<RedisSource, Invalid> {
@@ -184,47 +192,6 @@ fn redis_source(redis: Option<&RedisEndpoint>, has_default: bool) -> Result<Redi
         }),
         Some(_) => Err(Invalid::RedisSource),
     }
-}
-
-fn scaling_policy(scaling: &Scaling) -> Result<taskqueue_scaling::Policy, Invalid> {
-    let replicas = |field, value| within(field, value, "0 to 1000", 0, 1000);
-    let min = replicas("spec.scaling.minReplicas", scaling.min_replicas)?;
-    let max = within(
-        "spec.scaling.maxReplicas",
-        scaling.max_replicas,
-        "1 to 1000",
-        1,
-        1000,
-    )?;
-    if min > max {
-        return Err(Invalid::Range {
-            field: "spec.scaling.minReplicas",
-            value: i64::from(min),
-            range: "0 to spec.scaling.maxReplicas",
-        });
-    }
-    let by_hand = scaling
-        .replicas
-        .map(|value| replicas("spec.scaling.replicas", value))
-        .transpose()?;
-    Ok(taskqueue_scaling::Policy {
-        mode: match scaling.mode {
-            ScalingMode::Auto => taskqueue_scaling::Mode::Auto,
-            ScalingMode::Paused => taskqueue_scaling::Mode::Paused(by_hand),
-        },
-        min,
-        max,
-        backlog_per_replica: within(
-            "spec.scaling.target.backlogPerReplica",
-            scaling.target.backlog_per_replica,
-            "1 to 1000000",
-            1,
-            1_000_000,
-        )?,
-        idle: scaling.idle.get(),
-        stabilization: scaling.scale_down.stabilization.get(),
-        start_time: POD_START_TIME,
-    })
 }
 
 fn worker(resource: &TaskQueue) -> Result<ValidWorker, Invalid> {

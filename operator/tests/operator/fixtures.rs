@@ -9,7 +9,7 @@ use taskqueue_api::TaskQueue;
 use taskqueue_operator::{
     config::WorkerImage,
     endpoint::EndpointUrl,
-    index::{Orders, Reading, Sight},
+    index::{Changes, Orders, Reading, Sight},
     key::Key,
     rates::Rates,
     reconcile::{
@@ -170,10 +170,16 @@ pub(crate) fn sight(queue: Result<Snapshot, String>) -> Sight {
         }),
         decision: Decision {
             replicas: 5,
+            wanted: 5,
             reason,
             limit: None,
+            inputs: Vec::new(),
+            clamps: Vec::new(),
             equation: "5 = 5".to_owned(),
         },
         decided_at: Timestamp::from_second(1_700_000_000).unwrap(),
+        waits_for: None,
+        refused: None,
+        changes: Changes::default(),
     }
 }

@@ -9,7 +9,7 @@ use taskqueue_queue::{
     BackoffKind, Cause, Limits, Missed, Order, Payload, Policy, Rate, RetryAction, RetryRule,
     Schedule,
 };
-use taskqueue_scaling::Mode;
+use taskqueue_scaling::{Mode, Target};
 use taskqueue_worker::config::HandlerConfig;
 
 use crate::fixtures::{UID, exec, key, resource, template, valid};
@@ -59,9 +59,10 @@ fn a_spec_means_what_it_says() {
     assert!((backoff.jitter - 0.5).abs() < f64::EPSILON);
     assert_eq!(valid.scaling.mode, Mode::Auto);
     assert_eq!((valid.scaling.min, valid.scaling.max), (1, 9));
-    assert_eq!(valid.scaling.backlog_per_replica, 4);
+    assert_eq!(valid.scaling.target, Target::Backlog { per_replica: 4 });
+    assert_eq!(valid.scaling.concurrency, 3);
     assert_eq!(valid.scaling.idle, Duration::from_secs(5));
-    assert_eq!(valid.scaling.stabilization, Duration::from_secs(6));
+    assert_eq!(valid.scaling.down.stabilization, Duration::from_secs(6));
     assert_eq!(valid.worker.concurrency.get(), 3);
     assert_eq!(valid.worker.drain_timeout, Duration::from_secs(4));
     assert_eq!(valid.worker.handler, HandlerConfig::Native {});
