@@ -102,7 +102,10 @@ impl Events {
             let _ = write!(note, ", {quarantined} have lost too many workers");
         }
         let action = format!("{cause:?}");
-        self.about(key, event(EventType::Warning, "TasksReleased", &action, note));
+        self.about(
+            key,
+            event(EventType::Warning, "TasksReleased", &action, note),
+        );
     }
 
     /// The queue's Redis has become unreachable, with the cause, or reachable again.

@@ -1,184 +1,92 @@
 //! The decision itself.
 
-use std::fmt::Write;
+use std::cmp::Ordering;
 
-use crate::{Decision, Demand, Fleet, History, Instant, Limit, Mode, Policy, Reason};
+use jiff::Timestamp;
 
-/// Decides how many replicas there shall be from `now` on.
+use crate::{
+    Decision, Demand, Fleet, History, Instant, Mode, Policy, Reason,
+    bounds::Bounds,
+    down,
+    explain::{Draft, inputs},
+    up,
+    want::{in_use, want},
+};
+
+/// Decides how many replicas there shall be from `now` on; `at` is the same instant by the wall
+/// clock, which windows go by.
 ///
 /// `demand` is `None` when the queue could not be read; the fleet is then held as it is, since
 /// not knowing is not the same as empty. `history` takes note of what is wanted.
 ///
-/// The number wanted is `ceil((waiting + active) / backlog_per_replica)`, within the bounds. It
-/// is followed upwards at once and in one step. Downwards it is followed only
-/// - while no task runs, since which pods a smaller Deployment loses is not ours to choose;
-/// - to the highest number wanted within the stabilization window;
+/// What the tasks need is capped by what is of use and by the bounds. That is followed upwards at
+/// once and in one step, unless the policy says otherwise. Downwards it is followed
+/// - never below what the running tasks fill, and, where workers cannot be drained one by one,
+///   only while no task runs;
+/// - to the highest number wanted within the stabilization window, and not in a rollout;
 /// - to zero when nothing waits, runs or is due within the start time of a pod, and has not for
 ///   the idle time.
 pub fn decide(
     policy: &Policy,
     demand: Option<&Demand>,
-    fleet: Fleet,
+    fleet: &Fleet,
     history: &mut History,
     now: Instant,
+    at: Timestamp,
 ) -> Decision {
+    let bounds = Bounds::at(policy, at);
+    let inputs = inputs(policy, demand, fleet, &bounds);
+    history.see(now, fleet.replicas, policy);
     let Some(demand) = demand else {
-        return held(
-            fleet,
-            Reason::RedisUnreachable,
-            None,
-            "the queue cannot be read",
-        );
+        // As if the replicas were wanted: what comes after an outage waits the whole window.
+        history.want(now, fleet.replicas, policy);
+        history.busy(now, true);
+        let draft = match policy.mode {
+            Mode::Paused(replicas) => by_hand(replicas, fleet),
+            Mode::Auto | Mode::Recommend => unknown(fleet),
+        };
+        return draft.into_decision(fleet.replicas, inputs);
     };
-    let want = Want::of(policy, demand);
-    history.begin(now, fleet.replicas, policy.stabilization);
-    history.record(now, want.replicas, want.busy, policy.stabilization);
-    if let Mode::Paused(replicas) = policy.mode {
-        return by_hand(replicas, fleet);
-    }
-    if want.replicas >= fleet.replicas {
-        return want.into_decision();
-    }
-    follow_down(policy, demand, fleet, history, now, want)
+    let in_use = in_use(demand, fleet);
+    history.busy(now, in_use);
+    let idle = !in_use && history.empty_for(now) >= policy.idle;
+    let want = want(policy, demand, fleet, &bounds, idle);
+    let wanted = want.draft.replicas;
+    history.want(now, wanted, policy);
+    let draft = match (policy.mode, wanted.cmp(&fleet.replicas)) {
+        (Mode::Paused(replicas), _) => by_hand(replicas, fleet),
+        (_, Ordering::Equal) => want.draft,
+        (_, Ordering::Greater) => up::follow(policy, fleet, &bounds, history, now, want),
+        (_, Ordering::Less) => down::follow(policy, demand, fleet, &bounds, history, now, want),
+    };
+    draft.into_decision(wanted, inputs)
 }
 
-/// The number that the demand asks for, within the bounds and before any bound in time.
-struct Want {
-    replicas: u32,
-    busy: bool,
-    reason: Reason,
-    limit: Option<Limit>,
-    equation: String,
-}
-
-impl Want {
-    fn of(policy: &Policy, demand: &Demand) -> Self {
-        let waiting = if demand.paused { 0 } else { demand.waiting };
-        let per_replica = policy.backlog_per_replica.max(1);
-        let tasks = waiting.saturating_add(demand.active);
-        let needed = tasks.div_ceil(u64::from(per_replica));
-        let due_soon =
-            !demand.paused && demand.next_due.is_some_and(|due| due <= policy.start_time);
-
-        let mut equation = format!(
-            "ceil(({waiting} waiting + {active} active) / {per_replica}) = {needed}",
-            active = demand.active
-        );
-        if demand.paused && demand.waiting > 0 {
-            let _ = write!(
-                equation,
-                " ({} more wait in the paused queue)",
-                demand.waiting
-            );
-        }
-        let needed = if needed == 0 && due_soon {
-            equation.push_str(", 1 for a task due soon");
-            1
-        } else {
-            needed
-        };
-
-        let (replicas, limit) = match u32::try_from(needed) {
-            Ok(needed) if needed < policy.min => (policy.min, Some(Limit::Minimum)),
-            Ok(needed) if needed <= policy.max => (needed, None),
-            _ => (policy.max, Some(Limit::Maximum)),
-        };
-        match limit {
-            Some(Limit::Maximum) => {
-                let _ = write!(equation, ", at most {}", policy.max);
-            }
-            Some(Limit::Minimum) => {
-                let _ = write!(equation, ", at least {}", policy.min);
-            }
-            None => {}
-        }
-        let reason = match limit {
-            Some(Limit::Maximum) => Reason::AtMaximum,
-            Some(Limit::Minimum) => Reason::AtMinimum,
-            None if tasks > 0 => Reason::Backlog,
-            None if due_soon => Reason::DueSoon,
-            None if demand.paused => Reason::QueuePaused,
-            None => Reason::Empty,
-        };
-        Self {
-            replicas,
-            busy: tasks > 0 || due_soon,
-            reason,
-            limit,
-            equation,
-        }
-    }
-
-    fn into_decision(self) -> Decision {
-        Decision {
-            replicas: self.replicas,
-            reason: self.reason,
-            limit: self.limit,
-            equation: self.equation,
-        }
-    }
-}
-
-/// Fewer are wanted than there are: by how much the number may fall now.
-fn follow_down(
+/// Whether what is needed is so near to the replicas there are that these stay.
+pub(crate) fn within_tolerance(
     policy: &Policy,
-    demand: &Demand,
-    fleet: Fleet,
-    history: &History,
-    now: Instant,
-    want: Want,
-) -> Decision {
-    if demand.active > 0 {
-        let why = format!("{}; no worker is stopped while tasks run", want.equation);
-        return held(fleet, Reason::BusyWorkers, want.limit, &why);
-    }
-    if want.replicas == 0 {
-        // An empty queue has its own wait: the stabilization window is for lulls.
-        if history.empty_for(now) < policy.idle {
-            let why = format!("{}; 0 after {:?} of that", want.equation, policy.idle);
-            return held(fleet, Reason::IdleWait, want.limit, &why);
-        }
-        return want.into_decision();
-    }
-    let highest = history
-        .highest(now, policy.stabilization)
-        .clamp(policy.min, policy.max);
-    if highest <= want.replicas {
-        return want.into_decision();
-    }
-    let replicas = highest.min(fleet.replicas);
-    Decision {
-        replicas,
-        reason: Reason::Stabilizing,
-        limit: want.limit,
-        equation: format!(
-            "{}; {replicas} = highest within {:?}",
-            want.equation, policy.stabilization
-        ),
-    }
+    fleet: &Fleet,
+    bounds: &Bounds,
+    exact: f64,
+) -> bool {
+    let current = f64::from(fleet.replicas);
+    let tolerated = current * f64::from(policy.tolerance_permille) / 1000.0;
+    fleet.replicas > 0
+        && bounds.contain(fleet.replicas)
+        && (exact - current).abs() <= tolerated + 1e-9
 }
 
-fn held(fleet: Fleet, reason: Reason, limit: Option<Limit>, why: &str) -> Decision {
-    Decision {
-        replicas: fleet.replicas,
-        reason,
-        limit,
-        equation: format!("held at {}: {why}", fleet.replicas),
-    }
+fn unknown(fleet: &Fleet) -> Draft {
+    let held = fleet.replicas;
+    let equation = format!("held at {held}: the queue cannot be read");
+    Draft::new(held, Reason::RedisUnreachable, equation)
 }
 
-fn by_hand(replicas: Option<u32>, fleet: Fleet) -> Decision {
-    let (replicas, equation) = match replicas {
-        Some(replicas) => (replicas, format!("scaling.replicas = {replicas}")),
-        None => (
-            fleet.replicas,
-            format!("held at {}: scaling is paused", fleet.replicas),
-        ),
+fn by_hand(replicas: Option<u32>, fleet: &Fleet) -> Draft {
+    let held = fleet.replicas;
+    let equation = match replicas {
+        Some(replicas) => format!("scaling.replicas = {replicas}"),
+        None => format!("held at {held}: scaling is paused"),
     };
-    Decision {
-        replicas,
-        reason: Reason::ScalingPaused,
-        limit: None,
-        equation,
-    }
+    Draft::new(replicas.unwrap_or(held), Reason::ScalingPaused, equation)
 }

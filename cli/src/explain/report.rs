@@ -163,10 +163,7 @@ fn clamps(decision: &ScalingDecision, report: &mut Vec<String>) {
     report.push(String::new());
     let mut table = with_headings(["CLAMP", "CHANGE"]);
     for clamp in &decision.clamps {
-        table.add_row([
-            clamp.what.clone(),
-            format!("{} → {}", clamp.from, clamp.to),
-        ]);
+        table.add_row([clamp.what.clone(), format!("{} → {}", clamp.from, clamp.to)]);
     }
     report.extend(lines(&mut table));
 }

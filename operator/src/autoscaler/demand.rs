@@ -61,9 +61,10 @@ pub(super) fn fleet(
 
 /// Whether there are pods of an older template.
 pub(super) fn rolling(deployment: &Deployment) -> bool {
-    deployment.status.as_ref().is_some_and(|status| {
-        status.updated_replicas.unwrap_or(0) < status.replicas.unwrap_or(0)
-    })
+    deployment
+        .status
+        .as_ref()
+        .is_some_and(|status| status.updated_replicas.unwrap_or(0) < status.replicas.unwrap_or(0))
 }
 
 /// Whether the Deployment's controller has yet to see its last edit.

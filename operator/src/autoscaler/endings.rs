@@ -85,7 +85,10 @@ mod tests {
         let endings = [ending("a", second(20)), ending("c", Timestamp::MAX)];
         let gone = gone(&workers, &endings);
         assert_eq!(gone.len(), 1);
-        assert_eq!((gone[0].0.pod.as_str(), &gone[0].1), ("a", &vec![workers[0].id]));
+        assert_eq!(
+            (gone[0].0.pod.as_str(), &gone[0].1),
+            ("a", &vec![workers[0].id])
+        );
     }
 
     #[test]

@@ -8,16 +8,19 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::future;
 use jiff::Timestamp;
-use taskqueue_queue::{
-    Announcement, Announcements, Client, Endpoint, Error, QueueName, Snapshot,
-};
+use taskqueue_queue::{Announcement, Announcements, Client, Endpoint, Error, QueueName, Snapshot};
 use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Assignment, Shared, jobs::{Done, Jobs}, watched::Watched, write::Writes};
+use super::{
+    Assignment, Shared,
+    jobs::{Done, Jobs},
+    watched::Watched,
+    write::Writes,
+};
 use crate::{endpoint::EndpointUrl, key::Key};
 
 /// Time between two looks at all queues.
@@ -203,12 +206,9 @@ impl Server {
                 self.shared.metrics.held(reason);
             }
             if let Some(step) = look.recommended {
-                self.shared.events.recommended(
-                    &key,
-                    step.from,
-                    step.to,
-                    &step.decision.equation,
-                );
+                self.shared
+                    .events
+                    .recommended(&key, step.from, step.to, &step.decision.equation);
             }
             // The wake comes first: everything else can wait for it.
             if let Some(step) = look.write {

@@ -119,7 +119,11 @@ impl Pass {
         let lower = steps.lower?;
         let written = self.writes.scale(&self.key, lower).await;
         // Without an answer it may have been written.
-        if written.as_ref().err().is_none_or(|error| !error.is_certain()) {
+        if written
+            .as_ref()
+            .err()
+            .is_none_or(|error| !error.is_certain())
+        {
             let spared = pods.iter().filter(|pod| pod.cost == COST || !pod.ready);
             let spared: BTreeSet<_> = spared.map(|pod| pod.name.clone()).collect();
             self.marks.condemn(&spared, self.now);

@@ -6,11 +6,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use taskqueue_queue::{Error, Reclaimed, Snapshot};
-use tokio::{
-    sync::Semaphore,
-    task::JoinSet,
-    time::Instant,
-};
+use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 
 use super::{
     Shared,

@@ -227,9 +227,9 @@ impl Marks {
 
     /// Whether there is no worker in a pod, and none to be expected in the next moment.
     fn deserted(&self, pod: &Pod, now: Instant) -> bool {
-        self.silent.get(&pod.name).is_some_and(|since| {
-            (pod.stuck && !pod.ready) || now.saturating_sub(*since) >= SILENT
-        })
+        self.silent
+            .get(&pod.name)
+            .is_some_and(|since| (pod.stuck && !pod.ready) || now.saturating_sub(*since) >= SILENT)
     }
 }
 
@@ -339,7 +339,9 @@ pub fn conclude(
         steps.lower = Some(lowest);
     }
     if lowest > scene.target {
-        steps.wait = Some(blocker(scene, choice, &held, &|pod| marks.deserted(pod, now)));
+        steps.wait = Some(blocker(scene, choice, &held, &|pod| {
+            marks.deserted(pod, now)
+        }));
     }
     steps
 }

@@ -83,7 +83,12 @@ impl Writes {
     }
 
     /// Gives a pod our deletion cost, or takes it away.
-    pub(super) async fn cost(&self, namespace: &str, pod: &str, set: bool) -> Result<(), WriteError> {
+    pub(super) async fn cost(
+        &self,
+        namespace: &str,
+        pod: &str,
+        set: bool,
+    ) -> Result<(), WriteError> {
         let api: Api<WorkerPod> = Api::namespaced(self.client.clone(), namespace);
         let cost = set.then(|| COST.to_string());
         let patch = json!({ "metadata": { "annotations": { DELETION_COST: cost } } });
@@ -92,7 +97,8 @@ impl Writes {
             ..PatchParams::default()
         };
         self.bounded(async {
-            api.patch_metadata(pod, &params, &Patch::Merge(&patch)).await?;
+            api.patch_metadata(pod, &params, &Patch::Merge(&patch))
+                .await?;
             Ok(())
         })
         .await

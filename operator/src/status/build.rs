@@ -237,7 +237,12 @@ fn scaling(conditions: &mut Conditions<'_>, orders: &Orders, sight: Option<&Sigh
         None if sight.is_none() => (Truth::Unknown, "Starting"),
         None => (Truth::True, "Writable"),
     };
-    conditions.set(condition::ABLE_TO_SCALE, able, reason, refused.unwrap_or(""));
+    conditions.set(
+        condition::ABLE_TO_SCALE,
+        able,
+        reason,
+        refused.unwrap_or(""),
+    );
 
     let (least, most) = (orders.scaling.min, orders.scaling.max);
     let (limited, reason, message) = match decision.and_then(|decision| decision.limit) {

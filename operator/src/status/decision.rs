@@ -132,7 +132,10 @@ mod tests {
     }
 
     fn seconds(status: &TaskQueueStatus) -> Vec<i64> {
-        let times = status.decisions.iter().map(|change| change.time.0.as_second());
+        let times = status
+            .decisions
+            .iter()
+            .map(|change| change.time.0.as_second());
         times.collect()
     }
 

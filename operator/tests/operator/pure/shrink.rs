@@ -69,7 +69,8 @@ impl Fleet {
             self.pods[number].cost = COST;
             self.workers[number].draining = true;
         }
-        self.marks.observe(&self.pods, &self.workers, Duration::ZERO);
+        self.marks
+            .observe(&self.pods, &self.workers, Duration::ZERO);
         self
     }
 
@@ -284,7 +285,9 @@ fn one_that_starts_is_waited_for_and_one_that_cannot_start_goes() {
 fn a_ready_pod_whose_worker_redis_does_not_know_is_waited_for() {
     let mut fleet = Fleet::holding(&[4, 0]);
     fleet.workers.pop();
-    fleet.marks.observe(&fleet.pods, &fleet.workers, Duration::ZERO);
+    fleet
+        .marks
+        .observe(&fleet.pods, &fleet.workers, Duration::ZERO);
     let (_, steps) = fleet.pass(1);
     assert_eq!(
         (steps.lower, steps.wait),

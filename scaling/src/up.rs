@@ -1,0 +1,59 @@
+//! More are wanted than there are: by how much the number may rise now.
+
+use crate::{
+    Fleet, History, Instant, Policy, Reason,
+    bounds::Bounds,
+    decide::within_tolerance,
+    explain::{Draft, span},
+    want::Want,
+};
+
+/// Follows the want upwards. The minimum is never waited for, but for what keeps pods from
+/// running at all.
+pub(crate) fn follow(
+    policy: &Policy,
+    fleet: &Fleet,
+    bounds: &Bounds,
+    history: &History,
+    now: Instant,
+    want: Want,
+) -> Draft {
+    let (near, mut draft) = (
+        within_tolerance(policy, fleet, bounds, want.exact),
+        want.draft,
+    );
+    if near {
+        let percent = f64::from(policy.tolerance_permille) / 10.0;
+        let why = format_args!("{:.2} is within {percent} % of that", want.exact);
+        draft.hold("tolerance", fleet, Reason::Tolerance, why);
+        return draft;
+    }
+    if policy.hold_up {
+        let why = "an annotation pauses scaling out";
+        draft.hold("annotation", fleet, Reason::HeldByAnnotation, why);
+        return draft;
+    }
+    if let Some(obstacle) = &fleet.obstacle {
+        // From zero one pod is let to try: without a pod there is nobody to say that all is well.
+        let most = fleet.replicas.max(1);
+        let reason = &obstacle.reason;
+        let said = format_args!("; no more than {most}: pods fail with {reason}");
+        draft.clamp("obstacle", most, Reason::WorkersFailing, said);
+        return draft;
+    }
+    let least = fleet.replicas.max(bounds.min.replicas);
+    let window = policy.up.stabilization;
+    if let Some(lowest) = history.lowest(now, window) {
+        let to = lowest.clamp(least, draft.replicas);
+        let said = format_args!("; {to} = lowest within {}", span(window));
+        draft.clamp("scaleUp.stabilization", to, Reason::Stabilizing, said);
+    }
+    if let Some(step) = policy.up.step
+        && let Some(start) = history.replicas_before(now, step.per)
+    {
+        let to = step.up_from(start).max(least).min(draft.replicas);
+        let said = format_args!("; {to} = one step from {start} within {}", span(step.per));
+        draft.clamp("scaleUp.maxStep", to, Reason::StepLimit, said);
+    }
+    draft
+}
