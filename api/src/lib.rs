@@ -19,3 +19,9 @@ pub const GROUP: &str = "taskqueue.dev";
 
 /// Label on every object that the operator makes: the name of the TaskQueue it belongs to.
 pub const NAME_LABEL: &str = "taskqueue.dev/name";
+
+/// Annotation of a TaskQueue: with the value `"true"` the number of worker pods does not fall.
+pub const PAUSE_SCALE_IN: &str = "taskqueue.dev/pause-scale-in";
+
+/// Annotation of a TaskQueue: with the value `"true"` the number of worker pods does not rise.
+pub const PAUSE_SCALE_OUT: &str = "taskqueue.dev/pause-scale-out";

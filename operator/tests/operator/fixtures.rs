@@ -9,7 +9,7 @@ use taskqueue_api::TaskQueue;
 use taskqueue_operator::{
     config::WorkerImage,
     endpoint::EndpointUrl,
-    index::{Orders, Reading, Sight},
+    index::{Changes, Orders, Reading, Sight},
     key::Key,
     rates::Rates,
     reconcile::{
@@ -200,5 +200,8 @@ pub(crate) fn sight(queue: Result<Snapshot, String>) -> Sight {
             equation: "5 = 5".to_owned(),
         },
         decided_at: Timestamp::from_second(1_700_000_000).unwrap(),
+        waits_for: None,
+        refused: None,
+        changes: Changes::default(),
     }
 }
