@@ -11,9 +11,15 @@ use std::{
 use jiff::Timestamp;
 use taskqueue_queue::{Policy, QueueName, Snapshot};
 use taskqueue_scaling::{Decision, Reason};
+use taskqueue_sources::Source;
 use tokio::sync::Notify;
 
-use crate::{endpoint::EndpointUrl, key::Key, rates::Rates};
+use crate::{
+    endpoint::EndpointUrl,
+    key::Key,
+    rates::Rates,
+    targets::{Target, TargetView},
+};
 
 /// What the autoscaler shall do with one queue.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +36,19 @@ pub struct Orders {
     pub scaling: taskqueue_scaling::Policy,
     /// The URL came from a Secret, which may change.
     pub from_secret: bool,
+    /// A queue of another system. There is none of ours then, and the policy is put in force nowhere.
+    pub source: Option<SourceOrders>,
+}
+
+/// A queue of another system and its workers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceOrders {
+    /// What is read.
+    pub source: Source,
+    /// Whether an operator has read it before.
+    pub seen: bool,
+    /// What is scaled.
+    pub target: Target,
 }
 
 /// Why a TaskQueue is not carried out.
@@ -60,6 +79,33 @@ pub struct Sight {
     pub refused: Option<String>,
     /// The last changes of the number.
     pub changes: Changes,
+    /// Of a source, and what was found of its workers.
+    pub source: Option<SourceSight>,
+}
+
+/// What there is to tell of a source besides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceSight {
+    /// What keeps it from being scaled, though Redis answers.
+    pub trouble: Option<Trouble>,
+    /// Its workers, if they exist.
+    pub target: Option<TargetView>,
+}
+
+/// Why a source is not scaled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// In a word.
+    pub reason: &'static str,
+    /// In full, with the exact names.
+    pub message: String,
+}
+
+impl Trouble {
+    /// It is with the source itself, of which nothing is known then.
+    pub fn is_of_the_source(&self) -> bool {
+        self.reason != "TargetMissing"
+    }
 }
 
 /// A change of the replicas, or in mode Recommend of the number that is recommended.

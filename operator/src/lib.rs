@@ -20,3 +20,4 @@ pub mod rates;
 pub mod reconcile;
 pub mod run;
 pub mod status;
+pub mod targets;

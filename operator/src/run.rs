@@ -28,6 +28,7 @@ use crate::{
     metrics::Metrics,
     reconcile::{self, Context, Guarded, build::deployment::MANAGED_BY, memory::Memory},
     status,
+    targets::{self, Targets},
 };
 
 /// Reconciles under way at once.
@@ -178,11 +179,19 @@ async fn work(
         Arc::clone(&pods),
         stop.clone(),
     ));
+    let targets = Arc::new(Targets::default());
+    tasks.spawn(targets::watch(
+        client.clone(),
+        namespace.map(ToOwned::to_owned),
+        Arc::clone(&targets),
+        stop.clone(),
+    ));
     let shared = Arc::new(autoscaler::Shared {
         client: client.clone(),
         index: Arc::clone(&index),
         deployments: deployments.clone(),
         pods,
+        targets,
         events,
         metrics,
     });

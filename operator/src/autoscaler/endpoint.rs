@@ -9,6 +9,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use futures::future;
 use jiff::Timestamp;
 use taskqueue_queue::{Announcement, Announcements, Client, Endpoint, Error, QueueName, Snapshot};
+use taskqueue_sources::{Depth, SourceError};
 use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval},
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Assignment, Shared,
     jobs::{Done, Jobs},
+    sources::{Sources, Woken},
     watched::Watched,
     write::Writes,
 };
@@ -40,6 +42,7 @@ pub(super) async fn run(
     let mut pods = shared.pods.changes();
     let mut server = Server {
         url,
+        sources: Sources::new(Arc::clone(&shared), Arc::clone(&writes)),
         jobs: Jobs::new(Arc::clone(&shared), writes),
         shared,
         redis: None,
@@ -69,6 +72,7 @@ pub(super) async fn run(
             // Pods outlive whoever watches them.
             Ok(()) = pods.changed() => server.release(),
             announced = announced(&mut server.redis) => server.woken(announced).await,
+            woken = server.sources.woken() => server.source_woken(woken).await,
             done = server.jobs.next() => server.took(done),
             _ = tick.tick() => server.look_at_all().await,
             _ = hot_tick.tick(), if !server.hot.is_empty() => server.look_at_hot().await,
@@ -86,6 +90,8 @@ struct Server {
     /// Queues that were announced a moment ago, and until when they are looked at often.
     hot: HashMap<Key, Instant>,
     jobs: Jobs,
+    /// Queues of other systems.
+    sources: Sources,
     /// Queues that were taken over so far.
     lives: u64,
     origin: Instant,
@@ -112,8 +118,11 @@ impl Server {
     /// Takes over the queues to serve and returns those that are new or have other orders. Those
     /// that stay keep their past.
     fn assign(&mut self, assignment: Assignment) -> Vec<Key> {
+        let (sources, assignment) = assignment
+            .into_iter()
+            .partition::<Assignment, _>(|(_, orders)| orders.source.is_some());
+        let mut news = self.sources.assign(sources);
         let mut before = std::mem::take(&mut self.queues);
-        let mut news = Vec::new();
         self.names.clear();
         for (key, orders) in assignment {
             self.names.insert(orders.queue.clone(), key.clone());
@@ -135,8 +144,9 @@ impl Server {
             };
             self.queues.insert(key, watched);
         }
-        let queues = &self.queues;
-        self.hot.retain(|key, _| queues.contains_key(key));
+        let (queues, sources) = (&self.queues, &self.sources);
+        self.hot
+            .retain(|key, _| queues.contains_key(key) || sources.contains(key));
         news
     }
 
@@ -164,6 +174,20 @@ impl Server {
         self.look(keys, Some(at)).await;
     }
 
+    /// A source got something to do, or its replicas were written.
+    async fn source_woken(&mut self, woken: Woken) {
+        match woken {
+            Woken::Announced(keys) => {
+                let at = Instant::now();
+                for key in &keys {
+                    self.hot.insert(key.clone(), at + HOT);
+                }
+                self.look(keys, Some(at)).await;
+            }
+            Woken::Wrote(wrote) => self.sources.took(*wrote),
+        }
+    }
+
     async fn look_at_hot(&mut self) {
         let now = Instant::now();
         self.hot.retain(|_, until| *until > now);
@@ -172,7 +196,8 @@ impl Server {
     }
 
     async fn look_at_all(&mut self) {
-        let keys = self.queues.keys().cloned().collect();
+        let keys = self.queues.keys().chain(self.sources.keys());
+        let keys = keys.cloned().collect();
         self.look_at(keys).await;
     }
 
@@ -187,7 +212,10 @@ impl Server {
             return;
         }
         let began = Instant::now();
-        let readings = self.read(&keys).await;
+        let (sources, keys) = keys
+            .into_iter()
+            .partition::<Vec<_>, _>(|key| self.sources.contains(key));
+        let (readings, depths) = self.read(&keys, &sources).await;
         let (now, at) = (self.origin.elapsed(), Timestamp::now());
         let synced = self.shared.pods.synced();
         for (key, reading) in keys.into_iter().zip(readings) {
@@ -226,6 +254,12 @@ impl Server {
                 self.shared.metrics.looked(&key, &sight, ready);
             }
         }
+        if !sources.is_empty() {
+            self.sources.take(sources, depths, now, announced);
+            if let Some(redis) = &self.redis {
+                self.sources.listen(&redis.client);
+            }
+        }
         self.shared.metrics.decided(began.elapsed());
     }
 
@@ -248,15 +282,27 @@ impl Server {
         }
     }
 
-    /// One reading a queue, in the order of `keys`; the error is told to the user.
-    async fn read(&mut self, keys: &[Key]) -> Vec<Result<Snapshot, String>> {
+    /// One reading a queue, in the order of `keys`, and one a source, in the order of `sources`: at
+    /// the same time, over one connection.
+    async fn read(
+        &mut self,
+        keys: &[Key],
+        sources: &[Key],
+    ) -> (
+        Vec<Result<Snapshot, String>>,
+        Vec<Result<Depth, SourceError>>,
+    ) {
         if self.redis.is_none()
             && let Err(cause) = self.connect().await
         {
-            return vec![Err(cause); keys.len()];
+            let told = cause.to_string();
+            return (
+                vec![Err(told); keys.len()],
+                vec![Err(cause.into()); sources.len()],
+            );
         }
         let Some(redis) = &self.redis else {
-            return Vec::new();
+            return (Vec::new(), Vec::new());
         };
         let mut handles = Vec::with_capacity(keys.len());
         for key in keys {
@@ -268,18 +314,18 @@ impl Server {
                 handles.push(handle.clone());
             }
         }
-        let snapshots = redis.client.snapshot(&handles).await;
-        snapshots
-            .into_iter()
-            .map(|snapshot| snapshot.map_err(|error| error.to_string()))
-            .collect()
+        let snapshots = redis.client.snapshot(&handles);
+        let depths = self.sources.read(&redis.client, sources);
+        let (snapshots, depths) = future::join(snapshots, depths).await;
+        let snapshots = snapshots.into_iter();
+        let told = |snapshot: Result<_, Error>| snapshot.map_err(|error| error.to_string());
+        (snapshots.map(told).collect(), depths)
     }
 
     /// Makes the connection. The client bounds the time that this takes.
-    async fn connect(&mut self) -> Result<(), String> {
-        let told = |error: Error| error.to_string();
-        let endpoint = Endpoint::parse(self.url.expose()).map_err(told)?;
-        let client = Client::connect(&endpoint).await.map_err(told)?;
+    async fn connect(&mut self) -> Result<(), Error> {
+        let endpoint = Endpoint::parse(self.url.expose())?;
+        let client = Client::connect(&endpoint).await?;
         tracing::info!(redis = %self.url, "connected");
         self.redis = Some(Redis {
             announcements: client.announcements(),

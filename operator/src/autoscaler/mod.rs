@@ -12,6 +12,8 @@ mod gate;
 mod handshake;
 mod jobs;
 pub mod shrink;
+mod sourced;
+mod sources;
 mod tend;
 mod tending;
 mod watched;
@@ -34,6 +36,7 @@ use crate::{
     index::{Index, Orders},
     key::Key,
     metrics::Metrics,
+    targets::Targets,
 };
 
 /// What the tasks of all endpoints share.
@@ -46,6 +49,8 @@ pub struct Shared {
     pub deployments: Store<Deployment>,
     /// All worker pods.
     pub pods: Arc<Pods>,
+    /// The workers of sources.
+    pub targets: Arc<Targets>,
     /// Where Events go.
     pub events: Events,
     /// Counters.

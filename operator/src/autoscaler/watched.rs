@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How long the number that was written last counts for more than the cache, which lags behind.
-const CACHE_LAG: Duration = Duration::from_secs(2);
+pub(super) const CACHE_LAG: Duration = Duration::from_secs(2);
 /// How often marks are renewed while nothing else happens. A mark lasts for `shrink::SPAN`.
 const RENEWAL: Duration = Duration::from_secs(5);
 
@@ -236,6 +236,7 @@ impl Watched {
                 waits_for: self.handshake.wait.clone(),
                 refused: self.refused.clone(),
                 changes: self.changes.clone(),
+                source: None,
             },
             write,
             pass,
@@ -414,7 +415,7 @@ impl Watched {
     }
 }
 
-fn change(step: &Step, at: Timestamp) -> Change {
+pub(super) fn change(step: &Step, at: Timestamp) -> Change {
     Change {
         time: at,
         from: step.from,
@@ -426,7 +427,7 @@ fn change(step: &Step, at: Timestamp) -> Change {
 }
 
 /// The reason for which another number is wanted and not aimed at, if it was another one before.
-fn held(
+pub(super) fn held(
     before: Option<&Decision>,
     decision: &Decision,
     replicas: u32,

@@ -15,6 +15,7 @@ use crate::{
     fleet::{DELETION_COST, WorkerPod},
     key::Key,
     reconcile::{apply, error},
+    targets::Target,
 };
 
 /// How long an answer is waited for.
@@ -77,6 +78,19 @@ impl Writes {
     pub(super) async fn scale(&self, key: &Key, replicas: u32) -> Result<(), WriteError> {
         self.bounded(async {
             apply::scale(&self.client, key, replicas).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Writes the replicas of a target.
+    pub(super) async fn scale_target(
+        &self,
+        target: &Target,
+        replicas: u32,
+    ) -> Result<(), WriteError> {
+        self.bounded(async {
+            apply::scale_target(&self.client, target, replicas).await?;
             Ok(())
         })
         .await

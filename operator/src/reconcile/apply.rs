@@ -1,16 +1,21 @@
 //! Step 4: makes the cluster hold the children. Server-side apply, in order.
 
 use k8s_openapi::api::{
-    apps::v1::Deployment, autoscaling::v1::Scale, core::v1::Secret, policy::v1::PodDisruptionBudget,
+    apps::v1::{Deployment, StatefulSet},
+    autoscaling::v1::Scale,
+    core::v1::Secret,
+    policy::v1::PodDisruptionBudget,
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
 };
+use serde::de::DeserializeOwned;
 use serde_json::json;
+use taskqueue_api::spec::TargetKind;
 
 use super::{build::Children, observe::Observed, validate::ValidQueue};
-use crate::key::Key;
+use crate::{key::Key, targets::Target};
 
 /// Field manager of everything but the replicas.
 pub const MANAGER: &str = "taskqueue-operator";
@@ -209,14 +214,44 @@ async fn apply_deployment(
 /// Writes the replicas of a TaskQueue's Deployment, as the autoscaler.
 pub async fn scale(client: &Client, key: &Key, replicas: u32) -> Result<Scale, kube::Error> {
     let api: Api<Deployment> = Api::namespaced(client.clone(), &key.namespace);
+    write_scale(&api, &key.name, replicas).await
+}
+
+/// Writes the replicas of workers that are not ours, as the autoscaler.
+pub async fn scale_target(
+    client: &Client,
+    target: &Target,
+    replicas: u32,
+) -> Result<Scale, kube::Error> {
+    let Target {
+        namespace,
+        kind,
+        name,
+    } = target;
+    match kind {
+        TargetKind::Deployment => {
+            let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
+            write_scale(&api, name, replicas).await
+        }
+        TargetKind::StatefulSet => {
+            let api: Api<StatefulSet> = Api::namespaced(client.clone(), namespace);
+            write_scale(&api, name, replicas).await
+        }
+    }
+}
+
+async fn write_scale<K: Clone + DeserializeOwned>(
+    api: &Api<K>,
+    name: &str,
+    replicas: u32,
+) -> Result<Scale, kube::Error> {
     let patch = json!({
         "apiVersion": "autoscaling/v1",
         "kind": "Scale",
         "spec": { "replicas": replicas }
     });
     let params = PatchParams::apply(SCALER).force();
-    api.patch_scale(&key.name, &params, &Patch::Apply(&patch))
-        .await
+    api.patch_scale(name, &params, &Patch::Apply(&patch)).await
 }
 
 fn check_owner(

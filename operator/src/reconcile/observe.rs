@@ -66,14 +66,19 @@ pub enum ObserveError {
 /// Reads what the next steps need.
 pub async fn observe(context: &Context, valid: &ValidQueue) -> Result<Observed, ObserveError> {
     Ok(Observed {
-        endpoint: endpoint(context, valid).await?,
+        endpoint: endpoint(context, &valid.key.namespace, &valid.redis).await?,
         deployment: deployment(context, valid).await?,
         budget: budget(context, valid).await?,
     })
 }
 
-async fn endpoint(context: &Context, valid: &ValidQueue) -> Result<EndpointUrl, ObserveError> {
-    let url = match &valid.redis {
+/// The URL of the Redis.
+pub(super) async fn endpoint(
+    context: &Context,
+    namespace: &str,
+    redis: &RedisSource,
+) -> Result<EndpointUrl, ObserveError> {
+    let url = match redis {
         RedisSource::Default => {
             return context
                 .config
@@ -82,9 +87,7 @@ async fn endpoint(context: &Context, valid: &ValidQueue) -> Result<EndpointUrl, 
                 .ok_or(ObserveError::NoDefaultRedis);
         }
         RedisSource::Url(url) => url.clone(),
-        RedisSource::Secret { name, key } => {
-            secret_text(context, &valid.key.namespace, name, key).await?
-        }
+        RedisSource::Secret { name, key } => secret_text(context, namespace, name, key).await?,
     };
     EndpointUrl::parse(url).map_err(ObserveError::RedisUrl)
 }

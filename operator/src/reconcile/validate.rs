@@ -6,6 +6,7 @@
 
 mod policy;
 mod scaling;
+mod source;
 
 use std::time::Duration;
 
@@ -16,13 +17,24 @@ use k8s_openapi::{
 use kube::{Resource, ResourceExt};
 use taskqueue_api::{
     PAUSE_SCALE_IN, PAUSE_SCALE_OUT, TaskQueue,
-    spec::{DisruptionBudget, Handler, PodCount, RedisEndpoint},
+    spec::{self, DisruptionBudget, Handler, PodCount, RedisEndpoint},
 };
 use taskqueue_queue::{Policy, QueueName};
 use taskqueue_worker::config::{Concurrency, HandlerConfig};
 
 use super::template;
 use crate::key::Key;
+
+pub use source::ValidSource;
+
+/// What a TaskQueue stands for.
+#[derive(Clone, Debug)]
+pub enum Valid {
+    /// A queue of our own and its workers.
+    Queue(Box<ValidQueue>),
+    /// A queue of another system, and workers that are not ours.
+    Source(Box<ValidSource>),
+}
 
 /// A TaskQueue whose every part has a meaning.
 #[derive(Clone, Debug)]
@@ -156,6 +168,22 @@ pub enum Invalid {
         "spec.worker.template is missing: handler.exec needs a pod template whose first container has the image that holds the command"
     )]
     NoTemplate,
+    /// Neither or both of what a TaskQueue can stand for.
+    #[error("spec needs exactly one of worker and source")]
+    WorkerOrSource,
+    /// Neither or several systems.
+    #[error(
+        "spec.source needs exactly one of bullmq, celery, rq, sidekiq, asynq, list, sortedSet, stream and expressions"
+    )]
+    Source,
+    /// A source without workers.
+    #[error(
+        "spec.targetRef is missing: name the Deployment or StatefulSet that works on the source"
+    )]
+    NoTarget,
+    /// Something about a queue of our own beside a source.
+    #[error("{0} is about a queue of Taskqueue: remove it, the source's own system has its own")]
+    WithSource(&'static str),
     /// The resource came without what the API server always sets.
     #[error("the resource has no {0}")]
     Metadata(&'static str),
@@ -163,7 +191,26 @@ pub enum Invalid {
 
 /// Turns a TaskQueue into its meaning. `has_default_redis` tells whether the operator was
 /// installed with a Redis.
-pub fn validate(resource: &TaskQueue, has_default_redis: bool) -> Result<ValidQueue, Invalid> {
+pub fn validate(resource: &TaskQueue, has_default_redis: bool) -> Result<Valid, Invalid> {
+    let spec = &resource.spec;
+    match (&spec.worker, &spec.source) {
+        (Some(given), None) => {
+            let valid = queue(resource, given, has_default_redis)?;
+            Ok(Valid::Queue(Box::new(valid)))
+        }
+        (None, Some(given)) => {
+            let valid = source::validate(resource, given, has_default_redis)?;
+            Ok(Valid::Source(Box::new(valid)))
+        }
+        (None, None) | (Some(_), Some(_)) => Err(Invalid::WorkerOrSource),
+    }
+}
+
+fn queue(
+    resource: &TaskQueue,
+    given: &spec::Worker,
+    has_default_redis: bool,
+) -> Result<ValidQueue, Invalid> {
     let spec = &resource.spec;
     let key = Key::of(resource);
     let queue =
@@ -175,14 +222,22 @@ pub fn validate(resource: &TaskQueue, has_default_redis: bool) -> Result<ValidQu
             .ok_or(Invalid::Metadata("uid"))?,
         redis: redis_source(spec.redis.as_ref(), has_default_redis)?,
         policy: policy::policy(spec)?,
-        scaling: taskqueue_scaling::Policy {
-            hold_up: is_set(resource, PAUSE_SCALE_OUT),
-            hold_down: is_set(resource, PAUSE_SCALE_IN),
-            ..scaling::policy(spec)?
-        },
-        worker: worker(resource)?,
+        scaling: scaling_policy(resource, ("spec.worker.concurrency", given.concurrency))?,
+        worker: worker(given)?,
         key,
         queue,
+    })
+}
+
+/// How it is scaled. `concurrency` is the field with the tasks at once per pod, and its value.
+fn scaling_policy(
+    resource: &TaskQueue,
+    concurrency: (&'static str, i32),
+) -> Result<taskqueue_scaling::Policy, Invalid> {
+    Ok(taskqueue_scaling::Policy {
+        hold_up: is_set(resource, PAUSE_SCALE_OUT),
+        hold_down: is_set(resource, PAUSE_SCALE_IN),
+        ..scaling::policy(&resource.spec, concurrency)?
     })
 }
 
@@ -211,8 +266,7 @@ fn redis_source(redis: Option<&RedisEndpoint>, has_default: bool) -> Result<Redi
     }
 }
 
-fn worker(resource: &TaskQueue) -> Result<ValidWorker, Invalid> {
-    let worker = &resource.spec.worker;
+fn worker(worker: &spec::Worker) -> Result<ValidWorker, Invalid> {
     let (handler, name) = match &worker.handler {
         Handler {
             exec: Some(exec),

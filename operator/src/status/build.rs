@@ -13,10 +13,10 @@ use taskqueue_scaling::{Limit, Mode, Reason};
 
 use super::{
     condition::{Conditions, Truth},
-    decision,
+    decision, source,
 };
 use crate::{
-    index::{Entry, Orders, Problem, Reading, Sight},
+    index::{Entry, Orders, Problem, Reading, Sight, Trouble},
     key::Key,
     rates::Rates,
 };
@@ -62,6 +62,10 @@ pub fn build(
         if let Ok(reading) = &sight.queue {
             figures(&mut status, reading);
         }
+    }
+    let orders = outcome.as_ref().ok().or(entry.standing.as_ref());
+    if let Some(orders) = orders {
+        source::tell(&mut status, orders, sight);
     }
     status
 }
@@ -124,7 +128,9 @@ fn conditions(
         (Err(problem), None) => not_carried_out(&mut conditions, problem),
     }
     let (held, message) = match outcome {
-        Err(problem) if problem.conflict => (true, problem.message.as_str()),
+        Err(problem) if problem.reason == condition::QUEUE_NAME_CONFLICT => {
+            (true, problem.message.as_str())
+        }
         Ok(_) | Err(_) => (false, ""),
     };
     let reason = if held { "HeldByAnother" } else { "NoConflict" };
@@ -136,6 +142,7 @@ fn conditions(
 fn carried_out(conditions: &mut Conditions<'_>, orders: &Orders, sight: Option<&Sight>) {
     reachable(conditions, sight);
     scaling(conditions, orders, sight);
+    source::key_missing(conditions, orders, sight);
     let (reason, message) = if orders.policy.paused {
         (
             "SpecPaused",
@@ -166,6 +173,10 @@ fn not_carried_out(conditions: &mut Conditions<'_>, problem: &Problem) {
 }
 
 fn ready(conditions: &mut Conditions<'_>, sight: Option<&Sight>, deployment: Option<&Deployment>) {
+    if let Some(trouble) = source::trouble(sight) {
+        conditions.set(condition::READY, false, trouble.reason, &trouble.message);
+        return;
+    }
     let (truth, reason, message) = match sight.map(|sight| &sight.queue) {
         None => (
             Truth::Unknown,
@@ -173,7 +184,7 @@ fn ready(conditions: &mut Conditions<'_>, sight: Option<&Sight>, deployment: Opt
             "the queue has not been read yet".to_owned(),
         ),
         Some(Err(cause)) => (Truth::False, "RedisUnreachable", cause.clone()),
-        Some(Ok(_)) => match stuck(deployment) {
+        Some(Ok(_)) => match stuck(deployment).or_else(|| sight.and_then(target_stuck)) {
             Some(message) => (Truth::False, "WorkersFailing", message),
             None => (
                 Truth::True,
@@ -183,6 +194,11 @@ fn ready(conditions: &mut Conditions<'_>, sight: Option<&Sight>, deployment: Opt
         },
     };
     conditions.set(condition::READY, truth, reason, message);
+}
+
+/// The same of workers that are not ours.
+fn target_stuck(sight: &Sight) -> Option<String> {
+    sight.source.as_ref()?.target.as_ref()?.stuck.clone()
 }
 
 /// Why the Deployment makes no progress, in its own words.
@@ -203,8 +219,10 @@ fn stuck(deployment: Option<&Deployment>) -> Option<String> {
 fn reachable(conditions: &mut Conditions<'_>, sight: Option<&Sight>) {
     let (truth, reason, message) = match sight.map(|sight| &sight.queue) {
         None => (Truth::Unknown, "Starting", String::new()),
-        Some(Err(cause)) => (Truth::False, "Unreachable", cause.clone()),
-        Some(Ok(_)) => (Truth::True, "Answering", String::new()),
+        Some(Err(cause)) if !source::trouble(sight).is_some_and(Trouble::is_of_the_source) => {
+            (Truth::False, "Unreachable", cause.clone())
+        }
+        Some(_) => (Truth::True, "Answering", String::new()),
     };
     conditions.set(condition::REDIS_REACHABLE, truth, reason, message);
 }
@@ -222,6 +240,12 @@ fn scaling(conditions: &mut Conditions<'_>, orders: &Orders, sight: Option<&Sigh
                 "RedisUnreachable",
                 "the queue cannot be read, so the replicas are held",
             )
+        }
+        (Mode::Auto | Mode::Recommend, Some(_)) if source::trouble(sight).is_some() => {
+            let trouble = source::trouble(sight);
+            let reason = trouble.map_or("", |trouble| trouble.reason);
+            let message = trouble.map_or("", |trouble| &trouble.message);
+            (Truth::False, reason, message)
         }
         (Mode::Recommend, Some(_)) => (
             Truth::False,

@@ -3,6 +3,7 @@
 pub mod build;
 mod condition;
 mod decision;
+mod source;
 mod write;
 
 pub use write::Writer;

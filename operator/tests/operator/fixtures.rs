@@ -9,16 +9,16 @@ use taskqueue_api::TaskQueue;
 use taskqueue_operator::{
     config::WorkerImage,
     endpoint::EndpointUrl,
-    index::{Changes, Orders, Reading, Sight},
+    index::{Changes, Orders, Reading, Sight, SourceOrders},
     key::Key,
     rates::Rates,
     reconcile::{
         build::{self, Children},
         observe::Observed,
-        validate::{ValidQueue, validate},
+        validate::{Valid, ValidQueue, ValidSource, validate},
     },
 };
-use taskqueue_queue::{Counters, Snapshot};
+use taskqueue_queue::{Counters, Policy, Snapshot};
 use taskqueue_scaling::{Decision, Reason};
 
 /// The uid of [`resource`].
@@ -80,7 +80,46 @@ pub(crate) fn template() -> Value {
 }
 
 pub(crate) fn valid(edits: &[Edit]) -> ValidQueue {
-    validate(&resource(edits), true).unwrap()
+    match validate(&resource(edits), true).unwrap() {
+        Valid::Queue(valid) => *valid,
+        Valid::Source(valid) => panic!("a source: {valid:?}"),
+    }
+}
+
+/// The TaskQueue with a BullMQ queue as its source, and these fields set besides.
+pub(crate) fn sourced(edits: &[Edit]) -> Vec<Edit> {
+    let mut all = vec![
+        ("/spec/worker", Value::Null),
+        ("/spec/source", json!({ "bullmq": { "queue": "emails" } })),
+        ("/spec/targetRef", json!({ "kind": "Deployment", "name": "mailer" })),
+    ];
+    all.extend_from_slice(edits);
+    all
+}
+
+pub(crate) fn valid_source(edits: &[Edit]) -> ValidSource {
+    match validate(&resource(&sourced(edits)), true).unwrap() {
+        Valid::Source(valid) => *valid,
+        Valid::Queue(valid) => panic!("no source: {valid:?}"),
+    }
+}
+
+/// What the autoscaler is told to do with a source.
+pub(crate) fn source_orders(edits: &[Edit]) -> Orders {
+    let valid = valid_source(edits);
+    Orders {
+        generation: valid.generation,
+        queue: valid.queue,
+        endpoint: endpoint("redis://redis:6379"),
+        policy: Policy::default(),
+        scaling: valid.scaling,
+        from_secret: false,
+        source: Some(SourceOrders {
+            source: valid.source,
+            seen: valid.seen,
+            target: valid.target,
+        }),
+    }
 }
 
 pub(crate) fn endpoint(url: &str) -> EndpointUrl {
@@ -154,6 +193,7 @@ pub(crate) fn orders(edits: &[Edit]) -> Orders {
         policy: valid.policy,
         scaling: valid.scaling,
         from_secret: false,
+        source: None,
     }
 }
 
@@ -203,5 +243,6 @@ pub(crate) fn sight(queue: Result<Snapshot, String>) -> Sight {
         waits_for: None,
         refused: None,
         changes: Changes::default(),
+        source: None,
     }
 }

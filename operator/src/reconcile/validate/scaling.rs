@@ -5,7 +5,10 @@ use taskqueue_scaling::{Mode, Pace, Policy, Target};
 
 use super::{Invalid, within};
 
-pub(super) fn policy(spec: &TaskQueueSpec) -> Result<Policy, Invalid> {
+pub(super) fn policy(
+    spec: &TaskQueueSpec,
+    (field, concurrency): (&'static str, i32),
+) -> Result<Policy, Invalid> {
     let scaling = &spec.scaling;
     let replicas = |field, value| within(field, value, "0 to 1000", 0, 1000);
     let min = replicas("spec.scaling.minReplicas", scaling.min_replicas)?;
@@ -43,13 +46,7 @@ pub(super) fn policy(spec: &TaskQueueSpec) -> Result<Policy, Invalid> {
         max,
         spare: 0,
         target: Target::Backlog { per_replica },
-        concurrency: within(
-            "spec.worker.concurrency",
-            spec.worker.concurrency,
-            "1 to 1000",
-            1,
-            1000,
-        )?,
+        concurrency: within(field, concurrency, "1 to 1000", 1, 1000)?,
         activation: 1,
         tolerance_permille: 0,
         up: Pace::default(),

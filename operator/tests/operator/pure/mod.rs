@@ -12,5 +12,6 @@ mod invalid;
 mod memory;
 mod rates;
 mod shrink;
+mod sources;
 mod status;
 mod validate;

@@ -2,5 +2,6 @@
 
 mod outages;
 mod scaling;
+mod sources;
 mod tending;
 mod world;

@@ -85,6 +85,7 @@ impl World {
             client,
             index: Arc::clone(&index),
             deployments,
+            targets: Arc::default(),
             events,
             metrics: Arc::clone(&metrics),
         };
