@@ -382,6 +382,19 @@ fn nothing_is_lowered_in_a_rollout_or_on_stale_knowledge() {
 }
 
 #[test]
+fn in_a_rollout_all_may_go_together_and_none_alone() {
+    let fleet = Fleet::holding(&[0, 0]).marked(&[0, 1]);
+    let rolling = |fleet: &Fleet| {
+        let mut scene = fleet.scene(2, 0);
+        scene.rolling = true;
+        fleet.pass_over(&scene).1
+    };
+    assert_eq!(rolling(&fleet).lower, Some(0));
+    let one_busy = Fleet::holding(&[3, 0]).marked(&[1]);
+    assert_eq!(rolling(&one_busy).lower, None);
+}
+
+#[test]
 fn pods_that_were_never_made_are_simply_no_longer_asked_for() {
     let fleet = Fleet::holding(&[7, 7]);
     let (choice, steps) = fleet.pass_over(&fleet.scene(9, 4));

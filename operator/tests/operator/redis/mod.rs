@@ -1,5 +1,7 @@
 //! The autoscaler with a real redis-server each, and an API server that takes scale writes.
 
+mod endings;
+mod handshake;
 mod outages;
 mod scaling;
 mod tending;
