@@ -2,5 +2,6 @@
 
 mod outages;
 mod scaling;
+mod shield;
 mod tending;
 mod world;
