@@ -21,11 +21,15 @@ async fn a_task_that_eats_the_memory_of_its_pod_is_told_so_and_its_rule_applies(
         max: 1,
         concurrency: 2,
         spec: "retry: {rules: [{cause: OOMKilled, action: DeadLetter}]}",
-        container: "resources: {limits: {memory: 40Mi}}",
+        container: &[
+            "resources: {limits: {memory: 40Mi}}",
+            "securityContext: {runAsUser: 0}",
+        ],
         ..Workload::default()
     };
-    // Memory of the pod and of no process, so that the worker is the one that is killed.
-    let script = "read payload; case $payload in *hog*) head -c 60000000 /dev/zero > /dev/shm/hog; sleep 60;; esac; echo 1";
+    // Memory of the container and of none of its processes, so that it is the worker, the largest of
+    // them, that is killed, where the kernel does not kill all of them anyway.
+    let script = "read payload; case $payload in *hog*) head -c 60000000 /dev/zero > /dev/hog; sleep 60;; esac; echo 1";
     story.apply(&workload.shell(script));
     let hog = story.enqueue("work", 1, "resize", r#""hog""#).await[0];
     let dead = ended(&story, &hog, State::Dead).await;

@@ -10,8 +10,8 @@ pub(crate) struct Workload {
     pub(crate) spec: &'static str,
     /// More of `spec.worker`, a line.
     pub(crate) worker: &'static str,
-    /// More of the container of a shell, a line.
-    pub(crate) container: &'static str,
+    /// More of the container of a shell, each a line.
+    pub(crate) container: &'static [&'static str],
     pub(crate) concurrency: u32,
     pub(crate) backlog_per_replica: u32,
     pub(crate) min: u32,
@@ -26,7 +26,7 @@ impl Default for Workload {
             redis: None,
             spec: "",
             worker: "",
-            container: "",
+            container: &[],
             concurrency: 4,
             backlog_per_replica: 5,
             min: 0,
@@ -58,7 +58,7 @@ impl Workload {
             imagePullPolicy: IfNotPresent
             {}
 ",
-            self.container
+            self.container.join("\n            ")
         ))
     }
 
