@@ -3,7 +3,7 @@
 use std::{sync::Arc, sync::atomic::Ordering};
 
 use futures::{StreamExt, TryStreamExt, future};
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::{apps::v1::Deployment, policy::v1::PodDisruptionBudget};
 use kube::{
     Api, Client, Resource,
     client::ClientBuilder,
@@ -128,12 +128,14 @@ async fn work(
 ) {
     let (resources, resource_writer) = reflector::store::<Guarded>();
     let (deployments, deployment_writer) = reflector::store::<Deployment>();
+    let (budgets, budget_writer) = reflector::store::<PodDisruptionBudget>();
     let index = Arc::new(Index::default());
     let (events, publisher) = events::channel(client.clone(), &config.identity, resources.clone());
     let context = Arc::new(Context {
         client: client.clone(),
         resources: resources.clone(),
         deployments: deployments.clone(),
+        budgets,
         index: Arc::clone(&index),
         events: events.clone(),
         memory: Memory::default(),
@@ -161,6 +163,14 @@ async fn work(
     .reflect(deployment_writer)
     .touched_objects();
 
+    let budget_stream = watcher(
+        api::<PodDisruptionBudget>(&client, namespace),
+        watcher::Config::default().labels(&labels),
+    )
+    .default_backoff()
+    .reflect(budget_writer)
+    .touched_objects();
+
     let tasks = TaskTracker::new();
     tasks.spawn(publisher.run());
     tasks.spawn(fleet::watch(
@@ -185,6 +195,7 @@ async fn work(
 
     Controller::for_stream(resource_stream, resources)
         .owns_stream(deployment_stream)
+        .owns_stream(budget_stream)
         .with_config(controller::Config::default().concurrency(RECONCILES))
         .graceful_shutdown_on(stop.clone().cancelled_owned())
         .run(reconcile::reconcile, reconcile::error_policy, context)

@@ -15,7 +15,7 @@ pub mod validate;
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::{apps::v1::Deployment, policy::v1::PodDisruptionBudget};
 use kube::{
     Client, Resource,
     core::DeserializeGuard,
@@ -51,6 +51,8 @@ pub struct Context {
     pub resources: Store<Guarded>,
     /// All Deployments that carry our label.
     pub deployments: Store<Deployment>,
+    /// All PodDisruptionBudgets that carry our label.
+    pub budgets: Store<PodDisruptionBudget>,
     /// Where the outcome goes.
     pub index: Arc<Index>,
     /// Where Events go.
@@ -110,10 +112,7 @@ async fn steps(resource: &Guarded, context: &Context) -> Result<Orders, Error> {
     unclaimed(resource, &valid, &context.resources)?;
     let observed = observe::observe(context, &valid).await?;
     let children = build::build(&valid, &observed, &context.config.worker_image);
-    if context
-        .memory
-        .differs(&valid.key, &children, observed.deployment.as_deref())
-    {
+    if context.memory.differs(&valid.key, &children, &observed) {
         let applied = apply::apply(&context.client, &valid, &observed, children.clone()).await?;
         context.memory.applied(&valid.key, children, applied);
     }
@@ -123,6 +122,7 @@ async fn steps(resource: &Guarded, context: &Context) -> Result<Orders, Error> {
         endpoint: observed.endpoint,
         policy: valid.policy,
         scaling: valid.scaling,
+        shield: valid.worker.shield,
         from_secret: matches!(valid.redis, RedisSource::Secret { .. }),
     })
 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Secret};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Secret, policy::v1::PodDisruptionBudget};
 use kube::Api;
 
 use super::{
     Context,
+    apply::is_owned,
     validate::{RedisSource, ValidQueue},
 };
 use crate::endpoint::EndpointUrl;
@@ -18,6 +19,8 @@ pub struct Observed {
     pub endpoint: EndpointUrl,
     /// The Deployment of that name, whoever made it.
     pub deployment: Option<Arc<Deployment>>,
+    /// The budget of that name: whoever made it where the TaskQueue asks for one, else ours.
+    pub budget: Option<Arc<PodDisruptionBudget>>,
 }
 
 /// Why the cluster could not be read, or what is missing in it.
@@ -65,6 +68,7 @@ pub async fn observe(context: &Context, valid: &ValidQueue) -> Result<Observed, 
     Ok(Observed {
         endpoint: endpoint(context, valid).await?,
         deployment: deployment(context, valid).await?,
+        budget: budget(context, valid).await?,
     })
 }
 
@@ -135,4 +139,28 @@ async fn deployment(
             source,
         })?;
     Ok(found.map(Arc::new))
+}
+
+/// The budget, looked for beyond the cache only where one is to be made.
+async fn budget(
+    context: &Context,
+    valid: &ValidQueue,
+) -> Result<Option<Arc<PodDisruptionBudget>>, ObserveError> {
+    let cached = context.budgets.get(&valid.key.object_ref());
+    if valid.worker.budget.is_none() {
+        return Ok(cached.filter(|budget| is_owned(budget.as_ref(), valid)));
+    }
+    if cached.is_some() {
+        return Ok(cached);
+    }
+    let api: Api<PodDisruptionBudget> =
+        Api::namespaced(context.client.clone(), &valid.key.namespace);
+    let found = api.get_opt(&valid.key.name).await;
+    found
+        .map(|found| found.map(Arc::new))
+        .map_err(|source| ObserveError::Api {
+            what: "PodDisruptionBudget",
+            name: valid.key.name.clone(),
+            source,
+        })
 }

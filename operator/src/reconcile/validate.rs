@@ -10,12 +10,13 @@ mod scaling;
 use std::time::Duration;
 
 use k8s_openapi::{
-    api::core::v1::PodTemplateSpec, apimachinery::pkg::apis::meta::v1::OwnerReference,
+    api::core::v1::PodTemplateSpec,
+    apimachinery::pkg::{apis::meta::v1::OwnerReference, util::intstr::IntOrString},
 };
 use kube::{Resource, ResourceExt};
 use taskqueue_api::{
     PAUSE_SCALE_IN, PAUSE_SCALE_OUT, TaskQueue,
-    spec::{Handler, RedisEndpoint},
+    spec::{DisruptionBudget, Handler, PodCount, RedisEndpoint},
 };
 use taskqueue_queue::{Policy, QueueName};
 use taskqueue_worker::config::{Concurrency, HandlerConfig};
@@ -71,6 +72,19 @@ pub struct ValidWorker {
     pub drain_timeout: Duration,
     /// The pod template as given; `None` runs the worker's own image.
     pub template: Option<PodTemplateSpec>,
+    /// How long a task must have run for its pod to be shielded; `None` shields none.
+    pub shield: Option<Duration>,
+    /// How many may be evicted at a time; `None` leaves that open.
+    pub budget: Option<Budget>,
+}
+
+/// How many worker pods may be evicted at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Budget {
+    /// Most that may be missing.
+    MaxUnavailable(IntOrString),
+    /// Fewest that must be left.
+    MinAvailable(IntOrString),
 }
 
 /// Why a spec cannot work. Each waits for an edit.
@@ -90,6 +104,9 @@ pub enum Invalid {
     /// Neither or several handlers.
     #[error("spec.worker.handler needs exactly one of exec and native")]
     Handler,
+    /// Neither or both bounds.
+    #[error("spec.worker.disruptionBudget needs exactly one of maxUnavailable and minAvailable")]
+    Budget,
     /// The template is no pod template.
     #[error("spec.worker.template is not a pod template: {0}")]
     Template(String),
@@ -228,11 +245,33 @@ fn worker(resource: &TaskQueue) -> Result<ValidWorker, Invalid> {
         handler,
         drain_timeout: worker.drain_timeout.get(),
         template,
+        shield: worker.shield.as_ref().map(|shield| shield.after.get()),
+        budget: worker.disruption_budget.as_ref().map(budget).transpose()?,
     };
     if let Some(template) = &valid.template {
         super::build::pod::check(template, &valid, name)?;
     }
     Ok(valid)
+}
+
+fn budget(budget: &DisruptionBudget) -> Result<Budget, Invalid> {
+    let DisruptionBudget {
+        max_unavailable,
+        min_available,
+    } = budget;
+    let count = |count: &PodCount| match count {
+        PodCount::Number(number) => IntOrString::Int(*number),
+        // A number in quotes is one all the same.
+        PodCount::Percent(text) => match text.parse() {
+            Ok(number) => IntOrString::Int(number),
+            Err(_) => IntOrString::String(text.clone()),
+        },
+    };
+    match (max_unavailable, min_available) {
+        (Some(most), None) => Ok(Budget::MaxUnavailable(count(most))),
+        (None, Some(fewest)) => Ok(Budget::MinAvailable(count(fewest))),
+        (None, None) | (Some(_), Some(_)) => Err(Invalid::Budget),
+    }
 }
 
 fn within(

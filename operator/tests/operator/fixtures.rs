@@ -1,9 +1,9 @@
 //! `TaskQueues` and what is made of them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::{apps::v1::Deployment, policy::v1::PodDisruptionBudget};
 use serde_json::{Value, json};
 use taskqueue_api::TaskQueue;
 use taskqueue_operator::{
@@ -99,6 +99,7 @@ pub(crate) fn build(edits: &[Edit], url: &str) -> Children {
     let observed = Observed {
         endpoint: endpoint(url),
         deployment: None,
+        budget: None,
     };
     build::build(&valid(edits), &observed, &image())
 }
@@ -122,6 +123,27 @@ pub(crate) fn standing(generation: i64, replicas: i32) -> Deployment {
     deployment
 }
 
+/// What the cluster holds of a TaskQueue: its Deployment, and a budget of this generation.
+pub(crate) fn observed(deployment: Option<Deployment>, budget: Option<i64>) -> Observed {
+    Observed {
+        endpoint: endpoint("redis://redis:6379"),
+        deployment: deployment.map(Arc::new),
+        budget: budget.map(|generation| Arc::new(standing_budget(generation))),
+    }
+}
+
+/// The budget as it stands in the cluster.
+pub(crate) fn standing_budget(generation: i64) -> PodDisruptionBudget {
+    let asked = [(
+        "/spec/worker/disruptionBudget",
+        json!({ "maxUnavailable": 1 }),
+    )];
+    let mut budget = build(&asked, "redis://redis:6379").budget.unwrap();
+    budget.metadata.generation = Some(generation);
+    budget.metadata.uid = Some("budget".to_owned());
+    budget
+}
+
 /// What the autoscaler is told to do.
 pub(crate) fn orders(edits: &[Edit]) -> Orders {
     let valid = valid(edits);
@@ -131,6 +153,7 @@ pub(crate) fn orders(edits: &[Edit]) -> Orders {
         endpoint: endpoint("redis://redis:6379"),
         policy: valid.policy,
         scaling: valid.scaling,
+        shield: valid.worker.shield,
         from_secret: false,
     }
 }

@@ -16,6 +16,7 @@ fn variant(invalid: &Invalid) -> &'static str {
         Invalid::NoRedis => "NoRedis",
         Invalid::RedisSource => "RedisSource",
         Invalid::Handler => "Handler",
+        Invalid::Budget => "Budget",
         Invalid::Template(_) => "Template",
         Invalid::TemplateConflict { .. } => "TemplateConflict",
         Invalid::GracePeriod { .. } => "GracePeriod",
@@ -26,7 +27,8 @@ fn variant(invalid: &Invalid) -> &'static str {
     }
 }
 
-const VARIANTS: [&str; 11] = [
+const VARIANTS: [&str; 12] = [
+    "Budget",
     "GracePeriod",
     "Handler",
     "Metadata",
@@ -128,6 +130,12 @@ fn table() -> Vec<Row> {
             "NoTemplate",
             "spec.worker.template",
             "needs a pod template",
+        ),
+        row(
+            vec![("/spec/worker/disruptionBudget", json!({}))],
+            "Budget",
+            "spec.worker.disruptionBudget",
+            "exactly one of maxUnavailable and minAvailable",
         ),
         row(
             vec![("/metadata/uid", Value::Null)],

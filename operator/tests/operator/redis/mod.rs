@@ -4,5 +4,6 @@ mod endings;
 mod handshake;
 mod outages;
 mod scaling;
+mod shield;
 mod tending;
 mod world;
