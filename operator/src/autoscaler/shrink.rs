@@ -14,7 +14,7 @@
 //! instant the costs and the number to write. A worker that took a task in between wins.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     fmt,
     time::Duration,
 };
@@ -294,7 +294,7 @@ pub fn choose(scene: &Scene<'_>, marks: &Marks) -> Choice {
 pub fn conclude(
     scene: &Scene<'_>,
     choice: &Choice,
-    held: &HashMap<WorkerId, u64>,
+    held: &BTreeMap<WorkerId, u64>,
     marks: &Marks,
     now: Instant,
 ) -> Steps {

@@ -321,7 +321,7 @@ impl Cluster {
         self.shows(Event::Delete(worker_pod(name, &pod)));
     }
 
-    /// Takes pods as a ReplicaSet does, as far as its order is known.
+    /// Takes pods as a `ReplicaSet` does, as far as its order is known.
     fn scaled(&self, name: &str, replicas: u32) {
         stands(&self.deployments, name, i32::try_from(replicas).unwrap());
         let taken: Vec<_> = {
