@@ -13,9 +13,9 @@ use k8s_openapi::{
     api::core::v1::PodTemplateSpec,
     apimachinery::pkg::{apis::meta::v1::OwnerReference, util::intstr::IntOrString},
 };
-use kube::{Resource, ResourceExt};
+use kube::Resource;
 use taskqueue_api::{
-    PAUSE_SCALE_IN, PAUSE_SCALE_OUT, TaskQueue,
+    TaskQueue,
     spec::{DisruptionBudget, Handler, PodCount, RedisEndpoint},
 };
 use taskqueue_queue::{Policy, QueueName};
@@ -175,21 +175,11 @@ pub fn validate(resource: &TaskQueue, has_default_redis: bool) -> Result<ValidQu
             .ok_or(Invalid::Metadata("uid"))?,
         redis: redis_source(spec.redis.as_ref(), has_default_redis)?,
         policy: policy::policy(spec)?,
-        scaling: taskqueue_scaling::Policy {
-            hold_up: is_set(resource, PAUSE_SCALE_OUT),
-            hold_down: is_set(resource, PAUSE_SCALE_IN),
-            ..scaling::policy(spec)?
-        },
+        scaling: scaling::policy(resource)?,
         worker: worker(resource)?,
         key,
         queue,
     })
-}
-
-/// Whether an annotation says yes.
-fn is_set(resource: &TaskQueue, annotation: &str) -> bool {
-    let value = resource.annotations().get(annotation);
-    value.is_some_and(|value| value == "true")
 }
 
 fn redis_source(redis: Option<&RedisEndpoint>, has_default: bool) -> Result<RedisSource, Invalid> {
