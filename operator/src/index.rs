@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -34,6 +35,8 @@ pub struct Orders {
     pub policy: Policy,
     /// How its workers are scaled.
     pub scaling: taskqueue_scaling::Policy,
+    /// How long a task must have run for its pod to be shielded; `None` shields none.
+    pub shield: Option<Duration>,
     /// The URL came from a Secret, which may change.
     pub from_secret: bool,
     /// A queue of another system. There is none of ours then, and the policy is put in force nowhere.

@@ -14,6 +14,7 @@ mod retry;
 mod scaling;
 mod schedules;
 mod source;
+mod windows;
 mod worker;
 
 pub use disruption::{DisruptionBudget, PodCount, Shield};
@@ -23,12 +24,13 @@ pub use priorities::{Order, Priorities, PriorityLevel};
 pub use redis::{RedisEndpoint, RedisUrlSource, SecretKeySelector};
 pub use retention::{CompletedRetention, DeadLetter, Retention};
 pub use retry::{Backoff, BackoffType, FailureCause, Retry, RetryAction, RetryRule};
-pub use scaling::{ScaleDown, Scaling, ScalingMode, ScalingTarget};
+pub use scaling::{ScaleDown, ScaleUp, Scaling, ScalingMode, ScalingTarget};
 pub use schedules::{MissedRuns, Schedule, ScheduledTask};
 pub use source::{
     BullMq, Celery, CountCommand, Expression, ListKeys, Role, Rq, Scores, SortedSetKeys, Source,
     StreamGroup, SystemQueue, TargetKind, TargetRef, TimeUnit,
 };
+pub use windows::{ScalingWindow, Weekday};
 pub use worker::{ExecHandler, Handler, NativeHandler, PodTemplate, Worker};
 
 use kube::{CustomResource, KubeSchema};
@@ -82,6 +84,8 @@ use crate::status::TaskQueueStatus;
         .message("spec.source cannot be added or removed, since the tasks and workers that are there would stay behind: create another TaskQueue instead"),
     validation = Rule::new("!has(self.source) || (!has(self.queueName) && !self.paused && (!has(self.schedules) || self.schedules.size() == 0))")
         .message("queueName, paused and schedules are about a queue of Taskqueue: remove them, the source's own system has its own"),
+    validation = Rule::new("!has(self.source) || !has(self.scaling) || !has(self.scaling.target) || !has(self.scaling.target.latency)")
+        .message("scaling.target.latency needs run times, which a source does not tell: use backlogPerReplica with a source"),
     validation = Rule::new("!has(self.schedules) || self.schedules.all(schedule, !has(schedule.task.priority) || self.priorities.levels.exists(level, level.name == schedule.task.priority))")
         .message("schedules[].task.priority must be the name of one of priorities.levels: correct it, or leave it out for the middle level")
 )]

@@ -76,6 +76,17 @@ fn of_the_spec() -> Vec<Row> {
             ],
         ),
         row(
+            "scaling.target.latency needs run times",
+            [
+                bullmq(&[("/spec/scaling", json!({"target": {"backlogPerReplica": 1}}))]),
+                vec![("/spec/scaling", json!({"target": {"latency": "1s"}}))],
+            ],
+            [bullmq(&[(
+                "/spec/scaling",
+                json!({"target": {"latency": "1s"}}),
+            )])],
+        ),
+        row(
             "targetRef.name must be the name of a Deployment or StatefulSet",
             [target("mailer"), target("a"), target("mail-er.v2")],
             [target("Mailer"), target("-a"), target("a_b")],

@@ -50,6 +50,7 @@ fn gone<'a>(workers: &[WorkerState], endings: &'a [Ending]) -> Vec<(&'a Ending, 
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

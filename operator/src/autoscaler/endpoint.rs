@@ -135,12 +135,11 @@ impl Server {
             {
                 news.push(key.clone());
             }
-            let watched = match past {
-                Some(past) => past.with_orders(orders),
-                None => {
-                    self.lives += 1;
-                    Watched::new(orders, self.lives)
-                }
+            let watched = if let Some(past) = past {
+                past.with_orders(orders)
+            } else {
+                self.lives += 1;
+                Watched::new(orders, self.lives)
             };
             self.queues.insert(key, watched);
         }

@@ -2,7 +2,7 @@
 //! plans are taken here, and nothing is decided.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -71,7 +71,7 @@ impl Pass {
         let choice = choose(&self.scene(&pods, &workers), &self.marks);
         self.queue.undrain(&choice.undrain).await?;
         let drained = self.queue.drain(&choice.drain, SPAN).await?;
-        let held: HashMap<_, _> = drained.into_iter().collect();
+        let held: BTreeMap<_, _> = drained.into_iter().collect();
 
         // What the watch has shown meanwhile counts, a pod that is not ready any more above all.
         let pods = self.pods();

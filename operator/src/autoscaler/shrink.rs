@@ -14,7 +14,7 @@
 //! instant the costs and the number to write. A worker that took a task in between wins.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     fmt,
     time::Duration,
 };
@@ -79,7 +79,7 @@ pub struct Scene<'a> {
     pub target: u32,
     /// Pods that the Deployment says it has; more than are seen while the watch lags behind.
     pub counted: u32,
-    /// A rollout is under way, in which pods are not ours to choose.
+    /// A rollout is under way, in which pods are not ours to choose, unless all go.
     pub rolling: bool,
     /// The Deployment's controller has not seen its last edit yet.
     pub unobserved: bool,
@@ -248,7 +248,7 @@ pub fn choose(scene: &Scene<'_>, marks: &Marks) -> Choice {
         .map(|worker| worker.pod.as_str())
         .collect();
     let mut victims: BTreeSet<String> = marks.condemned.keys().cloned().collect();
-    if !scene.rolling {
+    if !scene.rolling || scene.target == 0 {
         let mut taken: Vec<&Pod> = scene.pods.iter().collect();
         taken.sort_by(|one, other| {
             let age = other.created.cmp(&one.created);
@@ -294,7 +294,7 @@ pub fn choose(scene: &Scene<'_>, marks: &Marks) -> Choice {
 pub fn conclude(
     scene: &Scene<'_>,
     choice: &Choice,
-    held: &HashMap<WorkerId, u64>,
+    held: &BTreeMap<WorkerId, u64>,
     marks: &Marks,
     now: Instant,
 ) -> Steps {
@@ -335,7 +335,7 @@ pub fn conclude(
     let reach = reach(scene.pods, &ready_to_go);
     let left = u32::try_from(scene.pods.len() - reach).unwrap_or(u32::MAX);
     let lowest = left.max(scene.target);
-    if lowest < scene.replicas {
+    if lowest < scene.replicas && !(scene.rolling && lowest > 0) {
         steps.lower = Some(lowest);
     }
     if lowest > scene.target {
@@ -362,7 +362,7 @@ fn reach(pods: &[Pod], ready_to_go: &impl Fn(&&Pod) -> bool) -> usize {
 
 /// What keeps the number from being lowered whatever the workers do.
 fn not_now(scene: &Scene<'_>) -> Option<Wait> {
-    if scene.rolling {
+    if scene.rolling && scene.target > 0 {
         Some(Wait::Rollout)
     } else if scene.unobserved {
         Some(Wait::Unobserved)

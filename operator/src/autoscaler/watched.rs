@@ -271,9 +271,8 @@ impl Watched {
     fn pass(&mut self, step: &Step, signs: Signs, deployment: &Deployment) -> Option<PassOrder> {
         let shrinks = signs.target < signs.replicas && self.orders.scaling.wait_for_idle;
         let pods = signs.ready + signs.starting;
-        // More pods than asked for are on their way out; they get no tasks until they are.
-        let leftover = pods > signs.replicas && self.handshake.marked;
-        if !shrinks && !leftover && !(self.handshake.marked && pods > 0) {
+        let follows_up = self.handshake.marked && pods > 0;
+        if !shrinks && !follows_up {
             self.handshake.wait = None;
             return None;
         }

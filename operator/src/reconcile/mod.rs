@@ -135,6 +135,7 @@ async fn queue(
         endpoint: observed.endpoint,
         policy: valid.policy,
         scaling: valid.scaling,
+        shield: valid.worker.shield,
         from_secret: matches!(valid.redis, RedisSource::Secret { .. }),
         source: None,
     })

@@ -14,9 +14,9 @@ use k8s_openapi::{
     api::core::v1::PodTemplateSpec,
     apimachinery::pkg::{apis::meta::v1::OwnerReference, util::intstr::IntOrString},
 };
-use kube::{Resource, ResourceExt};
+use kube::Resource;
 use taskqueue_api::{
-    PAUSE_SCALE_IN, PAUSE_SCALE_OUT, TaskQueue,
+    TaskQueue,
     spec::{self, DisruptionBudget, Handler, PodCount, RedisEndpoint},
 };
 use taskqueue_queue::{Policy, QueueName};
@@ -222,29 +222,11 @@ fn queue(
             .ok_or(Invalid::Metadata("uid"))?,
         redis: redis_source(spec.redis.as_ref(), has_default_redis)?,
         policy: policy::policy(spec)?,
-        scaling: scaling_policy(resource, ("spec.worker.concurrency", given.concurrency))?,
+        scaling: scaling::policy(resource)?,
         worker: worker(given)?,
         key,
         queue,
     })
-}
-
-/// How it is scaled. `concurrency` is the field with the tasks at once per pod, and its value.
-fn scaling_policy(
-    resource: &TaskQueue,
-    concurrency: (&'static str, i32),
-) -> Result<taskqueue_scaling::Policy, Invalid> {
-    Ok(taskqueue_scaling::Policy {
-        hold_up: is_set(resource, PAUSE_SCALE_OUT),
-        hold_down: is_set(resource, PAUSE_SCALE_IN),
-        ..scaling::policy(&resource.spec, concurrency)?
-    })
-}
-
-/// Whether an annotation says yes.
-fn is_set(resource: &TaskQueue, annotation: &str) -> bool {
-    let value = resource.annotations().get(annotation);
-    value.is_some_and(|value| value == "true")
 }
 
 fn redis_source(redis: Option<&RedisEndpoint>, has_default: bool) -> Result<RedisSource, Invalid> {

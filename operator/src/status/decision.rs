@@ -94,6 +94,7 @@ fn int(replicas: u32) -> i32 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use jiff::Timestamp;
     use taskqueue_scaling::Reason;

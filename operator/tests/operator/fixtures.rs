@@ -192,6 +192,7 @@ pub(crate) fn orders(edits: &[Edit]) -> Orders {
         endpoint: endpoint("redis://redis:6379"),
         policy: valid.policy,
         scaling: valid.scaling,
+        shield: valid.worker.shield,
         from_secret: false,
         source: None,
     }

@@ -13,7 +13,7 @@ use taskqueue_sources::{
     Stream, Unit,
 };
 
-use super::{Invalid, RedisSource, redis_source, scaling_policy};
+use super::{Invalid, RedisSource, redis_source, scaling};
 use crate::{key::Key, targets::Target};
 
 /// A TaskQueue with a source whose every part has a meaning.
@@ -49,7 +49,7 @@ pub(super) fn validate(
     let TargetRef {
         kind,
         name,
-        concurrency,
+        concurrency: _,
     } = target;
     Ok(ValidSource {
         generation: resource.meta().generation.unwrap_or_default(),
@@ -62,9 +62,22 @@ pub(super) fn validate(
             kind: *kind,
             name: name.clone(),
         },
-        scaling: scaling_policy(resource, ("spec.targetRef.concurrency", *concurrency))?,
+        scaling: policy(resource)?,
         key,
     })
+}
+
+/// How it is scaled. Other systems do not tell how long tasks run.
+fn policy(resource: &TaskQueue) -> Result<taskqueue_scaling::Policy, Invalid> {
+    let policy = scaling::policy(resource)?;
+    match policy.target {
+        taskqueue_scaling::Target::Backlog { .. } => Ok(policy),
+        taskqueue_scaling::Target::Latency { within } => Err(Invalid::Policy {
+            field: "spec.scaling.target.latency".to_owned(),
+            value: format!("{within:?}"),
+            rule: "a source does not tell how long its tasks run: use backlogPerReplica".to_owned(),
+        }),
+    }
 }
 
 /// What is about a queue of our own would be ignored, and so is refused: whoever writes a retry

@@ -1,8 +1,8 @@
 //! Letting workers go: what is drained, marked and lowered, and that no busy worker is among the
-//! pods that a ReplicaSet takes.
+//! pods that a `ReplicaSet` takes.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
@@ -104,7 +104,7 @@ impl Fleet {
 
     fn pass_over(&self, scene: &Scene<'_>) -> (Choice, Steps) {
         let choice = choose(scene, &self.marks);
-        let held: HashMap<_, _> = scene
+        let held: BTreeMap<_, _> = scene
             .workers
             .iter()
             .filter(|worker| choice.drain.contains(&worker.id))
@@ -187,7 +187,7 @@ fn a_worker_that_took_a_task_in_between_is_not_let_go() {
     let steps = conclude(
         &scene,
         &choice,
-        &HashMap::from([(id(1), 1)]),
+        &BTreeMap::from([(id(1), 1)]),
         &fleet.marks,
         NOW,
     );
@@ -209,7 +209,7 @@ fn a_worker_that_was_not_registered_any_more_when_it_was_drained_may_come_back()
     let fleet = Fleet::holding(&[5, 0]).marked(&[1]);
     let scene = fleet.scene(2, 1);
     let choice = choose(&scene, &fleet.marks);
-    let steps = conclude(&scene, &choice, &HashMap::new(), &fleet.marks, NOW);
+    let steps = conclude(&scene, &choice, &BTreeMap::new(), &fleet.marks, NOW);
     assert_eq!(steps.lower, None);
 }
 
@@ -297,7 +297,7 @@ fn a_ready_pod_whose_worker_redis_does_not_know_is_waited_for() {
     let scene = fleet.scene(2, 1);
     let choice = choose(&scene, &fleet.marks);
     let later = Duration::from_secs(30);
-    let steps = conclude(&scene, &choice, &HashMap::new(), &fleet.marks, later);
+    let steps = conclude(&scene, &choice, &BTreeMap::new(), &fleet.marks, later);
     assert_eq!(steps.set_cost, list(&[1]));
 }
 
@@ -382,6 +382,19 @@ fn nothing_is_lowered_in_a_rollout_or_on_stale_knowledge() {
 }
 
 #[test]
+fn in_a_rollout_all_may_go_together_and_none_alone() {
+    let fleet = Fleet::holding(&[0, 0]).marked(&[0, 1]);
+    let rolling = |fleet: &Fleet| {
+        let mut scene = fleet.scene(2, 0);
+        scene.rolling = true;
+        fleet.pass_over(&scene).1
+    };
+    assert_eq!(rolling(&fleet).lower, Some(0));
+    let one_busy = Fleet::holding(&[3, 0]).marked(&[1]);
+    assert_eq!(rolling(&one_busy).lower, None);
+}
+
+#[test]
 fn pods_that_were_never_made_are_simply_no_longer_asked_for() {
     let fleet = Fleet::holding(&[7, 7]);
     let (choice, steps) = fleet.pass_over(&fleet.scene(9, 4));
@@ -411,7 +424,7 @@ fn a_cost_of_somebody_else_that_is_lower_is_named() {
     );
 }
 
-/// A pod as the ReplicaSet sees it, with what the rest of its order needs. Of pods that are not
+/// A pod as the `ReplicaSet` sees it, with what the rest of its order needs. Of pods that are not
 /// ready it knows more than we do.
 #[derive(Clone, Debug)]
 struct Real {
@@ -446,8 +459,8 @@ fn reals() -> impl Strategy<Value = Vec<Real>> {
 }
 
 /// The workers of these pods as listed, and what each holds when it is drained.
-fn listed(reals: &[Real]) -> (Vec<Worker>, HashMap<WorkerId, u64>) {
-    let (mut workers, mut later) = (Vec::new(), HashMap::new());
+fn listed(reals: &[Real]) -> (Vec<Worker>, BTreeMap<WorkerId, u64>) {
+    let (mut workers, mut later) = (Vec::new(), BTreeMap::new());
     for real in reals {
         for (held, then, draining) in &real.workers {
             let id = id(workers.len());
@@ -484,7 +497,7 @@ proptest! {
             counted: 0, rolling: false, unobserved: false,
         };
         let choice = choose(&scene, &marks);
-        let held: HashMap<_, _> = choice.drain.iter().map(|id| (*id, later[id])).collect();
+        let held: BTreeMap<_, _> = choice.drain.iter().map(|id| (*id, later[id])).collect();
         let steps = conclude(&scene, &choice, &held, &marks, NOW);
         if let Some(lower) = steps.lower {
             prop_assert!(lower < replicas && lower >= target);
@@ -520,7 +533,7 @@ proptest! {
             counted: replicas, rolling: false, unobserved: false,
         };
         let choice = choose(&scene, &Marks::default());
-        let steps = conclude(&scene, &choice, &HashMap::new(), &Marks::default(), NOW);
+        let steps = conclude(&scene, &choice, &BTreeMap::new(), &Marks::default(), NOW);
         prop_assert!(choice.drain.is_empty() && steps.set_cost.is_empty());
         prop_assert_eq!((steps.lower, steps.wait), (None, None));
         let draining = workers.iter().filter(|worker| worker.draining).count();
