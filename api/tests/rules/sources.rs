@@ -22,7 +22,7 @@ fn source(value: Value) -> Vec<Edit> {
     bullmq(&[("/spec/source", value)])
 }
 
-fn expression(fields: Value) -> Vec<Edit> {
+fn expression(fields: &Value) -> Vec<Edit> {
     let waiting = json!({"command": "LLEN", "key": "a", "role": "Runnable"});
     source(json!({"expressions": [waiting, fields]}))
 }
@@ -99,7 +99,8 @@ fn of_the_source() -> Vec<Row> {
     let held = json!({"command": "HLEN", "key": "a", "role": "InFlight"});
     let due = |command: &str| json!({"command": command, "key": "a", "role": "Deferred"});
     let in_unit = |command: &str| {
-        expression(json!({"command": command, "key": "a", "role": "Runnable", "unit": "Seconds"}))
+        let unit = json!({"command": command, "key": "a", "role": "Runnable", "unit": "Seconds"});
+        expression(&unit)
     };
     vec![
         row(
@@ -127,8 +128,8 @@ fn of_the_source() -> Vec<Row> {
         ),
         row(
             "source.expressions[].role Deferred needs command: ZCOUNT",
-            [expression(due("ZCOUNT"))],
-            [expression(due("ZCARD")), expression(due("LLEN"))],
+            [expression(&due("ZCOUNT"))],
+            [expression(&due("ZCARD")), expression(&due("LLEN"))],
         ),
         row(
             "source.expressions[].unit is the unit of the scores",

@@ -162,6 +162,7 @@ async fn source(
         endpoint,
         policy: Policy::default(),
         scaling: valid.scaling,
+        shield: None,
         from_secret: matches!(valid.redis, RedisSource::Secret { .. }),
         source: Some(SourceOrders {
             source: valid.source,

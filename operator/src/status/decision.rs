@@ -129,6 +129,7 @@ mod tests {
             waits_for: None,
             refused: None,
             changes,
+            source: None,
         }
     }
 

@@ -91,7 +91,10 @@ pub(crate) fn sourced(edits: &[Edit]) -> Vec<Edit> {
     let mut all = vec![
         ("/spec/worker", Value::Null),
         ("/spec/source", json!({ "bullmq": { "queue": "emails" } })),
-        ("/spec/targetRef", json!({ "kind": "Deployment", "name": "mailer" })),
+        (
+            "/spec/targetRef",
+            json!({ "kind": "Deployment", "name": "mailer" }),
+        ),
     ];
     all.extend_from_slice(edits);
     all
@@ -113,6 +116,7 @@ pub(crate) fn source_orders(edits: &[Edit]) -> Orders {
         endpoint: endpoint("redis://redis:6379"),
         policy: Policy::default(),
         scaling: valid.scaling,
+        shield: None,
         from_secret: false,
         source: Some(SourceOrders {
             source: valid.source,

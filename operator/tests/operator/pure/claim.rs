@@ -103,7 +103,10 @@ fn of_two_that_scale_one_object_the_older_does() {
 #[test]
 fn the_workers_of_a_queue_of_ours_are_nobody_elses_target() {
     let ours = claimant("mailer", NEWER, &[]);
-    assert_eq!(scales(&scaler("a", OLDER, "mailer"), &ours).as_deref(), Some("mailer"));
+    assert_eq!(
+        scales(&scaler("a", OLDER, "mailer"), &ours).as_deref(),
+        Some("mailer")
+    );
     assert_eq!(scales(&ours, &scaler("a", OLDER, "mailer")), None);
 }
 

@@ -503,11 +503,19 @@ fn of_sources() -> Vec<Row> {
     ));
     rows.extend([
         with("/spec/queueName", json!("emails"), ours),
-        with("/spec/priorities", json!({ "levels": [{ "name": "a" }] }), ours),
+        with(
+            "/spec/priorities",
+            json!({ "levels": [{ "name": "a" }] }),
+            ours,
+        ),
         with("/spec/retry", json!({ "maxAttempts": 3 }), ours),
         with("/spec/timeout", json!("10s"), ours),
         with("/spec/deadLetter", json!({ "maxCount": 1 }), ours),
-        with("/spec/retention", json!({ "completed": { "maxAge": "2h" } }), ours),
+        with(
+            "/spec/retention",
+            json!({ "completed": { "maxAge": "2h" } }),
+            ours,
+        ),
         with("/spec/limits", json!({ "concurrency": 5 }), ours),
         with("/spec/paused", json!(true), ours),
         with(

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 use taskqueue_api::{TaskQueueStatus, spec::TargetKind};
 use taskqueue_operator::{
@@ -14,7 +15,6 @@ use taskqueue_sources::{
     Asynq, BullMq, Celery, Command, Expression, List, Role, Rq, Scores, Sidekiq, SortedSet, Source,
     Stream, Unit,
 };
-use kube::runtime::watcher::Event;
 
 use super::status::{at, condition};
 use crate::fixtures::{key, resource, sight, snapshot, source_orders, sourced, valid_source};
@@ -55,7 +55,9 @@ fn each_system_is_read_by_the_keys_that_the_spec_names_or_its_own_defaults() {
         ),
         (
             json!({ "sidekiq": { "queue": "mail" } }),
-            Source::Sidekiq(Sidekiq { queue: text("mail") }),
+            Source::Sidekiq(Sidekiq {
+                queue: text("mail"),
+            }),
         ),
         (
             json!({ "asynq": {} }),
@@ -119,7 +121,8 @@ fn the_status_remembers_for_this_spec_alone_that_the_source_was_read() {
             "lastTransitionTime": "2026-01-02T03:04:05Z", "observedGeneration": generation
         }] })
     };
-    for (status, generation, seen) in [("False", 3, true), ("True", 3, false), ("False", 2, false)] {
+    for (status, generation, seen) in [("False", 3, true), ("True", 3, false), ("False", 2, false)]
+    {
         let mut resource = resource(&sourced(&[]));
         resource.status = serde_json::from_value(said(status, generation)).unwrap();
         match validate(&resource, true).unwrap() {
@@ -221,7 +224,10 @@ fn a_source_is_told_with_its_own_name_and_the_pods_of_its_target() {
     });
     assert_eq!(status.queue.as_deref(), Some("bullmq bull:emails"));
     assert_eq!((status.replicas, status.ready_replicas), (Some(4), Some(3)));
-    assert_eq!((status.selector.clone(), status.rates.clone()), (None, None));
+    assert_eq!(
+        (status.selector.clone(), status.rates.clone()),
+        (None, None)
+    );
     let depth = status.depth.as_ref().unwrap();
     assert_eq!((depth.waiting, depth.active, depth.scheduled), (3, 6, 4));
     assert_eq!(condition(&status, "Ready").status, "True");

@@ -4,7 +4,7 @@ mod endings;
 mod handshake;
 mod outages;
 mod scaling;
-mod sources;
 mod shield;
+mod sources;
 mod tending;
 mod world;

@@ -84,11 +84,17 @@ impl World {
     /// BullMQ's queue is there, with so many jobs that wait and so many that run.
     async fn bullmq(&self, waiting: u32, active: u32) {
         let lists = [("wait", waiting), ("active", active)];
-        self.redis.command::<()>("HSET bull:emails:meta version 6").await;
+        self.redis
+            .command::<()>("HSET bull:emails:meta version 6")
+            .await;
         for (list, count) in lists {
-            self.redis.command::<()>(&format!("DEL bull:emails:{list}")).await;
+            self.redis
+                .command::<()>(&format!("DEL bull:emails:{list}"))
+                .await;
             for id in 0..count {
-                self.redis.command::<()>(&format!("LPUSH bull:emails:{list} {id}")).await;
+                self.redis
+                    .command::<()>(&format!("LPUSH bull:emails:{list} {id}"))
+                    .await;
             }
         }
     }
@@ -108,7 +114,10 @@ impl World {
     async fn trouble(&self, reason: &str) -> Arc<Sight> {
         self.sees(reason, |sight| {
             let source = sight.source.as_ref().unwrap();
-            source.trouble.as_ref().is_some_and(|trouble| trouble.reason == reason)
+            source
+                .trouble
+                .as_ref()
+                .is_some_and(|trouble| trouble.reason == reason)
         })
         .await
     }
@@ -146,7 +155,10 @@ async fn serve(
         let (parts, body) = request.into_parts();
         assert_eq!(parts.method, Method::PATCH);
         let query = parts.uri.query().unwrap_or_default();
-        assert!(query.contains("fieldManager=taskqueue-autoscaler"), "{query}");
+        assert!(
+            query.contains("fieldManager=taskqueue-autoscaler"),
+            "{query}"
+        );
         let path = parts.uri.path();
         let (kind, written) = match path.strip_prefix("/apis/apps/v1/namespaces/shop/") {
             Some("deployments/mailer/scale") => (TargetKind::Deployment, "deployment"),
@@ -195,7 +207,10 @@ async fn a_stateful_set_is_scaled_as_well() {
     world.orders(&[
         scaling(1),
         ("/spec/source", json!({ "list": { "key": "jobs" } })),
-        ("/spec/targetRef", json!({ "kind": "StatefulSet", "name": "mailer" })),
+        (
+            "/spec/targetRef",
+            json!({ "kind": "StatefulSet", "name": "mailer" }),
+        ),
     ]);
     assert_eq!(world.write().await, ("statefulset".to_owned(), 3));
     world.end().await;
@@ -229,7 +244,10 @@ async fn an_event_of_bullmq_wakes_before_the_next_tick() {
         .await;
         let begun = std::time::Instant::now();
         world.bullmq(1, 0).await;
-        world.redis.command::<()>("XADD bull:emails:events * event added jobId 1").await;
+        world
+            .redis
+            .command::<()>("XADD bull:emails:events * event added jobId 1")
+            .await;
         assert_eq!(world.write().await, ("deployment".to_owned(), 1));
         soonest = soonest.min(begun.elapsed());
         world.bullmq(0, 0).await;
@@ -246,9 +264,20 @@ async fn a_queue_that_was_never_seen_holds_the_replicas_until_it_is() {
     world.orders(&[scaling(10)]);
     let sight = world.trouble("SourceKeyMissing").await;
     let trouble = sight.source.as_ref().unwrap().trouble.as_ref().unwrap();
-    assert!(trouble.message.contains("bull:emails:meta"), "{}", trouble.message);
-    assert_eq!((sight.decision.replicas, sight.decision.reason), (4, Reason::SourceUnknown));
-    assert!(sight.decision.equation.starts_with("held at 4"), "{}", sight.decision.equation);
+    assert!(
+        trouble.message.contains("bull:emails:meta"),
+        "{}",
+        trouble.message
+    );
+    assert_eq!(
+        (sight.decision.replicas, sight.decision.reason),
+        (4, Reason::SourceUnknown)
+    );
+    assert!(
+        sight.decision.equation.starts_with("held at 4"),
+        "{}",
+        sight.decision.equation
+    );
     world.bullmq(0, 0).await;
     assert_eq!(world.write().await, ("deployment".to_owned(), 0));
     world.end().await;
@@ -263,7 +292,10 @@ async fn a_key_of_another_type_holds_the_replicas_and_is_named_with_its_type() {
     world.orders(&[scaling(1), list]);
     let sight = world.trouble("SourceWrongType").await;
     let trouble = sight.source.as_ref().unwrap().trouble.as_ref().unwrap();
-    assert_eq!(trouble.message, "key jobs should be a list, and is a sorted set");
+    assert_eq!(
+        trouble.message,
+        "key jobs should be a list, and is a sorted set"
+    );
     assert_eq!(sight.decision.replicas, 2);
     world.redis.command::<()>("DEL jobs").await;
     world.redis.command::<()>("RPUSH jobs a b c").await;
@@ -295,7 +327,10 @@ async fn a_redis_outage_holds_the_replicas() {
     world.sees("the jobs", |sight| sight.queue.is_ok()).await;
     world.redis.kill();
     let sight = world.sees("the outage", |sight| sight.queue.is_err()).await;
-    assert_eq!((sight.decision.replicas, sight.decision.reason), (3, Reason::RedisUnreachable));
+    assert_eq!(
+        (sight.decision.replicas, sight.decision.reason),
+        (3, Reason::RedisUnreachable)
+    );
     assert_eq!(sight.source.as_ref().unwrap().trouble, None);
     world.end().await;
 }
