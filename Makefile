@@ -29,7 +29,7 @@ test: test-fast deny test-chart test-cluster ## Everything: what CI runs; does i
 
 .PHONY: deps-fast build fmt lint check-generated generate test-fast deny advisories test-chart
 deps-fast:
-	@hack/deps fast lint
+	@hack/deps fast lint peers
 
 build: ## Build all binaries for this machine
 	cargo build --workspace --bins
@@ -84,6 +84,8 @@ install: cluster-up images ## Install the chart with the images built here
 	@$(IN_CLUSTER) hack/install
 
 test-cluster: install ## Real API server and real pods: the stories and the chart's installation
+	@hack/deps peers
+	@hack/images peers
 	$(IN_CLUSTER) TQ=$$(hack/static-build tq) cargo test --locked --package taskqueue-e2e -- --test-threads 4
 	$(IN_CLUSTER) hack/chart/test-cluster
 

@@ -14,6 +14,8 @@ mod depth;
 mod look;
 mod source;
 mod systems;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod wakes;
 
 pub use depth::{Depth, Kind, SourceError};

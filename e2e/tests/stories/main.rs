@@ -11,4 +11,5 @@ mod removal;
 mod retries;
 mod scaling;
 mod secrets;
+mod sources;
 mod workload;

@@ -1,9 +1,19 @@
-//! A program that uses a real library (sources/tests/peers/README.md).
+//! For tests, here and in the crates that build on this one: programs that use the real libraries
+//! (`sources/tests/peers/README.md`). Only with the feature `testing`; panics are its way to fail a test.
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    clippy::print_stderr
+)]
 
-use std::{path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use serde::Deserialize;
-use taskqueue_queue::testing::RedisServer;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
@@ -16,14 +26,19 @@ const FOLDER: &str = "sources/tests/peers";
 
 /// What a library says of its queue.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Counts {
-    pub(crate) waiting: u64,
-    pub(crate) delayed: Option<u64>,
-    pub(crate) active: u64,
-    pub(crate) paused: bool,
+pub struct Counts {
+    /// Tasks that can run now.
+    pub waiting: u64,
+    /// Tasks with a time before which they do not run, where it can tell.
+    pub delayed: Option<u64>,
+    /// Tasks that a worker holds.
+    pub active: u64,
+    /// Workers take no tasks.
+    pub paused: bool,
 }
 
-pub(crate) struct Peer {
+/// A program that uses a real library. It ends when this is dropped, with what it has started.
+pub struct Peer {
     name: String,
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
@@ -48,9 +63,10 @@ impl Drop for Peer {
 }
 
 impl Peer {
-    /// Installs it where that was not done, and starts it.
-    pub(crate) async fn start(name: &str, redis: &RedisServer) -> Self {
-        let said = redis.directory().join("peer.log");
+    /// Installs it where that was not done, and starts it on this Redis. What it says goes to a file
+    /// in `folder`, and is shown when the test fails.
+    pub async fn start(name: &str, redis: &str, folder: &Path) -> Self {
+        let said = folder.join(format!("{name}.log"));
         let folder = installed(name).await;
         let at = |program: &str| folder.join(program);
         let words = match name {
@@ -60,7 +76,7 @@ impl Peer {
         };
         let mut child = Command::new(&words[0])
             .args(&words[1..])
-            .env("REDIS_URL", redis.url())
+            .env("REDIS_URL", redis)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(&said).unwrap())
@@ -77,8 +93,8 @@ impl Peer {
         }
     }
 
-    /// Has it do something.
-    pub(crate) async fn tell(&mut self, command: &str) -> String {
+    /// Has it do something: one of the commands in the README, and what it answers.
+    pub async fn tell(&mut self, command: &str) -> String {
         let line = format!("{command}\n");
         self.input.write_all(line.as_bytes()).await.unwrap();
         let answer = timeout(PATIENCE, self.output.next_line()).await;
@@ -88,7 +104,8 @@ impl Peer {
             .unwrap_or_else(|| panic!("{} has ended at {command}", self.name))
     }
 
-    pub(crate) async fn counts(&mut self) -> Counts {
+    /// What the library says of its queue.
+    pub async fn counts(&mut self) -> Counts {
         serde_json::from_str(&self.tell("counts").await).unwrap()
     }
 }

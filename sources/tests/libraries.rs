@@ -1,8 +1,6 @@
 //! What is read beside what the real libraries say of their own queues, at every stage of a task.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
-mod peer;
-
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,9 +8,10 @@ use taskqueue_queue::{
     Client,
     testing::{RedisServer, eventually},
 };
-use taskqueue_sources::{Asked, Asynq, BullMq, Celery, Depth, Rq, Source, SourceError, look};
-
-use self::peer::{Counts, Peer};
+use taskqueue_sources::{
+    Asked, Asynq, BullMq, Celery, Depth, Rq, Source, SourceError, look,
+    testing::{Counts, Peer},
+};
 
 /// Far longer than anything here takes.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -60,7 +59,7 @@ impl World {
         let redis = RedisServer::start().await;
         Self {
             client: redis.client().await,
-            peer: Peer::start(name, &redis).await,
+            peer: Peer::start(name, &redis.url(), redis.directory()).await,
             redis,
             source,
         }
