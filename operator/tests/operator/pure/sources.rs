@@ -11,6 +11,7 @@ use taskqueue_operator::{
     status::build::build,
     targets::{Found, Scalable, Target, TargetView, Targets},
 };
+use taskqueue_scaling::Reason;
 use taskqueue_sources::{
     Asynq, BullMq, Celery, Command, Expression, List, Role, Rq, Scores, Sidekiq, SortedSet, Source,
     Stream, Unit,
@@ -197,6 +198,8 @@ fn status(sight: Sight) -> TaskQueueStatus {
 }
 
 fn troubled(reason: &'static str) -> Sight {
+    let mut told = sight(Err("the exact name".to_owned()));
+    told.decision.reason = Reason::SourceUnknown;
     Sight {
         source: Some(SourceSight {
             trouble: Some(Trouble {
@@ -205,7 +208,7 @@ fn troubled(reason: &'static str) -> Sight {
             }),
             target: None,
         }),
-        ..sight(Err("the exact name".to_owned()))
+        ..told
     }
 }
 
