@@ -1,12 +1,15 @@
 //! The `TaskQueue` custom resource: spec, status, and the rules the API server checks.
 //!
 //! Here live types and their schema. No I/O, no client, no Redis, and no decision: what a
-//! spec means for Redis, for a Deployment or for scaling is decided by the crates that use it.
+//! spec means for Redis or for a Deployment is decided by the crates that use it. What it means for
+//! scaling is told by `scaling`, behind the feature of that name, since several crates ask.
 
 // The schema derive makes private copies of the public types, which this lint then names.
 #![allow(unreachable_pub)]
 
 mod definition;
+#[cfg(feature = "scaling")]
+pub mod scaling;
 pub mod spec;
 pub mod status;
 

@@ -6,7 +6,9 @@ use std::time;
 use serde_json::{Value, json};
 use taskqueue_api::{
     TaskQueue,
-    spec::{Backoff, BackoffType, Duration, Limits, MissedRuns, Order, PodCount, ScalingMode},
+    spec::{
+        Backoff, BackoffType, Duration, Limits, MissedRuns, Order, PodCount, ScaleUp, ScalingMode,
+    },
 };
 
 fn parse(spec: &Value) -> TaskQueue {
@@ -134,7 +136,15 @@ fn the_smallest_manifest_gets_the_documented_defaults() {
         (spec.scaling.min_replicas, spec.scaling.max_replicas),
         (0, 10)
     );
-    assert_eq!(spec.scaling.target.backlog_per_replica, 20);
+    assert_eq!(spec.scaling.target, None);
+    assert_eq!(
+        (spec.scaling.spare_replicas, spec.scaling.activation),
+        (0, 1)
+    );
+    assert!((spec.scaling.tolerance - 0.1).abs() < f64::EPSILON);
+    assert_eq!(spec.scaling.scale_up, ScaleUp::default());
+    assert!(spec.scaling.scale_down.wait_for_idle);
+    assert_eq!(spec.scaling.windows, []);
     assert_eq!(spec.scaling.idle, Duration::from_secs(30));
     assert_eq!(
         spec.scaling.scale_down.stabilization,

@@ -3,11 +3,11 @@
 use std::{borrow::Cow, fmt, time};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A length of time in the format of Go and Kubernetes: a sequence of numbers with a unit of
 /// ms, s, m or h, such as `1h30m`. CEL rules check the range where the field is declared.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(transparent)]
 pub struct Duration(kube::core::Duration);
 
@@ -36,7 +36,17 @@ impl From<time::Duration> for Duration {
 
 impl fmt::Display for Duration {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.get().is_zero() {
+            // Rust would write 0ns, a unit that the rules of the resource do not know.
+            return formatter.write_str("0s");
+        }
         write!(formatter, "{:?}", self.0)
+    }
+}
+
+impl Serialize for Duration {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -13,6 +13,7 @@ mod retention;
 mod retry;
 mod scaling;
 mod schedules;
+mod windows;
 mod worker;
 
 pub use disruption::{DisruptionBudget, PodCount, Shield};
@@ -22,8 +23,9 @@ pub use priorities::{Order, Priorities, PriorityLevel};
 pub use redis::{RedisEndpoint, RedisUrlSource, SecretKeySelector};
 pub use retention::{CompletedRetention, DeadLetter, Retention};
 pub use retry::{Backoff, BackoffType, FailureCause, Retry, RetryAction, RetryRule};
-pub use scaling::{ScaleDown, Scaling, ScalingMode, ScalingTarget};
+pub use scaling::{ScaleDown, ScaleUp, Scaling, ScalingMode, ScalingTarget};
 pub use schedules::{MissedRuns, Schedule, ScheduledTask};
+pub use windows::{ScalingWindow, Weekday};
 pub use worker::{ExecHandler, Handler, NativeHandler, PodTemplate, Worker};
 
 use kube::{CustomResource, KubeSchema};

@@ -1,23 +1,27 @@
 //! `spec.scaling`.
 
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::KubeSchema;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::Duration;
+use super::{Duration, ScalingWindow};
 
 /// How many worker pods there are.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self.minReplicas <= self.maxReplicas")
         .message("scaling.minReplicas must not be above scaling.maxReplicas: lower minReplicas or raise maxReplicas"),
     validation = Rule::new("self.mode == 'Paused' || !has(self.replicas)")
-        .message("scaling.replicas counts only while scaling.mode is Paused: set mode: Paused, or use minReplicas and maxReplicas")
+        .message("scaling.replicas counts only while scaling.mode is Paused: set mode: Paused, or use minReplicas and maxReplicas"),
+    validation = Rule::new("!has(self.windows) || self.windows.all(window, (!has(window.minReplicas) || (self.minReplicas <= window.minReplicas && window.minReplicas <= self.maxReplicas)) && (!has(window.maxReplicas) || (self.minReplicas <= window.maxReplicas && window.maxReplicas <= self.maxReplicas)))")
+        .message("scaling.windows[].minReplicas and maxReplicas must lie from scaling.minReplicas to scaling.maxReplicas: bring them inside, or widen minReplicas and maxReplicas of scaling")
 )]
 pub struct Scaling {
-    /// Who decides. `Auto`: the operator, on what the queue needs. `Paused`: the operator keeps
-    /// `replicas`, or where that is not set, leaves the number alone.
+    /// Who decides. `Auto`: the operator, on what the queue needs. `Recommend`: the operator
+    /// decides and tells it in the status, and leaves the number to you. `Paused`: the operator
+    /// keeps `replicas`, or where that is not set, leaves the number alone.
     #[serde(default = "default_mode")]
     pub mode: ScalingMode,
 
@@ -37,9 +41,30 @@ pub struct Scaling {
     #[schemars(range(min = 1, max = 1000))]
     pub max_replicas: i32,
 
-    /// What the number of worker pods follows.
-    #[serde(default = "default_target")]
-    pub target: ScalingTarget,
+    /// Worker pods beyond those that the tasks need, while any task waits or runs: they take what
+    /// comes next without a wait. From 0 to 1000.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub spare_replicas: i32,
+
+    /// What the number of worker pods follows: exactly one of backlogPerReplica and latency. By
+    /// default backlogPerReplica: 20.
+    // No default in the schema: it would be stored, and whoever then applies another target would
+    // have two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<ScalingTarget>,
+
+    /// How many tasks must wait before there are workers where there are none. From 1 to 1000000.
+    #[serde(default = "default_activation")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub activation: i32,
+
+    /// How far off the number of worker pods may be before it is changed, as a fraction of it:
+    /// with 0.1 and 20 pods, a need for 18 to 22 changes nothing. From 0 to 1. It does not count
+    /// from or to zero.
+    #[serde(default = "default_tolerance")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub tolerance: f64,
 
     /// How long a queue must have been empty (nothing waits, runs or is due) before its workers
     /// go and there are none, as a duration from 0s to 24h.
@@ -48,9 +73,18 @@ pub struct Scaling {
         .message("scaling.idle must be a duration from 0s to 24h, such as 30s or 5m"))]
     pub idle: Duration,
 
+    /// How the number of worker pods rises.
+    #[serde(default)]
+    pub scale_up: ScaleUp,
+
     /// How the number of worker pods falls.
-    #[serde(default = "default_scale_down")]
+    #[serde(default)]
     pub scale_down: ScaleDown,
+
+    /// Times of the week with bounds of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub windows: Vec<ScalingWindow>,
 }
 
 /// Who decides on the number of worker pods.
@@ -59,19 +93,57 @@ pub enum ScalingMode {
     /// The operator, on what the queue needs.
     #[default]
     Auto,
+    /// You, with what the operator would do in the status.
+    Recommend,
     /// A person: the operator keeps `scaling.replicas`.
     Paused,
 }
 
-/// What the number of worker pods follows.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+/// What the number of worker pods follows: exactly one of the fields.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.backlogPerReplica) != has(self.latency)")
+    .message("scaling.target needs exactly one of backlogPerReplica and latency, such as backlogPerReplica: 20 or latency: 30s"))]
 pub struct ScalingTarget {
     /// Tasks, waiting or running, for which there is one worker pod: 50 tasks with a target of
     /// 20 make 3 pods. From 1 to 1000000.
-    #[serde(default = "default_backlog_per_replica")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
-    pub backlog_per_replica: i32,
+    pub backlog_per_replica: Option<i32>,
+
+    /// How soon what waits shall have begun: there are as many worker pods as the tasks that
+    /// arrive keep busy, and those that it takes to work off the backlog within this time. Run
+    /// time and arrival rate are measured; until enough tasks have run, each task that waits or
+    /// runs gets a slot. A duration from 100ms to 24h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('100ms') && duration(self) <= duration('24h')")
+        .message("scaling.target.latency must be a duration from 100ms to 24h, such as 5s or 1m"))]
+    pub latency: Option<Duration>,
+}
+
+/// How the number of worker pods rises. By default at once and to all that is needed.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ScaleUp {
+    /// The number rises only to the lowest one that was wanted within this time. It counts from
+    /// zero as well. A duration from 0s to 1h.
+    #[serde(default = "default_up_stabilization")]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) <= duration('1h')")
+        .message("scaling.scaleUp.stabilization must be a duration from 0s to 1h, such as 30s or 5m"))]
+    pub stabilization: Duration,
+
+    /// How far the number rises within `per`, in pods, such as 4, or in percent of the number at
+    /// the start of that time, such as 100%; that is at least one pod. From 1 to 1000, or 1% to
+    /// 1000%. By default there is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "up_step")]
+    pub max_step: Option<IntOrString>,
+
+    /// The time in which the number rises by at most maxStep, as a duration from 1s to 1h.
+    #[serde(default = "default_up_per")]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('1h')")
+        .message("scaling.scaleUp.per must be a duration from 1s to 1h, such as 15s or 1m"))]
+    pub per: Duration,
 }
 
 /// How the number of worker pods falls.
@@ -85,6 +157,30 @@ pub struct ScaleDown {
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) <= duration('1h')")
         .message("scaling.scaleDown.stabilization must be a duration from 0s to 1h, such as 30s or 5m"))]
     pub stabilization: Duration,
+
+    /// How far the number falls within `per`, in pods, such as 4, or in percent of the number at
+    /// the start of that time, such as 50%; that is at least one pod. From 1 to 1000, or 1% to
+    /// 100%. By default there is no limit. The step to zero waits for `idle` instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "down_step")]
+    pub max_step: Option<IntOrString>,
+
+    /// The time in which the number falls by at most maxStep, as a duration from 1s to 1h.
+    #[serde(default = "default_down_per")]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('1h')")
+        .message("scaling.scaleDown.per must be a duration from 1s to 1h, such as 15s or 1m"))]
+    pub per: Duration,
+
+    /// Stops a worker only once it runs nothing: it gets no more tasks, finishes those it has,
+    /// and goes then. With false the number falls at once, and workers finish their tasks while
+    /// they are being stopped, within worker.drainTimeout; what is not finished then runs again.
+    #[serde(default = "default_wait_for_idle")]
+    pub wait_for_idle: bool,
+}
+
+impl ScalingTarget {
+    /// Tasks for each worker pod, where the resource names no target.
+    pub const DEFAULT_BACKLOG_PER_REPLICA: i32 = 20;
 }
 
 impl Default for Scaling {
@@ -94,17 +190,24 @@ impl Default for Scaling {
             replicas: None,
             min_replicas: 0,
             max_replicas: 10,
-            target: ScalingTarget::default(),
+            spare_replicas: 0,
+            target: None,
+            activation: 1,
+            tolerance: 0.1,
             idle: Duration::from_secs(30),
+            scale_up: ScaleUp::default(),
             scale_down: ScaleDown::default(),
+            windows: Vec::new(),
         }
     }
 }
 
-impl Default for ScalingTarget {
+impl Default for ScaleUp {
     fn default() -> Self {
         Self {
-            backlog_per_replica: 20,
+            stabilization: Duration::from_secs(0),
+            max_step: None,
+            per: Duration::from_secs(15),
         }
     }
 }
@@ -113,8 +216,36 @@ impl Default for ScaleDown {
     fn default() -> Self {
         Self {
             stabilization: Duration::from_secs(60),
+            max_step: None,
+            per: Duration::from_secs(60),
+            wait_for_idle: true,
         }
     }
+}
+
+fn up_step(_: &mut SchemaGenerator) -> Schema {
+    pods_or_percent("^([1-9][0-9]{0,2}|1000)%$")
+}
+
+fn down_step(_: &mut SchemaGenerator) -> Schema {
+    pods_or_percent("^([1-9][0-9]?|100)%$")
+}
+
+/// A number of pods or a percentage, as Kubernetes itself has it in the strategy of a Deployment.
+/// The bounds are for the number, the pattern for the text: no rule, since CEL knows no size of
+/// such a field and counts the worst.
+fn pods_or_percent(pattern: &str) -> Schema {
+    json_schema!({
+        "x-kubernetes-int-or-string": true,
+        "minimum": 1, "maximum": 1000,
+        "maxLength": 5, "pattern": pattern
+    })
+}
+
+// Serde's form of "the default is none", which takes a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(number: &i32) -> bool {
+    *number == 0
 }
 
 fn default_mode() -> ScalingMode {
@@ -129,22 +260,34 @@ fn default_max_replicas() -> i32 {
     Scaling::default().max_replicas
 }
 
-fn default_target() -> ScalingTarget {
-    Scaling::default().target
+fn default_activation() -> i32 {
+    Scaling::default().activation
+}
+
+fn default_tolerance() -> f64 {
+    Scaling::default().tolerance
 }
 
 fn default_idle() -> Duration {
     Scaling::default().idle
 }
 
-fn default_scale_down() -> ScaleDown {
-    Scaling::default().scale_down
+fn default_up_stabilization() -> Duration {
+    ScaleUp::default().stabilization
 }
 
-fn default_backlog_per_replica() -> i32 {
-    ScalingTarget::default().backlog_per_replica
+fn default_up_per() -> Duration {
+    ScaleUp::default().per
 }
 
 fn default_stabilization() -> Duration {
     ScaleDown::default().stabilization
+}
+
+fn default_down_per() -> Duration {
+    ScaleDown::default().per
+}
+
+fn default_wait_for_idle() -> bool {
+    ScaleDown::default().wait_for_idle
 }

@@ -1,5 +1,7 @@
 //! The rules, each with manifests at its limit and one over.
 
+mod scaling;
+
 use serde_json::{Value, json};
 
 /// A field of the manifest and what it is set to; null takes it away.
@@ -99,8 +101,14 @@ fn merge(into: &mut Value, fields: &Value) {
     }
 }
 
-#[allow(clippy::too_many_lines)] // A table is as long as it has rows.
 pub(super) fn rows() -> Vec<Row> {
+    let mut rows = of_the_queue_and_its_workers();
+    rows.extend(scaling::rows());
+    rows
+}
+
+#[allow(clippy::too_many_lines)] // A table is as long as it has rows.
+fn of_the_queue_and_its_workers() -> Vec<Row> {
     let name_52 = "a".repeat(52);
     let name_53 = "a".repeat(53);
     let exec = || json!({"exec": {"command": ["true"]}});
@@ -333,40 +341,6 @@ pub(super) fn rows() -> Vec<Row> {
                 ]
                 .concat(),
             ],
-        ),
-        row(
-            "scaling.minReplicas must not be above scaling.maxReplicas",
-            [
-                vec![("/spec/scaling", json!({"minReplicas": 5, "maxReplicas": 5}))],
-                vec![("/spec/scaling", json!({"minReplicas": 10}))],
-            ],
-            [
-                vec![("/spec/scaling", json!({"minReplicas": 6, "maxReplicas": 5}))],
-                vec![("/spec/scaling", json!({"minReplicas": 11}))],
-            ],
-        ),
-        row(
-            "scaling.replicas counts only while scaling.mode is Paused",
-            [
-                vec![("/spec/scaling", json!({"mode": "Paused", "replicas": 3}))],
-                vec![("/spec/scaling", json!({"mode": "Paused"}))],
-            ],
-            [
-                vec![("/spec/scaling", json!({"mode": "Auto", "replicas": 3}))],
-                vec![("/spec/scaling", json!({"replicas": 0}))],
-            ],
-        ),
-        field(
-            "scaling.idle must be a duration from 0s to 24h",
-            "/spec/scaling/idle",
-            &["0s", "24h"],
-            &["24h1ms", "-1s", "1d"],
-        ),
-        field(
-            "scaling.scaleDown.stabilization must be a duration from 0s to 1h",
-            "/spec/scaling/scaleDown/stabilization",
-            &["0s", "1h"],
-            &["3601s", "-1s", "60"],
         ),
         row(
             "worker.template is needed with handler.exec",

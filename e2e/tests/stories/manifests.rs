@@ -1,6 +1,7 @@
 //! What the API server itself accepts and refuses, with a message that names field and fix.
 
 mod policy;
+mod scaling;
 
 use taskqueue_e2e::{Story, kubectl, kubectl_fails};
 
@@ -50,14 +51,13 @@ fn valid_manifests_are_accepted() {
         ],
         &[NATIVE, "timeout: 100ms"],
         &[NATIVE, "timeout: 24h", "paused: true"],
-        &[
-            NATIVE,
-            "scaling: {minReplicas: 0, maxReplicas: 1000, target: {backlogPerReplica: 1}, idle: 0s}",
-        ],
-        &[NATIVE, "scaling: {mode: Paused, replicas: 3}"],
         &["worker: {concurrency: 1000, drainTimeout: 1h, handler: {native: {}}}"],
     ];
-    for spec in valid.iter().chain(policy::ACCEPTED) {
+    for spec in valid
+        .iter()
+        .chain(policy::ACCEPTED)
+        .chain(scaling::ACCEPTED)
+    {
         kubectl(&TRY, &manifest("valid", spec));
     }
     kubectl(&TRY, &manifest(&"a".repeat(52), &[NATIVE]));
@@ -251,53 +251,12 @@ fn invalid_manifests_are_refused_with_the_field_and_the_fix() {
             "spec.worker.template.spec.restartPolicy",
             "must be Always or left out",
         ),
-        (
-            &[NATIVE, "scaling: {minReplicas: 3, maxReplicas: 2}"],
-            "spec.scaling",
-            "lower minReplicas or raise maxReplicas",
-        ),
-        (
-            &[NATIVE, "scaling: {minReplicas: -1}"],
-            "spec.scaling.minReplicas",
-            "greater than or equal to 0",
-        ),
-        (
-            &[NATIVE, "scaling: {maxReplicas: 0}"],
-            "spec.scaling.maxReplicas",
-            "greater than or equal to 1",
-        ),
-        (
-            &[NATIVE, "scaling: {maxReplicas: 1001}"],
-            "spec.scaling.maxReplicas",
-            "less than or equal to 1000",
-        ),
-        (
-            &[NATIVE, "scaling: {target: {backlogPerReplica: 0}}"],
-            "spec.scaling.target.backlogPerReplica",
-            "greater than or equal to 1",
-        ),
-        (
-            &[NATIVE, "scaling: {idle: 1d}"],
-            "spec.scaling.idle",
-            "from 0s to 24h",
-        ),
-        (
-            &[NATIVE, "scaling: {scaleDown: {stabilization: 61m}}"],
-            "spec.scaling.scaleDown.stabilization",
-            "from 0s to 1h",
-        ),
-        (
-            &[NATIVE, "scaling: {replicas: 2}"],
-            "spec.scaling",
-            "set mode: Paused",
-        ),
-        (
-            &[NATIVE, "scaling: {mode: Manual}"],
-            "spec.scaling.mode",
-            "Paused",
-        ),
     ];
-    for (spec, field, fix) in invalid.iter().chain(policy::REFUSED) {
+    for (spec, field, fix) in invalid
+        .iter()
+        .chain(policy::REFUSED)
+        .chain(scaling::REFUSED)
+    {
         let error = kubectl_fails(&TRY, &manifest("invalid", spec));
         let said = error
             .lines()

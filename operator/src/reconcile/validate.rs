@@ -175,7 +175,7 @@ pub fn validate(resource: &TaskQueue, has_default_redis: bool) -> Result<ValidQu
             .ok_or(Invalid::Metadata("uid"))?,
         redis: redis_source(spec.redis.as_ref(), has_default_redis)?,
         policy: policy::policy(spec)?,
-        scaling: scaling::policy(spec)?,
+        scaling: scaling::policy(resource)?,
         worker: worker(resource)?,
         key,
         queue,

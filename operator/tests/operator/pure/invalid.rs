@@ -63,6 +63,15 @@ fn policy(path: &'static str, value: Value, field: &'static str, fix: &'static s
     row(vec![(path, value)], "Policy", field, fix)
 }
 
+/// Scaling with a window of office hours that has these fields.
+fn window(fields: &Value) -> Value {
+    let mut window = json!({ "start": "08:00", "end": "18:00" });
+    for (name, value) in fields.as_object().unwrap() {
+        window[name] = value.clone();
+    }
+    json!({ "windows": [window] })
+}
+
 /// One schedule with these fields, and with these in its task.
 fn schedules(fields: &Value, task: &Value) -> Value {
     let merged = |mut into: Value, fields: &Value| {
@@ -357,6 +366,72 @@ fn table() -> Vec<Row> {
             json!({ "target": { "backlogPerReplica": 0 } }),
             "spec.scaling.target.backlogPerReplica is 0",
             "1 to 1000000",
+        ),
+        range(
+            "/spec/scaling",
+            json!({ "spareReplicas": 1001 }),
+            "spec.scaling.spareReplicas is 1001",
+            "0 to 1000",
+        ),
+        range(
+            "/spec/scaling",
+            json!({ "activation": 0 }),
+            "spec.scaling.activation is 0",
+            "1 to 1000000",
+        ),
+        policy(
+            "/spec/scaling",
+            json!({ "target": { "backlogPerReplica": 1, "latency": "1s" } }),
+            "spec.scaling.target \"both\"",
+            "exactly one of backlogPerReplica and latency",
+        ),
+        policy(
+            "/spec/scaling",
+            json!({ "target": {} }),
+            "spec.scaling.target \"none\"",
+            "exactly one of backlogPerReplica and latency",
+        ),
+        policy(
+            "/spec/scaling",
+            json!({ "target": { "latency": "0s" } }),
+            "spec.scaling.target.latency \"0s\"",
+            "from 100ms to 24h",
+        ),
+        range(
+            "/spec/scaling",
+            json!({ "scaleUp": { "maxStep": 0 } }),
+            "spec.scaling.scaleUp.maxStep is 0",
+            "1 to 1000",
+        ),
+        policy(
+            "/spec/scaling",
+            json!({ "scaleDown": { "maxStep": "half" } }),
+            "spec.scaling.scaleDown.maxStep \"half\"",
+            "such as 50%",
+        ),
+        range(
+            "/spec/scaling",
+            window(&json!({ "maxReplicas": 11 })),
+            "spec.scaling.windows[].maxReplicas is 11",
+            "spec.scaling.minReplicas to spec.scaling.maxReplicas",
+        ),
+        range(
+            "/spec/scaling",
+            window(&json!({ "minReplicas": 4, "maxReplicas": 3 })),
+            "spec.scaling.windows[].minReplicas is 4",
+            "0 to maxReplicas of the window",
+        ),
+        policy(
+            "/spec/scaling",
+            window(&json!({ "minReplicas": 1, "timeZone": "Mars/Olympus" })),
+            "spec.scaling.windows[].timeZone \"Mars/Olympus\"",
+            "such as Europe/Paris or UTC",
+        ),
+        policy(
+            "/spec/scaling",
+            window(&json!({ "minReplicas": 1, "end": "24:00" })),
+            "spec.scaling.windows[].end \"24:00\"",
+            "from 00:00 to 23:59",
         ),
         range(
             "/spec/worker/concurrency",

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::civil::{Weekday, time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 use taskqueue_api::TaskQueue;
@@ -10,7 +11,7 @@ use taskqueue_queue::{
     BackoffKind, Cause, Limits, Missed, Order, Payload, Policy, Rate, RetryAction, RetryRule,
     Schedule,
 };
-use taskqueue_scaling::{Mode, Target};
+use taskqueue_scaling::{Mode, Pace, Step, StepSize, Target, Window};
 use taskqueue_worker::config::HandlerConfig;
 
 use crate::fixtures::{UID, exec, key, resource, template, valid};
@@ -260,6 +261,77 @@ fn paused_scaling_keeps_the_number_that_was_set() {
         let scaling = json!({ "mode": "Paused", "replicas": replicas });
         assert_eq!(valid(&[("/spec/scaling", scaling)]).scaling.mode, mode);
     }
+}
+
+#[test]
+fn every_part_of_the_scaling_reaches_its_policy() {
+    let scaling = json!({
+        "mode": "Recommend", "minReplicas": 1, "maxReplicas": 9, "spareReplicas": 2,
+        "target": { "latency": "30s" }, "activation": 5, "tolerance": 0.25, "idle": "5s",
+        "scaleUp": { "stabilization": "3s", "maxStep": "100%", "per": "15s" },
+        "scaleDown": { "stabilization": "6s", "maxStep": 4, "per": "1m", "waitForIdle": false },
+        "windows": [{
+            "days": ["Mon", "Sun"], "start": "22:00", "end": "06:30", "timeZone": "Europe/Paris",
+            "minReplicas": 2, "maxReplicas": 3
+        }]
+    });
+    let policy = valid(&[
+        ("/spec/scaling", scaling),
+        (
+            "/metadata/annotations",
+            json!({ "taskqueue.dev/pause-scale-in": "true", "taskqueue.dev/pause-scale-out": "no" }),
+        ),
+    ])
+    .scaling;
+    let window = &policy.windows[0];
+    assert_eq!(window.time_zone.iana_name(), Some("Europe/Paris"));
+    let step = |most, seconds| {
+        let per = Duration::from_secs(seconds);
+        Some(Step { most, per })
+    };
+    let expected = taskqueue_scaling::Policy {
+        mode: Mode::Recommend,
+        min: 1,
+        max: 9,
+        spare: 2,
+        target: Target::Latency {
+            within: Duration::from_secs(30),
+        },
+        concurrency: 8,
+        activation: 5,
+        tolerance_permille: 250,
+        up: Pace {
+            stabilization: Duration::from_secs(3),
+            step: step(StepSize::Percent(100), 15),
+        },
+        down: Pace {
+            stabilization: Duration::from_secs(6),
+            step: step(StepSize::Replicas(4), 60),
+        },
+        wait_for_idle: false,
+        idle: Duration::from_secs(5),
+        windows: vec![Window {
+            days: vec![Weekday::Monday, Weekday::Sunday],
+            start: time(22, 0, 0, 0),
+            end: time(6, 30, 0, 0),
+            time_zone: window.time_zone.clone(),
+            min: Some(2),
+            max: Some(3),
+        }],
+        hold_up: false,
+        hold_down: true,
+    };
+    assert_eq!(policy, expected);
+}
+
+#[test]
+fn scaling_that_says_nothing_is_calm_and_has_no_steps() {
+    let policy = valid(&[]).scaling;
+    assert_eq!(policy.target, Target::Backlog { per_replica: 20 });
+    assert_eq!((policy.activation, policy.tolerance_permille), (1, 100));
+    assert_eq!((policy.up.step, policy.down.step), (None, None));
+    assert_eq!((policy.hold_up, policy.hold_down), (false, false));
+    assert!(policy.wait_for_idle);
 }
 
 #[test]
