@@ -182,6 +182,7 @@ async fn work(
         client: client.clone(),
         index: Arc::clone(&index),
         deployments: deployments.clone(),
+        pods,
         events,
         metrics,
     });

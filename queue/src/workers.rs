@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use redis::from_redis_value;
 use serde::Deserialize;
 
 use crate::clock::timestamp;
+use crate::keys::Key;
 use crate::lease;
 use crate::queue::Queue;
 use crate::snapshot::millis;
-use crate::{Error, WorkerId, script};
+use crate::{Error, TaskId, WorkerId, script};
 
 /// Longest time that a worker can be marked as draining at once.
 const LONGEST_DRAIN: Duration = Duration::from_hours(24);
@@ -78,6 +80,20 @@ impl Queue {
             });
         }
         Ok(workers)
+    }
+
+    /// Which worker holds which task, in no order; those of workers included whose lease has lapsed
+    /// and whose tasks were not taken back yet. Proportional to what is in flight.
+    pub async fn leases(&self) -> Result<Vec<(TaskId, WorkerId)>, Error> {
+        let mut command = redis::cmd("HGETALL");
+        command.arg(self.keys().get(Key::Active));
+        let value = self.link().read_plain(&command, "HGETALL").await?;
+        let pairs: Vec<(String, String)> = from_redis_value(value)
+            .map_err(|fault| self.link().faults().script("HGETALL", fault.to_string()))?;
+        // What is no id of ours is nothing of ours.
+        let lease =
+            |(task, worker): (String, String)| Some((task.parse().ok()?, worker.parse().ok()?));
+        Ok(pairs.into_iter().filter_map(lease).collect())
     }
 
     /// Marks workers as draining for `span` from now by the clock of Redis, at most a day: from this

@@ -5,6 +5,7 @@ mod conflict;
 mod faults;
 mod install;
 mod manifests;
+mod pods;
 mod policy;
 mod removal;
 mod retries;

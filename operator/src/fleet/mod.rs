@@ -8,6 +8,7 @@
 mod ending;
 mod obstacle;
 mod pods;
+pub mod shield;
 mod start;
 mod state;
 mod watch;

@@ -10,7 +10,10 @@ use serde::Deserialize;
 use taskqueue_api::NAME_LABEL;
 use taskqueue_queue::Cause;
 
-use super::obstacle::{self, Obstacle};
+use super::{
+    obstacle::{self, Obstacle},
+    shield::{self, Shielded},
+};
 use crate::key::Key;
 
 /// Annotation by which Kubernetes chooses whom a smaller `ReplicaSet` loses: the lowest goes first.
@@ -63,6 +66,8 @@ pub struct PodState {
     pub ended: bool,
     /// What it costs to delete it, where that was said.
     pub deletion_cost: Option<i32>,
+    /// Whether node autoscalers are asked to leave it alone.
+    pub shielded: Shielded,
     /// What keeps it from working.
     pub obstacle: Option<Obstacle>,
     /// Somebody other than its worker ends it.
@@ -126,6 +131,7 @@ impl WorkerPod {
                 .annotations()
                 .get(DELETION_COST)
                 .and_then(|cost| cost.parse().ok()),
+            shielded: self.shielded(),
             obstacle: obstacle::of_pod(&self.status),
             disruption: self.disruption(),
             termination: worker.and_then(termination),
@@ -138,6 +144,20 @@ impl WorkerPod {
         let name = &self.spec.containers.first()?.name;
         let states = self.status.container_statuses.iter().flatten();
         states.into_iter().find(|state| state.name == *name)
+    }
+
+    fn shielded(&self) -> Shielded {
+        let annotations = self.annotations();
+        if annotations.contains_key(shield::OURS) {
+            Shielded::ByUs
+        } else if shield::ASKED_FOR
+            .iter()
+            .any(|(name, _)| annotations.contains_key(*name))
+        {
+            Shielded::ByAnother
+        } else {
+            Shielded::No
+        }
     }
 
     fn condition(&self, kind: &str) -> Option<&PodCondition> {

@@ -122,6 +122,7 @@ async fn steps(resource: &Guarded, context: &Context) -> Result<Orders, Error> {
         endpoint: observed.endpoint,
         policy: valid.policy,
         scaling: valid.scaling,
+        shield: valid.worker.shield,
         from_secret: matches!(valid.redis, RedisSource::Secret { .. }),
     })
 }

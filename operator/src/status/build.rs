@@ -3,15 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::Time};
+use k8s_openapi::api::apps::v1::Deployment;
 use taskqueue_api::{
     NAME_LABEL,
-    status::{Depth, Rates as RatesStatus, ScalingDecision, TaskQueueStatus, condition},
+    status::{Depth, Rates as RatesStatus, TaskQueueStatus, condition},
 };
 use taskqueue_queue::Snapshot;
-use taskqueue_scaling::{Decision, Limit, Mode, Reason};
+use taskqueue_scaling::{Limit, Mode, Reason};
 
-use super::condition::{Conditions, Truth};
+use super::{
+    condition::{Conditions, Truth},
+    decision,
+};
 use crate::{
     index::{Entry, Orders, Problem, Reading, Sight},
     key::Key,
@@ -55,7 +58,7 @@ pub fn build(
     }
     fleet(&mut status, deployment);
     if let Some(sight) = sight {
-        decided(&mut status, sight);
+        decision::tell(&mut status, sight);
         if let Ok(reading) = &sight.queue {
             figures(&mut status, reading);
         }
@@ -67,28 +70,6 @@ fn fleet(status: &mut TaskQueueStatus, deployment: Option<&Deployment>) {
     let fleet = deployment.and_then(|deployment| deployment.status.as_ref());
     status.replicas = Some(fleet.and_then(|fleet| fleet.replicas).unwrap_or(0));
     status.ready_replicas = Some(fleet.and_then(|fleet| fleet.ready_replicas).unwrap_or(0));
-}
-
-fn decided(status: &mut TaskQueueStatus, sight: &Sight) {
-    let Decision {
-        replicas,
-        reason,
-        equation,
-        ..
-    } = &sight.decision;
-    let replicas = i32::try_from(*replicas).unwrap_or(i32::MAX);
-    let reason = reason.to_string();
-    let unchanged = status
-        .last_decision
-        .as_ref()
-        .filter(|before| before.replicas == replicas && before.reason == reason);
-    status.last_decision = Some(ScalingDecision {
-        time: unchanged.map_or(Time(sight.decided_at), |before| before.time.clone()),
-        replicas,
-        reason,
-        equation: equation.clone(),
-    });
-    status.desired_replicas = Some(replicas);
 }
 
 fn figures(status: &mut TaskQueueStatus, reading: &Reading) {
@@ -176,6 +157,7 @@ fn not_carried_out(conditions: &mut Conditions<'_>, problem: &Problem) {
     );
     for kind in [
         condition::REDIS_REACHABLE,
+        condition::ABLE_TO_SCALE,
         condition::SCALING_LIMITED,
         condition::PAUSED,
     ] {
@@ -249,6 +231,18 @@ fn scaling(conditions: &mut Conditions<'_>, orders: &Orders, sight: Option<&Sigh
         (Mode::Auto, Some(_)) => (Truth::True, "Following", "the replicas follow the queue"),
     };
     conditions.set(condition::SCALING_ACTIVE, active, reason, message);
+    let refused = sight.and_then(|sight| sight.refused.as_deref());
+    let (able, reason) = match refused {
+        Some(_) => (Truth::False, "WriteFailed"),
+        None if sight.is_none() => (Truth::Unknown, "Starting"),
+        None => (Truth::True, "Writable"),
+    };
+    conditions.set(
+        condition::ABLE_TO_SCALE,
+        able,
+        reason,
+        refused.unwrap_or(""),
+    );
 
     let (least, most) = (orders.scaling.min, orders.scaling.max);
     let (limited, reason, message) = match decision.and_then(|decision| decision.limit) {

@@ -9,7 +9,7 @@ use taskqueue_api::TaskQueue;
 use taskqueue_operator::{
     config::WorkerImage,
     endpoint::EndpointUrl,
-    index::{Orders, Reading, Sight},
+    index::{Changes, Orders, Reading, Sight},
     key::Key,
     rates::Rates,
     reconcile::{
@@ -153,6 +153,7 @@ pub(crate) fn orders(edits: &[Edit]) -> Orders {
         endpoint: endpoint("redis://redis:6379"),
         policy: valid.policy,
         scaling: valid.scaling,
+        shield: valid.worker.shield,
         from_secret: false,
     }
 }
@@ -201,5 +202,8 @@ pub(crate) fn sight(queue: Result<Snapshot, String>) -> Sight {
             equation: "5 = 5".to_owned(),
         },
         decided_at: Timestamp::from_second(1_700_000_000).unwrap(),
+        waits_for: None,
+        refused: None,
+        changes: Changes::default(),
     }
 }

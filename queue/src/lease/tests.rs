@@ -104,6 +104,22 @@ async fn one_stale_ack_is_refused_and_the_rest_of_its_batch_is_not() {
 }
 
 #[tokio::test]
+async fn the_leases_tell_which_worker_holds_which_task() {
+    let redis = RedisServer::start().await;
+    let (_, queue) = queue(&redis).await;
+    assert_eq!(queue.leases().await.unwrap(), []);
+    let (one, other) = (worker(&queue).await, worker(&queue).await);
+    let ids = enqueue(&queue, 4).await;
+    let held = exchange(&queue, one, 2, &[]).await.leased;
+    exchange(&queue, other, 1, &[]).await;
+    let mut leases = queue.leases().await.unwrap();
+    leases.sort();
+    assert_eq!(leases, [(ids[0], one), (ids[1], one), (ids[2], other)]);
+    exchange(&queue, one, 0, &[ack(one, &held[0])]).await;
+    assert_eq!(queue.leases().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
 async fn a_batch_over_several_done_buckets_is_acked_whole_and_again_without_effect() {
     let redis = RedisServer::start().await;
     let (client, queue) = queue(&redis).await;

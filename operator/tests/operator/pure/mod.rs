@@ -11,5 +11,6 @@ mod index;
 mod invalid;
 mod memory;
 mod rates;
+mod shrink;
 mod status;
 mod validate;

@@ -2,6 +2,7 @@
 
 mod endings;
 mod pods;
+mod shield;
 mod states;
 
 use std::time::Duration;
