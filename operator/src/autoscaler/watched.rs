@@ -269,7 +269,10 @@ impl Watched {
 
     /// A pass over the workers: while there are fewer to come to, and as long as marks stand.
     fn pass(&mut self, step: &Step, signs: Signs, deployment: &Deployment) -> Option<PassOrder> {
-        let shrinks = signs.target < signs.replicas && self.orders.scaling.wait_for_idle;
+        // Where no worker is waited for, there is only to take away what stands of marks.
+        let waits = self.orders.scaling.wait_for_idle;
+        let target = if waits { signs.target } else { signs.replicas };
+        let shrinks = target < signs.replicas;
         let pods = signs.ready + signs.starting;
         let follows_up = self.handshake.marked && pods > 0;
         if !shrinks && !follows_up {
@@ -287,7 +290,7 @@ impl Watched {
         self.handshake.last = Some((signs, Instant::now()));
         Some(PassOrder {
             step: Step {
-                to: signs.target,
+                to: target,
                 ..step.clone()
             },
             marks,

@@ -213,6 +213,7 @@ pub(crate) fn snapshot() -> Snapshot {
         scheduled: 5,
         due: 1,
         active: 6,
+        lost: 0,
         dead: 7,
         blocked: 8,
         oldest_waiting: Some(Duration::from_secs(12)),

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Pair;
 use super::memory::Counts;
-use crate::TaskId;
 use crate::record::Record;
+use crate::{TaskId, WorkerId};
 
 const ALL_LEVELS: [&str; 4] = ["high", "normal", "low", "urgent"];
 
@@ -212,17 +212,25 @@ impl Pair {
             ended + counts.purged + memory.facts.len() as u64,
             "nothing is lost {when}"
         );
+        // What has expired and was not ended yet is not waiting.
+        let late = |id: &TaskId| memory.expiry.get(id) == Some(&true);
         for (level, waiting) in &figures.waiting {
-            let live = |id: &&TaskId| memory.facts.contains_key(id);
-            let expected = memory.lists[level].iter().filter(live).count();
+            let counts = |id: &&TaskId| memory.facts.contains_key(id) && !late(id);
+            let expected = memory.lists[level].iter().filter(counts).count();
             assert_eq!(*waiting, expected as u64, "{level} in the snapshot {when}");
         }
-        let due = memory.scheduled.values().filter(|due| **due).count();
+        let due = memory
+            .scheduled
+            .iter()
+            .filter(|(id, due)| **due && !late(id));
+        let due = due.count();
+        let lapsed = |worker: &WorkerId| memory.workers[worker];
         let scheduled = memory.scheduled.len() + memory.later.len();
         let expected = [
             scheduled,
             due,
             memory.active.len(),
+            memory.active.values().filter(|by| lapsed(by)).count(),
             memory.dead.len(),
             memory.parked.len(),
             memory.workers.values().filter(|lapsed| !**lapsed).count(),
@@ -232,6 +240,7 @@ impl Pair {
             figures.scheduled,
             figures.due,
             figures.active,
+            figures.lost,
             figures.dead,
             figures.blocked,
             figures.workers,

@@ -1,6 +1,5 @@
 //! Recurring tasks of a policy. When each is due is decided in [`cron`](crate::cron).
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::payload::fits;
@@ -79,13 +78,5 @@ impl Schedule {
         let limit = policy.max_payload_bytes as usize;
         fits("schedules.payload", self.payload.as_bytes().len(), limit)?;
         crate::cron::check(&self.cron, &self.time_zone)
-    }
-}
-
-impl Policy {
-    /// The earliest run after `after` of any schedule that is not suspended; `None` without one.
-    pub fn next_run(&self, after: Timestamp) -> Option<Timestamp> {
-        let next = |schedule| crate::cron::next(schedule, after).ok().flatten();
-        self.schedules.iter().filter_map(next).min()
     }
 }
