@@ -108,6 +108,18 @@ impl Events {
         );
     }
 
+    /// Something keeps the worker pods from working, as reason and message, or does so no more.
+    pub fn blocked(&self, key: &Key, obstacle: Option<(String, String)>) {
+        let event = if let Some((reason, message)) = obstacle {
+            let note = format!("no further workers: {message}");
+            event(EventType::Warning, "WorkersFailing", &reason, note)
+        } else {
+            let note = "nothing keeps the workers from working any more".to_owned();
+            event(EventType::Normal, "WorkersWorking", "StartWorkers", note)
+        };
+        self.about(key, event);
+    }
+
     /// The queue's Redis has become unreachable, with the cause, or reachable again.
     pub fn redis_turned(&self, key: &Key, cause: Option<String>) {
         let event = if let Some(cause) = cause {

@@ -80,6 +80,8 @@ pub struct Sight {
     pub waits_for: Option<String>,
     /// Why the replicas could not be written, if the last try failed.
     pub refused: Option<String>,
+    /// What keeps worker pods from working, as reason and message.
+    pub obstacle: Option<(String, String)>,
     /// The last changes of the number.
     pub changes: Changes,
     /// Of a source, and what was found of its workers.

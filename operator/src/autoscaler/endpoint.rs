@@ -224,10 +224,13 @@ impl Server {
             let deployment = self.shared.deployments.get(&key.object_ref());
             let snapshot = reading.as_ref().ok().cloned();
             let fleet = (self.shared.pods.view(&key), synced);
-            let ready = fleet.0.ready;
+            let (ready, shielded) = (fleet.0.ready, fleet.0.shielded);
             let look = watched.look(reading, deployment.as_deref(), fleet, now, at);
             if let Some(turned) = look.turned {
                 self.shared.events.redis_turned(&key, turned.err());
+            }
+            if let Some(blocked) = look.blocked {
+                self.shared.events.blocked(&key, blocked.err());
             }
             if let Some(reason) = look.held {
                 self.shared.metrics.held(reason);
@@ -247,6 +250,7 @@ impl Server {
             if let Some(snapshot) = snapshot {
                 self.jobs.tend(&key, watched, &snapshot);
                 self.jobs.release(&key, watched);
+                self.jobs.shield(&key, watched, snapshot.active, shielded);
             }
             let sight = Arc::new(look.sight);
             if self.shared.index.see(&key, Arc::clone(&sight)) {

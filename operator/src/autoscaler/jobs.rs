@@ -16,7 +16,13 @@ use super::{
     watched::{PassOrder, Step, Watched},
     write::{WriteError, Writes},
 };
-use crate::{fleet::Ending, key::Key};
+use crate::{
+    fleet::{
+        Ending,
+        shield::{self, Shield},
+    },
+    key::Key,
+};
 
 /// Calls to one Redis under way at once, beside the look itself.
 const CONCURRENCY: usize = 16;
@@ -53,6 +59,10 @@ enum Outcome {
     Released {
         endings: Vec<Ending>,
         outcome: Result<Vec<Released>, Error>,
+    },
+    Shielded {
+        shield: Shield,
+        outcome: Result<(), Error>,
     },
 }
 
@@ -169,6 +179,22 @@ impl Jobs {
         });
     }
 
+    /// Looks after the shields of a queue's pods. `shielded`: one of them has one.
+    pub(super) fn shield(&mut self, key: &Key, watched: &mut Watched, active: u64, shielded: bool) {
+        let after = watched.orders.shield;
+        let now = Instant::now();
+        let due = watched.shields.due(after.is_some(), active, shielded, now);
+        let (Some(mut shield), Some(queue)) = (due, watched.queue.clone()) else {
+            return;
+        };
+        let (shared, name) = (Arc::clone(&self.shared), key.clone());
+        self.spawn(key, watched, async move {
+            let (client, pods) = (&shared.client, &shared.pods);
+            let outcome = shield::keep(client, &queue, pods, &name, &mut shield, after).await;
+            Outcome::Shielded { shield, outcome }
+        });
+    }
+
     fn spawn(
         &mut self,
         key: &Key,
@@ -226,6 +252,13 @@ impl Jobs {
             Outcome::Released { endings, outcome } => {
                 watched.releasing = false;
                 self.released(&key, watched, &endings, outcome)
+            }
+            Outcome::Shielded { shield, outcome } => {
+                watched.shields.back(shield);
+                if let Err(error) = outcome {
+                    tracing::warn!(queue = %key, %error, "cannot tell which pods to shield");
+                }
+                false
             }
         }
     }

@@ -11,6 +11,7 @@ mod endpoint;
 mod gate;
 mod handshake;
 mod jobs;
+mod shields;
 pub mod shrink;
 mod sourced;
 mod sources;

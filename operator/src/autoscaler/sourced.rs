@@ -153,6 +153,7 @@ impl Sourced {
                 decided_at,
                 waits_for: None,
                 refused: self.refused.clone(),
+                obstacle: None,
                 changes: self.changes.clone(),
                 source: Some(SourceSight { trouble, target }),
             },

@@ -13,6 +13,7 @@ use super::{
     demand::{self, demand},
     gate::Gate,
     handshake::Passed,
+    shields::Shields,
     shrink::Marks,
     tending::Chores,
 };
@@ -52,6 +53,9 @@ pub(super) struct Watched {
     changes: Changes,
     /// Why the last write of replicas failed.
     refused: Option<String>,
+    /// What kept pods from working, in a word, when that was told last.
+    blocked: Option<String>,
+    pub(super) shields: Shields,
     /// Whether replicas may be written.
     pub(super) gate: Gate,
     pub(super) handshake: Handshake,
@@ -95,6 +99,9 @@ pub(super) struct Look {
     pub(super) pass: Option<PassOrder>,
     /// The queue became readable or unreadable.
     pub(super) turned: Option<Result<(), String>>,
+    /// Something keeps pods from working, as reason and message, or does so no more, if that is
+    /// news.
+    pub(super) blocked: Option<Result<(), (String, String)>>,
     /// The reason for which the number is held back, if that is news.
     pub(super) held: Option<taskqueue_scaling::Reason>,
     /// The number that is recommended is another one: from and to.
@@ -135,6 +142,8 @@ impl Watched {
             reachable: None,
             changes: Changes::default(),
             refused: None,
+            blocked: None,
+            shields: Shields::default(),
             gate: Gate::default(),
             handshake: Handshake {
                 marks: Some(Marks::default()),
@@ -174,6 +183,7 @@ impl Watched {
         });
         let (replicas, asked_lately) = self.replicas(deployment);
         let starting = view.starting;
+        let (blocked, obstacle) = (self.block(&view), view.obstacle.clone());
         let fleet = Fleet {
             handshake: synced,
             ..demand::fleet(replicas, deployment, view, asked_lately)
@@ -235,12 +245,14 @@ impl Watched {
                 decided_at,
                 waits_for: self.handshake.wait.clone(),
                 refused: self.refused.clone(),
+                obstacle,
                 changes: self.changes.clone(),
                 source: None,
             },
             write,
             pass,
             turned,
+            blocked,
             held,
             recommended,
         }
@@ -405,6 +417,18 @@ impl Watched {
             .and_then(|deployment| deployment.spec.replicas)
             .unwrap_or(0);
         (u32::try_from(replicas).unwrap_or(0), false)
+    }
+
+    /// Whether what keeps pods from working is news: the same trouble of another pod is none, and it
+    /// is over only once a pod is ready.
+    fn block(&mut self, view: &FleetView) -> Option<Result<(), (String, String)>> {
+        match &view.obstacle {
+            Some(obstacle) => {
+                let before = self.blocked.replace(obstacle.0.clone());
+                (before.as_ref() != Some(&obstacle.0)).then(|| Err(obstacle.clone()))
+            }
+            None => self.blocked.take_if(|_| view.ready > 0).map(|_| Ok(())),
+        }
     }
 
     fn turn(&mut self, reading: &Result<Snapshot, String>) -> Option<Result<(), String>> {

@@ -13,6 +13,7 @@ use tokio::{sync::watch, time::Instant};
 use super::{
     ending::{Ending, Told, ending, vanished},
     obstacle,
+    shield::Shielded,
     start::StartTime,
     state::{PodState, WorkerPod},
 };
@@ -40,6 +41,8 @@ pub struct FleetView {
     pub obstacle: Option<(String, String)>,
     /// How long a pod takes to start.
     pub start_time: Duration,
+    /// Whether we ask node autoscalers to leave any of them alone.
+    pub shielded: bool,
 }
 
 #[derive(Default)]
@@ -96,6 +99,7 @@ impl Pods {
         FleetView {
             ready,
             starting,
+            shielded: pods.clone().any(|pod| pod.shielded == Shielded::ByUs),
             obstacle: obstacle::of_fleet(pods),
             start_time,
         }

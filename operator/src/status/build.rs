@@ -184,7 +184,11 @@ fn ready(conditions: &mut Conditions<'_>, sight: Option<&Sight>, deployment: Opt
             "the queue has not been read yet".to_owned(),
         ),
         Some(Err(cause)) => (Truth::False, "RedisUnreachable", cause.clone()),
-        Some(Ok(_)) => match stuck(deployment).or_else(|| sight.and_then(target_stuck)) {
+        Some(Ok(_)) => match sight
+            .and_then(failing)
+            .or_else(|| stuck(deployment))
+            .or_else(|| sight.and_then(target_stuck))
+        {
             Some(message) => (Truth::False, "WorkersFailing", message),
             None => (
                 Truth::True,
@@ -194,6 +198,12 @@ fn ready(conditions: &mut Conditions<'_>, sight: Option<&Sight>, deployment: Opt
         },
     };
     conditions.set(condition::READY, truth, reason, message);
+}
+
+/// What keeps the pods from working, in the words of one of them.
+fn failing(sight: &Sight) -> Option<String> {
+    let (_, message) = sight.obstacle.as_ref()?;
+    Some(message.clone())
 }
 
 /// The same of workers that are not ours.

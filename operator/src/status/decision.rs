@@ -128,6 +128,7 @@ mod tests {
             decided_at: Timestamp::UNIX_EPOCH,
             waits_for: None,
             refused: None,
+            obstacle: None,
             changes,
             source: None,
         }

@@ -2,6 +2,7 @@
 
 mod endings;
 mod handshake;
+mod obstacles;
 mod outages;
 mod scaling;
 mod shield;

@@ -153,6 +153,11 @@ impl World {
         self.cluster.runs(name, pods.collect());
     }
 
+    /// The watch of the pods shows this.
+    pub(crate) fn shows(&self, event: Event<WorkerPod>) {
+        self.cluster.shows(event);
+    }
+
     /// A pod of it is gone.
     pub(crate) fn loses(&self, name: &str, pod: &str) {
         self.cluster.loses(name, pod);
