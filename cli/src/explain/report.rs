@@ -169,6 +169,7 @@ fn clamps(decision: &ScalingDecision, report: &mut Vec<String>) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use serde_json::{Value, json};
 
