@@ -209,6 +209,9 @@ async fn a_right_that_is_missing_is_named() {
     // A worker sleeps, so that producers need the right to wake it.
     let done = |_: LeasedTask| async { Outcome::Completed(None) };
     let worker = Running::start(Worker::new(bench::queue(&redis).await, done).lease(SOON));
+    let admin = redis.client().await;
+    // Its scripts must not be flushed while it registers.
+    until(&admin, &queue_of(&admin), "it is there", |s| s.workers == 1).await;
     let mut named = Vec::new();
     for (n, missing) in producer.iter().enumerate() {
         let others: Vec<_> = producer

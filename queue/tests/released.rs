@@ -90,6 +90,41 @@ async fn the_task_of_a_pod_that_is_gone_runs_at_once_where_another_worker_waits(
 }
 
 #[tokio::test]
+async fn why_a_worker_is_gone_is_kept_with_its_task_and_cut_where_it_is_long() {
+    let redis = RedisServer::start().await;
+    let queue = queue(&redis).await;
+    let client = redis.client().await;
+    let mut policy = brisk();
+    policy.max_losses = 1;
+    queue.configure(&policy).await.unwrap();
+    let id = queue.enqueue(task(1)).await.unwrap().id();
+    let long = "ä".repeat(600);
+    for (round, why) in ["exit code 137", &long].into_iter().enumerate() {
+        let hang = |_: LeasedTask| std::future::pending::<Outcome>();
+        let doomed = Running::start(Worker::new(queue.clone(), hang));
+        until(&client, &queue, "taken", |s| s.active == 1).await;
+        doomed.crash().await;
+        let holder = queue.workers().await.unwrap()[0].id;
+        let cause = Cause::WorkerLost;
+        let released = queue.release_because(&[holder], cause, why).await.unwrap();
+        assert_eq!(
+            (released.released, released.quarantined),
+            [(1, 0), (0, 1)][round]
+        );
+    }
+    let dead = queue.get(&id).await.unwrap().unwrap();
+    assert_eq!((dead.state, dead.losses), (State::Dead, 2));
+    let messages: Vec<_> = dead
+        .errors
+        .iter()
+        .map(|error| error.message.as_str())
+        .collect();
+    let cut = "ä".repeat(256);
+    let last = format!("lost its worker 2 times: {cut}");
+    assert_eq!(messages, ["lost its worker: exit code 137", &last]);
+}
+
+#[tokio::test]
 async fn a_worker_that_was_taken_for_gone_is_told_has_its_acks_refused_and_goes_on() {
     let redis = RedisServer::start().await;
     let queue = queue(&redis).await;
@@ -115,7 +150,9 @@ async fn a_worker_that_was_taken_for_gone_is_told_has_its_acks_refused_and_goes_
     let id = queue.enqueue(task(1)).await.unwrap().id();
     until(&client, &queue, "taken", |s| s.active == 1).await;
     let before = queue.workers().await.unwrap()[0].id;
-    let released = queue.release(&[before], Cause::Evicted).await.unwrap();
+    let why = "pod alive: The node was low on resource: memory.";
+    let released = queue.release_because(&[before], Cause::Evicted, why).await;
+    let released = released.unwrap();
     assert_eq!(released, RELEASED);
     let notice = tokio::time::timeout(SOON, hears.recv()).await.unwrap();
     assert_eq!(notice, Some(before));
@@ -130,7 +167,9 @@ async fn a_worker_that_was_taken_for_gone_is_told_has_its_acks_refused_and_goes_
     assert_eq!(states[0].pod, "alive");
     assert_ne!(states[0].id, before, "a worker id is never used twice");
     assert_eq!(done.worker, Some(states[0].id));
-    assert_eq!(done.errors[0].cause, Cause::Evicted);
+    let error = &done.errors[0];
+    assert_eq!((error.cause, error.attempt), (Cause::Evicted, 1));
+    assert_eq!(error.message, format!("lost its worker: {why}"));
     let report = worker.stop().await;
     assert_eq!((report.completed, report.lost), (1, 1));
     let figures = snapshot(&queue, &client).await;
