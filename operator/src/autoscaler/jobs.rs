@@ -12,6 +12,7 @@ use super::{
     Shared,
     endings::{self, Released},
     handshake::{Pass, Passed},
+    shrink::Marks,
     tend::{Tended, tend},
     watched::{PassOrder, Step, Watched},
     write::{WriteError, Writes},
@@ -47,6 +48,7 @@ enum Outcome {
     },
     Passed {
         step: Step,
+        marks: Marks,
         outcome: Result<Passed, Error>,
     },
     Tended(Result<Tended, Error>),
@@ -131,8 +133,12 @@ impl Jobs {
             now,
         };
         self.spawn(key, watched, async move {
-            let outcome = pass.run().await;
-            Outcome::Passed { step, outcome }
+            let (marks, outcome) = pass.run().await;
+            Outcome::Passed {
+                step,
+                marks,
+                outcome,
+            }
         });
     }
 
@@ -207,7 +213,14 @@ impl Jobs {
                 self.wrote(&key, watched, &step, outcome);
                 false
             }
-            Outcome::Passed { step, outcome } => self.passed(&key, watched, step, outcome),
+            Outcome::Passed {
+                step,
+                marks,
+                outcome,
+            } => {
+                watched.returned(marks);
+                self.passed(&key, watched, step, outcome)
+            }
             Outcome::Tended(outcome) => {
                 watched.tending = false;
                 match outcome {
@@ -263,14 +276,15 @@ impl Jobs {
         step: Step,
         outcome: Result<Passed, Error>,
     ) -> bool {
-        let mut passed = match outcome {
+        let passed = match outcome {
             Ok(passed) => passed,
             Err(error) => {
                 tracing::warn!(queue = %key, %error, "cannot drain workers");
-                return watched.passed(None);
+                return false;
             }
         };
-        let moves = watched.passed(Some(&mut passed));
+        let moves = passed.moves;
+        watched.passed(&passed);
         if let Some((to, outcome)) = passed.lowered {
             self.wrote(key, watched, &Step { to, ..step }, outcome);
         }

@@ -214,10 +214,10 @@ impl Watched {
         };
         let (write, pass) = match (deployment, &reading) {
             // A person may say how many even if nobody knows how many are needed.
-            (Some(_), Err(_)) if self.by_hand() => (self.write(step, &signs), None),
+            (Some(_), Err(_)) if self.by_hand() => (self.write(&step, &signs), None),
             (Some(deployment), Ok(_)) => {
-                let pass = self.pass(&step, signs, deployment);
-                (self.write(step, &signs), pass)
+                let write = self.write(&step, &signs);
+                (write, self.pass(&step, signs, deployment))
             }
             _ => (None, None),
         };
@@ -259,11 +259,11 @@ impl Watched {
 
     /// The number to write at once: any that is higher, and a lower one where no handshake is
     /// asked for.
-    fn write(&self, step: Step, signs: &Signs) -> Option<Step> {
+    fn write(&self, step: &Step, signs: &Signs) -> Option<Step> {
         let at_once = signs.target > signs.replicas
             || (signs.target < signs.replicas && !self.orders.scaling.wait_for_idle);
         let opens = self.gate.open(signs.replicas == 0, Instant::now());
-        (at_once && opens && !self.writing && self.handshake.marks.is_some()).then_some(step)
+        (at_once && opens && !self.writing && self.handshake.marks.is_some()).then(|| step.clone())
     }
 
     /// A pass over the workers: while there are fewer to come to, and as long as marks stand.
@@ -282,7 +282,9 @@ impl Watched {
             Some((before, at)) => before != signs || at.elapsed() >= RENEWAL,
             None => true,
         };
-        if !again || self.writing || !self.gate.open(false, Instant::now()) && shrinks {
+        // To give workers back needs no turn, and must not wait for one.
+        let has_turn = !self.writing && self.gate.open(false, Instant::now());
+        if !again || (shrinks && !has_turn) {
             return None;
         }
         let marks = self.handshake.marks.take()?;
@@ -299,23 +301,19 @@ impl Watched {
         })
     }
 
-    /// A pass ended; `None` if it failed half-way. Returns whether the next one can do more soon.
-    pub(super) fn passed(&mut self, passed: Option<&mut Passed>) -> bool {
-        let Some(passed) = passed else {
-            // What it had remembered is seen again, but for what was condemned, and then nothing
-            // was lowered.
-            self.handshake.marks = Some(Marks::default());
-            self.handshake.marked = true;
-            self.handshake.last = None;
-            return false;
-        };
-        self.handshake.marks = Some(std::mem::take(&mut passed.marks));
+    /// A pass ended. Until it is known to have done something else, marks may stand.
+    pub(super) fn returned(&mut self, marks: Marks) {
+        self.handshake.marks = Some(marks);
+        self.handshake.marked = true;
+    }
+
+    /// A pass came to its end.
+    pub(super) fn passed(&mut self, passed: &Passed) {
         self.handshake.marked = passed.marked;
         self.handshake.wait = passed.wait.as_ref().map(ToString::to_string);
         if passed.moves {
             self.handshake.last = None;
         }
-        passed.moves
     }
 
     /// Pods of the queue have ended.
