@@ -10,11 +10,12 @@ use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 
 use super::{
     Shared,
+    drains::PassOrder,
     endings::{self, Released},
     handshake::{Pass, Passed},
     shrink::Marks,
     tend::{Tended, tend},
-    watched::{PassOrder, Step, Watched},
+    watched::{Step, Watched},
     write::{WriteError, Writes},
 };
 use crate::{fleet::Ending, key::Key};
@@ -218,7 +219,7 @@ impl Jobs {
                 marks,
                 outcome,
             } => {
-                watched.returned(marks);
+                watched.drains.returned(marks);
                 self.passed(&key, watched, step, outcome)
             }
             Outcome::Tended(outcome) => {
@@ -284,7 +285,7 @@ impl Jobs {
             }
         };
         let moves = passed.moves;
-        watched.passed(&passed);
+        watched.drains.passed(&passed);
         if let Some((to, outcome)) = passed.lowered {
             self.wrote(key, watched, &Step { to, ..step }, outcome);
         }
