@@ -296,6 +296,7 @@ fn told(reading: Result<Depth, SourceError>, at: Timestamp) -> Result<Reading, S
             scheduled: depth.deferred,
             due: depth.deferred_due,
             active: depth.in_flight,
+            lost: 0,
             dead: 0,
             blocked: 0,
             oldest_waiting: depth.oldest,
