@@ -20,10 +20,12 @@ use crate::{
 /// not knowing is not the same as empty. `history` takes note of what is wanted.
 ///
 /// What the tasks need is capped by what is of use and by the bounds. That is followed upwards at
-/// once and in one step, unless the policy says otherwise. Downwards it is followed
-/// - never below what the running tasks fill, and, where workers cannot be drained one by one,
-///   only while no task runs;
-/// - to the highest number wanted within the stabilization window, and not in a rollout;
+/// once and in one step, unless the policy says otherwise; only where pods of the step before are
+/// still starting, less than twice as many are not asked for. Downwards it is followed
+/// - never below what the running tasks fill and what arrives keeps busy, and, where workers
+///   cannot be drained one by one, only while no task runs;
+/// - to the highest number wanted within the stabilization window and after half of that again, so
+///   that one lull is one step, and not in a rollout;
 /// - to zero when nothing waits, runs or is due within the start time of a pod, and has not for
 ///   the idle time.
 pub fn decide(
@@ -53,6 +55,9 @@ pub fn decide(
     let want = want(policy, demand, fleet, &bounds, idle);
     let wanted = want.draft.replicas;
     history.want(now, wanted, policy);
+    if wanted >= fleet.replicas {
+        history.rest();
+    }
     let draft = match (policy.mode, wanted.cmp(&fleet.replicas)) {
         (Mode::Paused(replicas), _) => by_hand(replicas, fleet),
         (_, Ordering::Equal) => want.draft,

@@ -70,6 +70,8 @@ pub enum Reason {
     StepLimit,
     /// What is needed is so near to what there is that a change is not worth it.
     Tolerance,
+    /// Fewer are needed for what is there, but what arrives keeps these busy.
+    Arrivals,
     /// Fewer are needed, but the tasks that run need these, and a busy worker is not stopped.
     BusyWorkers,
     /// Fewer are needed, and workers are being drained to get there.

@@ -4,8 +4,8 @@ use crate::{
     Demand, Fleet, History, Instant, Policy, Reason,
     bounds::Bounds,
     decide::within_tolerance,
-    explain::{Draft, span},
-    want::Want,
+    explain::{Draft, per_second, span},
+    want::{Want, whole},
 };
 
 /// Follows the want downwards. The maximum is not waited for, but for the tasks that run.
@@ -14,14 +14,12 @@ pub(crate) fn follow(
     demand: &Demand,
     fleet: &Fleet,
     bounds: &Bounds,
-    history: &History,
+    history: &mut History,
     now: Instant,
     want: Want,
 ) -> Draft {
-    let (near, mut draft) = (
-        within_tolerance(policy, fleet, bounds, want.exact),
-        want.draft,
-    );
+    let near = within_tolerance(policy, fleet, bounds, want.exact);
+    let mut draft = want.draft;
     let none = draft.replicas == 0;
     if near && !none {
         let percent = f64::from(policy.tolerance_permille) / 10.0;
@@ -35,12 +33,8 @@ pub(crate) fn follow(
         return draft;
     }
     if fleet.rolling && !none {
-        draft.hold(
-            "rollout",
-            fleet,
-            Reason::RollingOut,
-            "a rollout is under way",
-        );
+        let why = "a rollout is under way";
+        draft.hold("rollout", fleet, Reason::RollingOut, why);
         return draft;
     }
     if policy.wait_for_idle && !fleet.handshake && demand.active > 0 {
@@ -50,7 +44,38 @@ pub(crate) fn follow(
     }
     if !none {
         slow(&mut draft, policy, fleet, bounds, history, now);
+        let most = fleet.replicas.min(bounds.max.replicas).min(want.of_use);
+        keep_up(&mut draft, policy, demand, most);
     }
+    least_for_running(&mut draft, policy, demand, fleet);
+    if !none {
+        gather(&mut draft, policy, fleet, bounds, history, now);
+    }
+    draft
+}
+
+/// Takes a fall in one step that would otherwise come in many, as the highest number within the
+/// window slides down: it waits half the window again.
+fn gather(
+    draft: &mut Draft,
+    policy: &Policy,
+    fleet: &Fleet,
+    bounds: &Bounds,
+    history: &mut History,
+    now: Instant,
+) {
+    let (why, wait) = (draft.reason, policy.down.stabilization / 2);
+    let to = history.gather(now, fleet.replicas, draft.replicas, wait);
+    let to = to.min(bounds.max.replicas).max(draft.replicas);
+    let said = format_args!("; {to} for {} to fall in one step", span(wait));
+    draft.clamp("scaleDown.stabilization", to, Reason::Stabilizing, said);
+    if why == Reason::IdleWait {
+        draft.reason = why;
+    }
+}
+
+/// Never fewer than the running tasks fill.
+fn least_for_running(draft: &mut Draft, policy: &Policy, demand: &Demand, fleet: &Fleet) {
     let running = demand.active.div_ceil(u64::from(policy.concurrency.max(1)));
     let least = u32::try_from(running)
         .unwrap_or(u32::MAX)
@@ -60,7 +85,22 @@ pub(crate) fn follow(
         let said = format_args!("; at least {least} for {active} active");
         draft.clamp("active", least, Reason::BusyWorkers, said);
     }
-    draft
+}
+
+/// No fewer than what arrives keeps busy, with the tolerance as room: else the number would have to
+/// rise again as soon as it has fallen.
+fn keep_up(draft: &mut Draft, policy: &Policy, demand: &Demand, most: u32) {
+    let (Some(arrival), Some(run)) = (demand.flow.arrival, demand.flow.run) else {
+        return;
+    };
+    if demand.paused {
+        return;
+    }
+    let busy = arrival * run.as_secs_f64() / f64::from(policy.concurrency.max(1));
+    let room = 1.0 + f64::from(policy.tolerance_permille) / 1000.0;
+    let to = whole(busy * room).min(most).max(draft.replicas);
+    let said = format_args!("; at least {to} for {} arriving", per_second(arrival));
+    draft.clamp("arrivals", to, Reason::Arrivals, said);
 }
 
 /// The bounds in time. The step to zero has its own, the idle time.
@@ -81,7 +121,7 @@ fn slow(
         draft.clamp("scaleDown.stabilization", to, Reason::Stabilizing, said);
     }
     if let Some(step) = policy.down.step
-        && let Some(start) = history.replicas_before(now, step.per)
+        && let Some((_, start)) = history.extremes(now, step.per)
     {
         let to = step.down_from(start).min(most).max(draft.replicas);
         let said = format_args!("; {to} = one step from {start} within {}", span(step.per));

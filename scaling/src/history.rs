@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use crate::{Instant, Policy};
+use crate::{Instant, Pace, Policy, up::LONGEST_START};
 
 /// The past of one queue. It holds at most one entry for each change within the windows of the
 /// policy, so it stays short.
@@ -19,6 +19,16 @@ pub struct History {
     /// The last instant at which the queue was not empty or not known, or the first at which it
     /// was seen.
     last_busy: Option<Instant>,
+    /// The fall that is thought of or under way.
+    fall: Option<Fall>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Fall {
+    /// When it became possible.
+    since: Instant,
+    /// Where to, once it has begun.
+    to: Option<u32>,
 }
 
 impl History {
@@ -35,12 +45,14 @@ impl History {
         {
             self.replicas.push_back((now, replicas));
         }
-        let per = |pace: &crate::Pace| pace.step.map_or(Duration::ZERO, |step| step.per);
-        let longest = per(&policy.up).max(per(&policy.down));
-        while self
-            .replicas
-            .get(1)
-            .is_some_and(|&(from, _)| from + longest <= now)
+        let per = |pace: &Pace| pace.step.map_or(Duration::ZERO, |step| step.per);
+        let longest = per(&policy.up).max(per(&policy.down)).max(LONGEST_START);
+        // Two stay, so that it can be told whether the last change was a rise.
+        while self.replicas.len() > 2
+            && self
+                .replicas
+                .get(1)
+                .is_some_and(|&(from, _)| from + longest <= now)
         {
             self.replicas.pop_front();
         }
@@ -81,17 +93,66 @@ impl History {
         within(&self.lowest, now, window)
     }
 
-    /// The replicas there were so long ago, or as long ago as anything is known of.
-    pub(crate) fn replicas_before(&self, now: Instant, span: Duration) -> Option<u32> {
+    /// The fewest and the most replicas there were in the time that ends now.
+    pub(crate) fn extremes(&self, now: Instant, span: Duration) -> Option<(u32, u32)> {
         let then = now.checked_sub(span);
-        let known = self
+        // Newest first, up to the number that was in force at the start.
+        let before = self
             .replicas
             .iter()
             .rev()
-            .find(|&&(from, _)| Some(from) <= then);
-        known
-            .or(self.replicas.front())
-            .map(|&(_, replicas)| replicas)
+            .position(|&(from, _)| Some(from) <= then);
+        let counted = before.map_or(self.replicas.len(), |place| place + 1);
+        let counts = self
+            .replicas
+            .iter()
+            .rev()
+            .take(counted)
+            .map(|&(_, count)| count);
+        Some((counts.clone().min()?, counts.max()?))
+    }
+
+    /// Whether the replicas have risen within this time, and not from zero.
+    pub(crate) fn rose_within(&self, now: Instant, span: Duration) -> bool {
+        let mut entries = self.replicas.iter().rev();
+        let (Some(&(since, last)), Some(&(_, before))) = (entries.next(), entries.next()) else {
+            return false;
+        };
+        let fewest = self.extremes(now, span).map_or(0, |(fewest, _)| fewest);
+        fewest > 0 && last > before && since + span > now
+    }
+
+    /// No fall is thought of any more.
+    pub(crate) fn rest(&mut self) {
+        self.fall = None;
+    }
+
+    /// What a fall comes to that waits for `span`, to take in one step what becomes possible
+    /// meanwhile. One that has begun is finished before the next is thought of.
+    pub(crate) fn gather(&mut self, now: Instant, current: u32, to: u32, span: Duration) -> u32 {
+        if to >= current {
+            self.fall = None;
+            return to;
+        }
+        let fall = self.fall.get_or_insert(Fall {
+            since: now,
+            to: None,
+        });
+        match fall.to {
+            Some(begun) if begun < current => return begun.max(to),
+            Some(_) => {
+                *fall = Fall {
+                    since: now,
+                    to: None,
+                }
+            }
+            None => {}
+        }
+        if now.saturating_sub(fall.since) < span {
+            return current;
+        }
+        fall.to = Some(to);
+        to
     }
 
     /// How long the queue has been empty.

@@ -15,6 +15,7 @@ mod fleet;
 mod history;
 mod pace;
 mod policy;
+mod simulate;
 mod up;
 mod want;
 mod windows;
@@ -26,6 +27,7 @@ pub use estimator::Estimator;
 pub use fleet::{Fleet, Obstacle};
 pub use history::History;
 pub use policy::{Mode, Pace, Policy, Step, StepSize, Target};
+pub use simulate::{Follower, Load, Played, Seen, Summary, TICK, World, simulate};
 pub use windows::Window;
 
 use std::time::Duration;

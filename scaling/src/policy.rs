@@ -79,7 +79,7 @@ pub struct Pace {
 /// How far the number may move within a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// At most so far from the number at the start of `per`.
+    /// At most so far from the lowest number within `per` upwards, and from the highest downwards.
     pub most: StepSize,
     /// The time.
     pub per: Duration,
@@ -88,7 +88,7 @@ pub struct Step {
 /// The size of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepSize {
-    /// In percent of the number at the start, rounded up, and at least one replica.
+    /// In percent of that number, rounded up, and at least one replica.
     Percent(u32),
     /// In replicas.
     Replicas(u32),

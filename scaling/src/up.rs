@@ -1,5 +1,7 @@
 //! More are wanted than there are: by how much the number may rise now.
 
+use std::time::Duration;
+
 use crate::{
     Fleet, History, Instant, Policy, Reason,
     bounds::Bounds,
@@ -7,6 +9,11 @@ use crate::{
     explain::{Draft, span},
     want::Want,
 };
+
+/// How long the pods of one step are let start and get to work before the next step, at least and
+/// at most. A step that would double the number does not wait, nor does one soon after zero.
+const SHORTEST_START: Duration = Duration::from_secs(5);
+pub(crate) const LONGEST_START: Duration = Duration::from_secs(15);
 
 /// Follows the want upwards. The minimum is never waited for, but for what keeps pods from
 /// running at all.
@@ -18,10 +25,8 @@ pub(crate) fn follow(
     now: Instant,
     want: Want,
 ) -> Draft {
-    let (near, mut draft) = (
-        within_tolerance(policy, fleet, bounds, want.exact),
-        want.draft,
-    );
+    let near = within_tolerance(policy, fleet, bounds, want.exact);
+    let mut draft = want.draft;
     if near {
         let percent = f64::from(policy.tolerance_permille) / 10.0;
         let why = format_args!("{:.2} is within {percent} % of that", want.exact);
@@ -42,6 +47,15 @@ pub(crate) fn follow(
         return draft;
     }
     let least = fleet.replicas.max(bounds.min.replicas);
+    let patience = fleet.start_time.clamp(SHORTEST_START, LONGEST_START);
+    if draft.replicas < fleet.replicas.saturating_mul(2)
+        && least == fleet.replicas
+        && history.rose_within(now, patience)
+    {
+        let why = "the pods of the last step are starting";
+        draft.hold("starting", fleet, Reason::Stabilizing, why);
+        return draft;
+    }
     let window = policy.up.stabilization;
     if let Some(lowest) = history.lowest(now, window) {
         let to = lowest.clamp(least, draft.replicas);
@@ -49,7 +63,7 @@ pub(crate) fn follow(
         draft.clamp("scaleUp.stabilization", to, Reason::Stabilizing, said);
     }
     if let Some(step) = policy.up.step
-        && let Some(start) = history.replicas_before(now, step.per)
+        && let Some((start, _)) = history.extremes(now, step.per)
     {
         let to = step.up_from(start).max(least).min(draft.replicas);
         let said = format_args!("; {to} = one step from {start} within {}", span(step.per));

@@ -13,6 +13,8 @@ pub(crate) struct Want {
     pub(crate) draft: Draft,
     /// The same without rounding and before minimum and maximum: what the tolerance is about.
     pub(crate) exact: f64,
+    /// The most replicas that the limits of the queue let work.
+    pub(crate) of_use: u32,
 }
 
 /// Whether the queue is in use: something waits, runs or is due, or tasks came and went between
@@ -124,6 +126,7 @@ fn by_backlog(demand: &Demand, per_replica: u32) -> Want {
     Want {
         draft: Draft::new(replicas, Reason::Backlog, equation),
         exact,
+        of_use: u32::MAX,
     }
 }
 
@@ -190,7 +193,11 @@ fn by_latency(
     if draft.replicas == 0 && waiting > 0 {
         draft.clamp("waiting", 1, Reason::Latency, ", at least 1");
     }
-    Want { draft, exact }
+    Want {
+        draft,
+        exact,
+        of_use: u32::MAX,
+    }
 }
 
 fn spare(want: &mut Want, spare: u32) {
@@ -228,6 +235,7 @@ fn caps(want: &mut Want, policy: &Policy, demand: &Demand) {
 
 fn cap(want: &mut Want, of_use: f64, what: &'static str, said: &str, limit: Limit) {
     let most = whole(of_use).max(1);
+    want.of_use = want.of_use.min(most);
     if want.draft.replicas <= most {
         return;
     }
@@ -269,7 +277,7 @@ fn limit(draft: &mut Draft, bound: Bound, word: &str, to: u32) {
     clippy::cast_sign_loss,
     reason = "the cast saturates, and what is needed is never below zero"
 )]
-fn whole(exact: f64) -> u32 {
+pub(crate) fn whole(exact: f64) -> u32 {
     (exact - 1e-9).ceil() as u32
 }
 

@@ -132,8 +132,8 @@ pub struct ScaleUp {
         .message("scaling.scaleUp.stabilization must be a duration from 0s to 1h, such as 30s or 5m"))]
     pub stabilization: Duration,
 
-    /// How far the number rises within `per`, in pods, such as 4, or in percent of the number at
-    /// the start of that time, such as 100%; that is at least one pod. From 1 to 1000, or 1% to
+    /// How far the number rises within `per`, in pods, such as 4, or in percent of the lowest
+    /// number in that time, such as 100%; that is at least one pod. From 1 to 1000, or 1% to
     /// 1000%. By default there is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "up_step")]
@@ -151,15 +151,16 @@ pub struct ScaleUp {
 #[serde(rename_all = "camelCase")]
 pub struct ScaleDown {
     /// The number falls only to the highest one that was wanted within this time, so that a
-    /// short lull does not stop workers that are soon needed again. The step to zero waits for
-    /// `idle` instead. A duration from 0s to 1h.
+    /// short lull does not stop workers that are soon needed again, and after half of this time
+    /// more, so that one lull is one step. The step to zero waits for `idle` instead. A duration
+    /// from 0s to 1h.
     #[serde(default = "default_stabilization")]
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) <= duration('1h')")
         .message("scaling.scaleDown.stabilization must be a duration from 0s to 1h, such as 30s or 5m"))]
     pub stabilization: Duration,
 
-    /// How far the number falls within `per`, in pods, such as 4, or in percent of the number at
-    /// the start of that time, such as 50%; that is at least one pod. From 1 to 1000, or 1% to
+    /// How far the number falls within `per`, in pods, such as 4, or in percent of the highest
+    /// number in that time, such as 50%; that is at least one pod. From 1 to 1000, or 1% to
     /// 100%. By default there is no limit. The step to zero waits for `idle` instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "down_step")]

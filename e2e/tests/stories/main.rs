@@ -9,6 +9,7 @@ mod pods;
 mod policy;
 mod removal;
 mod retries;
+mod scale_in;
 mod scaling;
 mod secrets;
 mod sources;

@@ -39,7 +39,6 @@ pub(super) struct Pass {
 
 /// What came of a pass.
 pub(super) struct Passed {
-    pub(super) marks: Marks,
     /// Workers are drained or pods carry our cost, so that another pass has to follow.
     pub(super) marked: bool,
     /// Something was done or is about to be seen, so that the next pass may do more.
@@ -51,9 +50,14 @@ pub(super) struct Passed {
 }
 
 impl Pass {
-    /// Takes the steps. An error means that the marks may or may not stand; they lapse, and the
-    /// next pass renews them or takes them away.
-    pub(super) async fn run(mut self) -> Result<Passed, Error> {
+    /// Takes the steps. An error means that the marks in Redis may or may not stand; they lapse,
+    /// and the next pass renews them or takes them away. What is remembered comes back either way.
+    pub(super) async fn run(mut self) -> (Marks, Result<Passed, Error>) {
+        let passed = self.steps().await;
+        (self.marks, passed)
+    }
+
+    async fn steps(&mut self) -> Result<Passed, Error> {
         let workers: Vec<shrink::Worker> = self
             .queue
             .workers()
@@ -87,8 +91,10 @@ impl Pass {
                 || lowered.is_some()
                 || !steps.set_cost.is_empty()
                 || !steps.clear_cost.is_empty()
-                || matches!(steps.wait, Some(Wait::Costs | Wait::Unobserved)),
-            marks: self.marks,
+                || matches!(
+                    steps.wait,
+                    Some(Wait::Costs | Wait::Unobserved | Wait::Unseen { .. })
+                ),
             wait: steps.wait,
             lowered,
         })

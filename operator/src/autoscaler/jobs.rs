@@ -10,10 +10,12 @@ use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 
 use super::{
     Shared,
+    drains::PassOrder,
     endings::{self, Released},
     handshake::{Pass, Passed},
+    shrink::Marks,
     tend::{Tended, tend},
-    watched::{PassOrder, Step, Watched},
+    watched::{Step, Watched},
     write::{WriteError, Writes},
 };
 use crate::{
@@ -53,6 +55,7 @@ enum Outcome {
     },
     Passed {
         step: Step,
+        marks: Marks,
         outcome: Result<Passed, Error>,
     },
     Tended(Result<Tended, Error>),
@@ -141,8 +144,12 @@ impl Jobs {
             now,
         };
         self.spawn(key, watched, async move {
-            let outcome = pass.run().await;
-            Outcome::Passed { step, outcome }
+            let (marks, outcome) = pass.run().await;
+            Outcome::Passed {
+                step,
+                marks,
+                outcome,
+            }
         });
     }
 
@@ -233,7 +240,14 @@ impl Jobs {
                 self.wrote(&key, watched, &step, outcome);
                 false
             }
-            Outcome::Passed { step, outcome } => self.passed(&key, watched, step, outcome),
+            Outcome::Passed {
+                step,
+                marks,
+                outcome,
+            } => {
+                watched.drains.returned(marks);
+                self.passed(&key, watched, step, outcome)
+            }
             Outcome::Tended(outcome) => {
                 watched.tending = false;
                 match outcome {
@@ -296,14 +310,15 @@ impl Jobs {
         step: Step,
         outcome: Result<Passed, Error>,
     ) -> bool {
-        let mut passed = match outcome {
+        let passed = match outcome {
             Ok(passed) => passed,
             Err(error) => {
                 tracing::warn!(queue = %key, %error, "cannot drain workers");
-                return watched.passed(None);
+                return false;
             }
         };
-        let moves = watched.passed(Some(&mut passed));
+        let moves = passed.moves;
+        watched.drains.passed(&passed);
         if let Some((to, outcome)) = passed.lowered {
             self.wrote(key, watched, &Step { to, ..step }, outcome);
         }

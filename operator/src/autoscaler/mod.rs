@@ -6,6 +6,7 @@
 //! waits for nothing but Redis and one write.
 
 mod demand;
+mod drains;
 mod endings;
 mod endpoint;
 mod gate;

@@ -11,10 +11,9 @@ use tokio::time::Instant;
 
 use super::{
     demand::{self, demand},
+    drains::{Drains, PassOrder, Signs},
     gate::Gate,
-    handshake::Passed,
     shields::Shields,
-    shrink::Marks,
     tending::Chores,
 };
 use crate::{
@@ -25,8 +24,6 @@ use crate::{
 
 /// How long the number that was written last counts for more than the cache, which lags behind.
 pub(super) const CACHE_LAG: Duration = Duration::from_secs(2);
-/// How often marks are renewed while nothing else happens. A mark lasts for `shrink::SPAN`.
-const RENEWAL: Duration = Duration::from_secs(5);
 
 /// One queue and its past.
 pub(super) struct Watched {
@@ -58,35 +55,14 @@ pub(super) struct Watched {
     pub(super) shields: Shields,
     /// Whether replicas may be written.
     pub(super) gate: Gate,
-    pub(super) handshake: Handshake,
+    /// The workers that are let go.
+    pub(super) drains: Drains,
     /// Pods that ended and whose tasks were not taken back yet, and when the first was heard of.
     pub(super) endings: Option<(Vec<Ending>, Instant)>,
     /// Jobs that are under way, each at most once.
     pub(super) writing: bool,
     pub(super) tending: bool,
     pub(super) releasing: bool,
-}
-
-/// Workers that are being let go.
-pub(super) struct Handshake {
-    /// What passes remember; `None` while one is under way.
-    marks: Option<Marks>,
-    /// Marks may stand that a pass has to follow up. True at first: of a former operator.
-    marked: bool,
-    /// What the last pass was made on and when; `None` if the next one can do more at once.
-    last: Option<(Signs, Instant)>,
-    /// What the shrink waits for.
-    wait: Option<String>,
-}
-
-/// A change of any of these may let a pass do more.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Signs {
-    replicas: u32,
-    target: u32,
-    active: u64,
-    ready: u32,
-    starting: u32,
 }
 
 /// What a look at a queue led to.
@@ -116,15 +92,6 @@ pub(super) struct Step {
     pub(super) decision: Decision,
 }
 
-/// What a pass is to come to.
-pub(super) struct PassOrder {
-    pub(super) step: Step,
-    pub(super) marks: Marks,
-    pub(super) rolling: bool,
-    pub(super) unobserved: bool,
-    pub(super) counted: u32,
-}
-
 impl Watched {
     pub(super) fn new(orders: Arc<Orders>, life: u64) -> Self {
         Self {
@@ -145,12 +112,7 @@ impl Watched {
             blocked: None,
             shields: Shields::default(),
             gate: Gate::default(),
-            handshake: Handshake {
-                marks: Some(Marks::default()),
-                marked: true,
-                last: None,
-                wait: None,
-            },
+            drains: Drains::default(),
             endings: None,
             writing: false,
             tending: false,
@@ -224,10 +186,20 @@ impl Watched {
         };
         let (write, pass) = match (deployment, &reading) {
             // A person may say how many even if nobody knows how many are needed.
-            (Some(_), Err(_)) if self.by_hand() => (self.write(step, &signs), None),
+            (Some(_), Err(_)) if self.by_hand() => (self.write(&step, &signs), None),
             (Some(deployment), Ok(_)) => {
-                let pass = self.pass(&step, signs, deployment);
-                (self.write(step, &signs), pass)
+                let write = self.write(&step, &signs);
+                // Where no worker is waited for, there is only to take away what stands of marks.
+                let shrinks_at_once = !self.orders.scaling.wait_for_idle;
+                let target = if shrinks_at_once {
+                    signs.target.max(replicas)
+                } else {
+                    signs.target
+                };
+                let signs = Signs { target, ..signs };
+                let has_turn = !self.writing && self.gate.open(false, Instant::now());
+                let pass = self.drains.pass(&step, signs, has_turn, deployment);
+                (write, pass)
             }
             _ => (None, None),
         };
@@ -243,7 +215,7 @@ impl Watched {
                 queue,
                 decision,
                 decided_at,
-                waits_for: self.handshake.wait.clone(),
+                waits_for: self.drains.waits_for(),
                 refused: self.refused.clone(),
                 obstacle,
                 changes: self.changes.clone(),
@@ -272,63 +244,11 @@ impl Watched {
 
     /// The number to write at once: any that is higher, and a lower one where no handshake is
     /// asked for.
-    fn write(&self, step: Step, signs: &Signs) -> Option<Step> {
+    fn write(&self, step: &Step, signs: &Signs) -> Option<Step> {
         let at_once = signs.target > signs.replicas
             || (signs.target < signs.replicas && !self.orders.scaling.wait_for_idle);
         let opens = self.gate.open(signs.replicas == 0, Instant::now());
-        (at_once && opens && !self.writing && self.handshake.marks.is_some()).then_some(step)
-    }
-
-    /// A pass over the workers: while there are fewer to come to, and as long as marks stand.
-    fn pass(&mut self, step: &Step, signs: Signs, deployment: &Deployment) -> Option<PassOrder> {
-        // Where no worker is waited for, there is only to take away what stands of marks.
-        let waits = self.orders.scaling.wait_for_idle;
-        let target = if waits { signs.target } else { signs.replicas };
-        let shrinks = target < signs.replicas;
-        let pods = signs.ready + signs.starting;
-        let follows_up = self.handshake.marked && pods > 0;
-        if !shrinks && !follows_up {
-            self.handshake.wait = None;
-            return None;
-        }
-        let again = match self.handshake.last {
-            Some((before, at)) => before != signs || at.elapsed() >= RENEWAL,
-            None => true,
-        };
-        if !again || self.writing || !self.gate.open(false, Instant::now()) && shrinks {
-            return None;
-        }
-        let marks = self.handshake.marks.take()?;
-        self.handshake.last = Some((signs, Instant::now()));
-        Some(PassOrder {
-            step: Step {
-                to: target,
-                ..step.clone()
-            },
-            marks,
-            rolling: demand::rolling(deployment),
-            unobserved: demand::unobserved(deployment),
-            counted: demand::counted(deployment),
-        })
-    }
-
-    /// A pass ended; `None` if it failed half-way. Returns whether the next one can do more soon.
-    pub(super) fn passed(&mut self, passed: Option<&mut Passed>) -> bool {
-        let Some(passed) = passed else {
-            // What it had remembered is seen again, but for what was condemned, and then nothing
-            // was lowered.
-            self.handshake.marks = Some(Marks::default());
-            self.handshake.marked = true;
-            self.handshake.last = None;
-            return false;
-        };
-        self.handshake.marks = Some(std::mem::take(&mut passed.marks));
-        self.handshake.marked = passed.marked;
-        self.handshake.wait = passed.wait.as_ref().map(ToString::to_string);
-        if passed.moves {
-            self.handshake.last = None;
-        }
-        passed.moves
+        (at_once && opens && !self.writing && self.drains.at_rest()).then(|| step.clone())
     }
 
     /// Pods of the queue have ended.

@@ -1,7 +1,7 @@
 //! What the decision promises, case by case.
 
 use jiff::Timestamp;
-use taskqueue_scaling::{Decision, Demand, History, Limit, Mode, Policy, Reason, decide};
+use taskqueue_scaling::{Decision, Demand, History, Limit, Mode, Policy, Reason, Target, decide};
 
 use crate::policies::{fleet, look, policy, secs, tasks};
 
@@ -101,35 +101,55 @@ fn a_task_due_within_the_start_time_of_a_pod_wakes_a_worker() {
 }
 
 #[test]
-fn falls_only_to_the_highest_number_within_the_window() {
+fn falls_in_one_step_to_the_highest_number_within_the_window() {
     let (policy, mut history) = (policy(), History::default());
     let mut at = |seconds, waiting| {
-        look(
-            &policy,
-            tasks(waiting, 0),
-            &fleet(10),
-            &mut history,
-            seconds,
-        )
+        let fleet = fleet(10);
+        look(&policy, tasks(waiting, 0), &fleet, &mut history, seconds)
     };
     at(0, 50);
     at(1, 40);
     at(10, 20);
+    // Eight were wanted last at 1 s, four at 10 s: from 61 s on a fall is possible, and half a
+    // window later all that it has come to is taken at once.
     let lull = at(61, 5);
-    assert_eq!((lull.replicas, lull.reason), (8, Reason::Stabilizing));
-    assert_eq!(at(62, 5).replicas, 4);
-    assert_eq!(at(71, 5).replicas, 1);
+    assert_eq!((lull.replicas, lull.reason), (10, Reason::Stabilizing));
+    assert_eq!(
+        lull.equation,
+        "ceil((5 waiting + 0 active) / 5) = 1; 8 = highest within 60 s; 10 for 30 s to fall in one step"
+    );
+    assert_eq!(at(90, 5).replicas, 10);
+    assert_eq!(at(91, 5).replicas, 1);
+}
+
+#[test]
+fn a_fall_that_has_begun_is_finished_before_the_next() {
+    let policy = Policy {
+        target: Target::Backlog { per_replica: 1 },
+        ..policy()
+    };
+    let mut history = History::default();
+    let mut at = |seconds, waiting, replicas| {
+        let fleet = fleet(replicas);
+        look(&policy, tasks(waiting, 0), &fleet, &mut history, seconds).replicas
+    };
+    at(0, 10, 10);
+    at(1, 6, 10);
+    at(61, 6, 10);
+    assert_eq!(at(91, 6, 10), 6);
+    // Not all pods are gone yet, and by now even fewer would do.
+    at(92, 2, 8);
+    assert_eq!(at(160, 2, 8), 6);
+    // They are: now the next fall is thought of.
+    assert_eq!((at(161, 2, 6), at(190, 2, 6), at(191, 2, 6)), (6, 6, 2));
 }
 
 #[test]
 fn an_operator_that_just_started_waits_the_stabilization_time_too() {
     let (policy, mut history) = (policy(), History::default());
-    let mut at = |seconds| {
-        let fleet = fleet(6);
-        look(&policy, tasks(5, 0), &fleet, &mut history, seconds)
-    };
+    let mut at = |seconds| look(&policy, tasks(5, 0), &fleet(6), &mut history, seconds);
     assert_eq!((at(0).replicas, at(60).replicas), (6, 6));
-    assert_eq!(at(61).replicas, 1);
+    assert_eq!((at(61).replicas, at(91).replicas), (6, 1));
 }
 
 #[test]

@@ -2,4 +2,10 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod decide;
+mod estimator;
+mod flow;
+mod holds;
 mod policies;
+mod properties;
+mod simulate;
+mod windows;
