@@ -29,7 +29,7 @@ test: test-fast deny test-chart test-cluster ## Everything: what CI runs; does i
 
 .PHONY: deps-fast build fmt lint check-generated generate test-fast deny advisories test-chart
 deps-fast:
-	@hack/deps fast lint
+	@hack/deps fast lint peers
 
 build: ## Build all binaries for this machine
 	cargo build --workspace --bins
@@ -84,6 +84,8 @@ install: cluster-up images ## Install the chart with the images built here
 	@$(IN_CLUSTER) hack/install
 
 test-cluster: install ## Real API server and real pods: the stories and the chart's installation
+	@hack/deps peers
+	@hack/images peers
 	$(IN_CLUSTER) TQ=$$(hack/static-build tq) cargo test --locked --package taskqueue-e2e -- --test-threads 4
 	$(IN_CLUSTER) hack/chart/test-cluster
 
@@ -100,7 +102,7 @@ BENCH_OUTPUT ?= $(if $(filter 3/100000/ours$(comma)bare$(comma)bullmq$(comma)asy
 .PHONY: bench bench-wake bench-memory
 bench: ## The queue beside BullMQ, asynq, Celery, apalis and bare Redis: one table, some 15 minutes
 	@hack/deps bench
-	@cache=$$(hack/bench-peers $(RIVALS)); \
+	@cache=$$(hack/peers bench/peers $(RIVALS)); \
 	  cargo build --quiet --release --locked --package taskqueue-bench --no-default-features --bins; \
 	  "$$CARGO_TARGET_DIR/release/peers" --cache "$$cache" --rounds $(ROUNDS) --peers $(PEERS) --tasks $(TASKS) \
 	    $(if $(BENCH_OUTPUT),--output $(BENCH_OUTPUT))
@@ -110,6 +112,11 @@ bench-wake: install ## From zero to N: 20 trials of 50 tasks into a queue at zer
 
 bench-memory: install ## Memory of the operator with 1 and 200 TaskQueues, and its writes in an idle minute
 	@$(IN_CLUSTER) cargo run --quiet --locked --package taskqueue-bench --bin memory
+
+.PHONY: bench-scale-in
+bench-scale-in: install ## Whether scaling in interrupts tasks: 1,000 scale-ins of 20 queues under load, pods simulated
+	@mkdir -p docs
+	@$(IN_CLUSTER) cargo run --quiet --locked --package taskqueue-bench --bin scale-in -- --output docs/bench-scale-in.md
 
 .PHONY: bench-backlog
 bench-backlog: ## The same work in front of 10,000 and of 1,000,000 waiting tasks, some two minutes

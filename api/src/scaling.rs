@@ -14,7 +14,7 @@ use kube::ResourceExt;
 use taskqueue_scaling::{Caps, Mode, Pace, Policy, Step, StepSize, Target, Window};
 
 use crate::{
-    TaskQueue,
+    TaskQueue, TaskQueueSpec,
     spec::{Duration, Limits, ScalingMode, ScalingTarget, ScalingWindow, Weekday},
 };
 
@@ -107,12 +107,7 @@ pub fn policy(resource: &TaskQueue) -> Result<Policy, Refused> {
         max,
         spare: replicas("spec.scaling.spareReplicas", scaling.spare_replicas)?,
         target: target(scaling.target.as_ref())?,
-        concurrency: within(
-            "spec.worker.concurrency",
-            spec.worker.concurrency,
-            1..=1000,
-            "1 to 1000",
-        )?,
+        concurrency: concurrency(spec)?,
         activation: u64::from(million("spec.scaling.activation", scaling.activation)?),
         tolerance_permille: permille(scaling.tolerance),
         up: Pace {
@@ -135,6 +130,17 @@ pub fn policy(resource: &TaskQueue) -> Result<Policy, Refused> {
         hold_up: is_set(PAUSE_SCALE_OUT),
         hold_down: is_set(PAUSE_SCALE_IN),
     })
+}
+
+/// How many tasks a pod runs at once.
+fn concurrency(spec: &TaskQueueSpec) -> Result<u32, Refused> {
+    let (field, given) = match (&spec.worker, &spec.target_ref) {
+        (Some(worker), _) => ("spec.worker.concurrency", worker.concurrency),
+        (None, Some(target)) => ("spec.targetRef.concurrency", target.concurrency),
+        // A spec that cannot work for other reasons.
+        (None, None) => return Ok(1),
+    };
+    within(field, given, 1..=1000, "1 to 1000")
 }
 
 /// What lets only so many tasks of a queue run.

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// The largest whole number that every reader of JSON takes for itself, 2^53 - 1.
 const MAX_COUNT: i64 = 9_007_199_254_740_991;
+/// How many changes of the number of worker pods are told.
+pub const MAX_DECISIONS: usize = 20;
 /// The largest number of worker pods that a Deployment can have.
 const MAX_REPLICAS: i32 = i32::MAX;
 
@@ -67,8 +69,14 @@ pub struct TaskQueueStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_decision: Option<ScalingDecision>,
 
+    /// The last changes of the number of worker pods, newest first; in scaling mode Recommend
+    /// those of the number that is recommended. `kubectl tq explain` shows them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_DECISIONS))]
+    pub decisions: Vec<ScalingChange>,
+
     /// Conditions of the TaskQueue: Ready, RedisReachable, ScalingActive, ScalingLimited,
-    /// Paused and QueueNameConflict.
+    /// AbleToScale, Paused and QueueNameConflict, and of one with a source SourceKeyMissing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
@@ -121,14 +129,83 @@ pub struct Rates {
 pub struct ScalingDecision {
     /// When the number or the reason last changed.
     pub time: Time,
-    /// Worker pods wanted.
+    /// Worker pods to come to; in scaling mode Recommend they are only recommended.
     #[schemars(range(min = 0, max = MAX_REPLICAS))]
     pub replicas: i32,
+    /// Worker pods that the tasks need, within the bounds, before stabilization, steps and whatever
+    /// else takes time.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = MAX_REPLICAS))]
+    pub wanted: i32,
     /// The reason in a word.
     #[schemars(length(max = 64))]
     pub reason: String,
     /// The decision as an equation with its inputs.
     #[schemars(length(max = 1024))]
+    pub equation: String,
+    /// What a smaller number waits for while workers are being let go: the pods that still run
+    /// tasks, for example.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub waits_for: Option<String>,
+    /// What it was decided on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub inputs: Vec<ScalingInput>,
+    /// What changed the number, in the order of application; the last one won.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub clamps: Vec<ScalingClamp>,
+}
+
+/// One thing that a decision was made on.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ScalingInput {
+    /// Its name, such as waiting or arrivalRate.
+    #[schemars(length(max = 64))]
+    pub name: String,
+    /// Its value with its unit, such as 12.5/s.
+    #[schemars(length(max = 256))]
+    pub value: String,
+}
+
+/// One thing that changed the number of worker pods.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ScalingClamp {
+    /// What did, by the name of its setting where it has one, such as maxReplicas.
+    #[schemars(length(max = 64))]
+    pub what: String,
+    /// The number before.
+    #[schemars(range(min = 0, max = MAX_REPLICAS))]
+    pub from: i32,
+    /// The number after.
+    #[schemars(range(min = 0, max = MAX_REPLICAS))]
+    pub to: i32,
+}
+
+/// A change of the number of worker pods.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ScalingChange {
+    /// When.
+    pub time: Time,
+    /// Worker pods before.
+    #[schemars(range(min = 0, max = MAX_REPLICAS))]
+    pub from: i32,
+    /// Worker pods after.
+    #[schemars(range(min = 0, max = MAX_REPLICAS))]
+    pub to: i32,
+    /// Worker pods that the tasks needed then, before stabilization, steps and whatever else
+    /// takes time.
+    #[schemars(range(min = 0, max = MAX_REPLICAS))]
+    pub wanted: i32,
+    /// The reason in a word.
+    #[schemars(length(max = 64))]
+    pub reason: String,
+    /// The decision as an equation with its inputs.
+    #[schemars(length(max = 512))]
     pub equation: String,
 }
 
@@ -179,6 +256,10 @@ pub mod condition {
     pub const SCALING_ACTIVE: &str = "ScalingActive";
     /// The wanted number of workers is held back by a bound.
     pub const SCALING_LIMITED: &str = "ScalingLimited";
+    /// Redis has never heard of the source. Only with a source.
+    pub const SOURCE_KEY_MISSING: &str = "SourceKeyMissing";
+    /// The number of workers can be written.
+    pub const ABLE_TO_SCALE: &str = "AbleToScale";
     /// The queue is paused.
     pub const PAUSED: &str = "Paused";
     /// Another TaskQueue claims the same queue.

@@ -6,7 +6,9 @@ use std::time;
 use serde_json::{Value, json};
 use taskqueue_api::{
     TaskQueue,
-    spec::{Backoff, BackoffType, Duration, Limits, MissedRuns, Order, ScaleUp, ScalingMode},
+    spec::{
+        Backoff, BackoffType, Duration, Limits, MissedRuns, Order, PodCount, ScaleUp, ScalingMode,
+    },
 };
 
 fn parse(spec: &Value) -> TaskQueue {
@@ -73,6 +75,25 @@ fn what_is_no_duration_does_not_parse() {
 }
 
 #[test]
+fn a_shield_counts_from_thirty_seconds_and_a_budget_takes_numbers_and_shares() {
+    let mut spec = smallest();
+    spec["worker"]["shield"] = json!({});
+    spec["worker"]["disruptionBudget"] = json!({ "maxUnavailable": "25%" });
+    let worker = parse(&spec).spec.worker.unwrap();
+    let shield = worker.shield.unwrap();
+    assert_eq!(shield.after, Duration::from_secs(30));
+    let budget = worker.disruption_budget.unwrap();
+    assert_eq!(
+        budget.max_unavailable,
+        Some(PodCount::Percent("25%".to_owned()))
+    );
+    spec["worker"]["disruptionBudget"] = json!({ "minAvailable": 2 });
+    let budget = parse(&spec).spec.worker.unwrap().disruption_budget.unwrap();
+    assert_eq!(budget.min_available, Some(PodCount::Number(2)));
+    assert_eq!(parse(&smallest()).spec.worker.unwrap().shield, None);
+}
+
+#[test]
 fn a_negative_duration_from_before_the_rules_counts_as_zero() {
     let read: Duration = serde_json::from_value(json!("-5s")).unwrap();
     assert_eq!(read.get(), time::Duration::ZERO);
@@ -108,8 +129,9 @@ fn the_smallest_manifest_gets_the_documented_defaults() {
     assert_eq!(spec.limits.max_payload_bytes, 256 * 1024);
     assert!(spec.schedules.is_empty());
     assert!(!spec.paused);
-    assert_eq!(spec.worker.concurrency, 8);
-    assert_eq!(spec.worker.drain_timeout, Duration::from_secs(60));
+    let worker = spec.worker.unwrap();
+    assert_eq!(worker.concurrency, 8);
+    assert_eq!(worker.drain_timeout, Duration::from_secs(60));
     assert_eq!(spec.scaling.mode, ScalingMode::Auto);
     assert_eq!(
         (spec.scaling.min_replicas, spec.scaling.max_replicas),

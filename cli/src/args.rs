@@ -38,15 +38,9 @@ pub(crate) struct Cli {
 /// Where the queues are.
 #[derive(Debug, Args)]
 pub(crate) struct Place {
-    /// The namespace of queues that are named without one.
-    #[arg(
-        short,
-        long,
-        global = true,
-        value_name = "NAMESPACE",
-        default_value = "default"
-    )]
-    pub(crate) namespace: String,
+    /// The namespace of queues that are named without one [default: default; for `explain` that of the kubeconfig].
+    #[arg(short, long, global = true, value_name = "NAMESPACE")]
+    pub(crate) namespace: Option<String>,
     /// Where Redis is, for example `redis://127.0.0.1:6379` or `rediss://user:password@host:6380/0`.
     #[arg(
         long,
@@ -125,6 +119,11 @@ pub(crate) enum Command {
     /// Look at tasks that will not be tried again, retry them or remove them.
     #[command(subcommand)]
     Dead(Dead),
+    /// Say why a TaskQueue has as many worker pods as it has.
+    ///
+    /// The decision that counts now as an equation, what it was made on, what held the number back, and the last
+    /// changes. Read from the status of the TaskQueue, so it needs the cluster of the kubeconfig and no Redis.
+    Explain(Explain),
     /// Play a recorded demand against the scaling of a TaskQueue.
     ///
     /// Shows how many workers there would be and what they would cost, beside how long tasks would wait: by the very
@@ -259,6 +258,27 @@ pub(crate) struct Tasks {
     /// The form to print them in.
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub(crate) output: Listing,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The TaskQueue.
+    pub(crate) name: String,
+    /// The context of the kubeconfig, if it is not to be the current one.
+    #[arg(long, value_name = "CONTEXT")]
+    pub(crate) context: Option<String>,
+    /// The form to print it in.
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: Form,
+}
+
+/// The form of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// A short text for people.
+    Text,
+    /// One JSON object.
+    Json,
 }
 
 /// Where a task stands, as far as tasks can be listed by it.

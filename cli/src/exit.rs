@@ -19,6 +19,9 @@ pub(crate) enum Failure {
     /// Redis, or the queue's rules.
     #[error(transparent)]
     Queue(#[from] Error),
+    /// The API server, or the way to it.
+    #[error("{0}")]
+    Cluster(String),
     /// A file of lines cannot be read.
     #[error("cannot read {path}: {source}", path = path.display())]
     Unreadable { path: PathBuf, source: io::Error },
@@ -42,6 +45,7 @@ impl Failure {
             }
             Self::NotFound(_) => 3.into(),
             Self::Queue(_)
+            | Self::Cluster(_)
             | Self::Unreadable { .. }
             | Self::Partial { .. }
             | Self::Output(_)

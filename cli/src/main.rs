@@ -5,6 +5,7 @@ mod control;
 mod dead;
 mod enqueue;
 mod exit;
+mod explain;
 mod get;
 mod output;
 mod place;
@@ -67,6 +68,9 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
             control::resume(&cluster().await?.queue(queue)?, &mut output).await
         }
         Command::Dead(dead) => dead::run(dead, &cluster().await?, &mut output).await,
+        Command::Explain(explain) => {
+            explain::run(explain, cli.place.namespace.as_deref(), &mut output).await
+        }
         Command::Simulate(command) => simulate::run(command, &mut output),
         Command::Completion { shell } => completion(*shell, &mut output),
         Command::Version => Ok(output.line(format_args!("tq {}", env!("CARGO_PKG_VERSION")))?),

@@ -11,6 +11,9 @@ A Redis inside a cluster is reached through a forwarded port:
   kubectl port-forward service/taskqueue-redis 6379 &
   tq --redis redis://127.0.0.1:6379 …";
 
+/// The namespace where none was typed.
+const DEFAULT: &str = "default";
+
 /// A connection, and the namespace of queues that are named without one.
 pub(crate) struct Cluster {
     client: Client,
@@ -24,7 +27,7 @@ impl Cluster {
         let endpoint = Endpoint::parse(url).map_err(|error| Failure::Usage(error.to_string()))?;
         Ok(Self {
             client: Client::connect(&endpoint).await?,
-            namespace: place.namespace.clone(),
+            namespace: place.namespace.as_deref().unwrap_or(DEFAULT).to_owned(),
         })
     }
 

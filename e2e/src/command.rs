@@ -44,6 +44,20 @@ pub fn tq(redis: &str, arguments: &[&str], input: &str) -> String {
     text(&output.stdout)
 }
 
+/// Runs `redis-cli` on the Redis at this URL and returns what it printed.
+pub fn redis_cli(redis: &str, arguments: &[&str]) -> String {
+    let mut all = vec!["-u", redis];
+    all.extend(arguments);
+    let output = run("redis-cli", &all, "");
+    assert!(
+        output.status.success(),
+        "redis-cli {} failed: {}",
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    text(&output.stdout)
+}
+
 fn run(program: &str, arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(program)
         .args(arguments)

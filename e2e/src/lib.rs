@@ -9,7 +9,7 @@ mod command;
 mod forward;
 mod story;
 
-pub use command::{kubectl, kubectl_fails, tq};
+pub use command::{kubectl, kubectl_fails, redis_cli, tq};
 pub use story::{Patience, Story, eventually};
 
 /// Namespace of the release that `make install` makes.

@@ -3,6 +3,8 @@
 //! Published by a task of its own, so that nobody waits for an Event and a flood drops the
 //! newest instead of holding up the autoscaler.
 
+use std::fmt::Write;
+
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client, Resource,
@@ -11,14 +13,12 @@ use kube::{
         reflector::Store,
     },
 };
+use taskqueue_queue::{Cause, Reclaimed};
 use tokio::sync::mpsc;
 
 use crate::{
     key::Key,
-    reconcile::{
-        Guarded,
-        error::{self, Error},
-    },
+    reconcile::{Guarded, error::Error},
 };
 
 /// Events that may wait to be published.
@@ -78,10 +78,46 @@ impl Events {
     }
 
     /// The replicas could not be written.
-    pub fn scale_failed(&self, key: &Key, from: u32, to: u32, error: &kube::Error) {
-        let cause = error::refusal(error).map_or_else(|| error.to_string(), ToOwned::to_owned);
+    pub fn scale_failed(&self, key: &Key, from: u32, to: u32, cause: &str) {
         let note = format!("{from} → {to}: {cause}");
         self.about(key, event(EventType::Warning, "ScaleFailed", "Scale", note));
+    }
+
+    /// In mode Recommend another number is recommended.
+    pub fn recommended(&self, key: &Key, from: u32, to: u32, equation: &str) {
+        let action = format!("RecommendFrom{from}To{to}");
+        let note = format!("{from} → {to}: {equation}");
+        self.about(key, event(EventType::Normal, "Recommended", &action, note));
+    }
+
+    /// The tasks of a pod that ended were taken back.
+    pub fn released(&self, key: &Key, cause: Cause, detail: &str, reclaimed: &Reclaimed) {
+        let Reclaimed {
+            released,
+            quarantined,
+            workers: _,
+        } = reclaimed;
+        let mut note = format!("{detail}; {released} of its tasks will run again");
+        if *quarantined > 0 {
+            let _ = write!(note, ", {quarantined} have lost too many workers");
+        }
+        let action = format!("{cause:?}");
+        self.about(
+            key,
+            event(EventType::Warning, "TasksReleased", &action, note),
+        );
+    }
+
+    /// Something keeps the worker pods from working, as reason and message, or does so no more.
+    pub fn blocked(&self, key: &Key, obstacle: Option<(String, String)>) {
+        let event = if let Some((reason, message)) = obstacle {
+            let note = format!("no further workers: {message}");
+            event(EventType::Warning, "WorkersFailing", &reason, note)
+        } else {
+            let note = "nothing keeps the workers from working any more".to_owned();
+            event(EventType::Normal, "WorkersWorking", "StartWorkers", note)
+        };
+        self.about(key, event);
     }
 
     /// The queue's Redis has become unreachable, with the cause, or reachable again.

@@ -4,16 +4,23 @@
 //! takes both out. The index only holds and tells who has changed; it does no I/O.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use jiff::Timestamp;
 use taskqueue_queue::{Policy, QueueName, Snapshot};
-use taskqueue_scaling::Decision;
+use taskqueue_scaling::{Decision, Reason};
+use taskqueue_sources::Source;
 use tokio::sync::Notify;
 
-use crate::{endpoint::EndpointUrl, key::Key, rates::Rates};
+use crate::{
+    endpoint::EndpointUrl,
+    key::Key,
+    rates::Rates,
+    targets::{Target, TargetView},
+};
 
 /// What the autoscaler shall do with one queue.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,8 +35,23 @@ pub struct Orders {
     pub policy: Policy,
     /// How its workers are scaled.
     pub scaling: taskqueue_scaling::Policy,
+    /// How long a task must have run for its pod to be shielded; `None` shields none.
+    pub shield: Option<Duration>,
     /// The URL came from a Secret, which may change.
     pub from_secret: bool,
+    /// A queue of another system. There is none of ours then, and the policy is put in force nowhere.
+    pub source: Option<SourceOrders>,
+}
+
+/// A queue of another system and its workers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceOrders {
+    /// What is read.
+    pub source: Source,
+    /// Whether an operator has read it before.
+    pub seen: bool,
+    /// What is scaled.
+    pub target: Target,
 }
 
 /// Why a TaskQueue is not carried out.
@@ -54,6 +76,79 @@ pub struct Sight {
     pub decision: Decision,
     /// When the number or the reason last changed.
     pub decided_at: Timestamp,
+    /// What a smaller number waits for, while workers are being let go.
+    pub waits_for: Option<String>,
+    /// Why the replicas could not be written, if the last try failed.
+    pub refused: Option<String>,
+    /// What keeps worker pods from working, as reason and message.
+    pub obstacle: Option<(String, String)>,
+    /// The last changes of the number.
+    pub changes: Changes,
+    /// Of a source, and what was found of its workers.
+    pub source: Option<SourceSight>,
+}
+
+/// What there is to tell of a source besides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceSight {
+    /// What keeps it from being scaled, though Redis answers.
+    pub trouble: Option<Trouble>,
+    /// Its workers, if they exist.
+    pub target: Option<TargetView>,
+}
+
+/// Why a source is not scaled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// In a word.
+    pub reason: &'static str,
+    /// In full, with the exact names.
+    pub message: String,
+}
+
+impl Trouble {
+    /// It is with the source itself, of which nothing is known then.
+    pub fn is_of_the_source(&self) -> bool {
+        self.reason != "TargetMissing"
+    }
+}
+
+/// A change of the replicas, or in mode Recommend of the number that is recommended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// When.
+    pub time: Timestamp,
+    /// Replicas before.
+    pub from: u32,
+    /// Replicas after.
+    pub to: u32,
+    /// What the tasks needed, before bounds in time.
+    pub wanted: u32,
+    /// Why, in a word.
+    pub reason: Reason,
+    /// The decision behind it.
+    pub equation: String,
+}
+
+/// The last changes, newest first. Cheap to clone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes(Arc<VecDeque<Change>>);
+
+impl Changes {
+    /// How many are kept.
+    pub const MOST: usize = 20;
+
+    /// Adds one.
+    pub fn push(&mut self, change: Change) {
+        let changes = Arc::make_mut(&mut self.0);
+        changes.push_front(change);
+        changes.truncate(Self::MOST);
+    }
+
+    /// From the newest to the oldest.
+    pub fn iter(&self) -> impl Iterator<Item = &Change> {
+        self.0.iter()
+    }
 }
 
 /// One reading of a queue.

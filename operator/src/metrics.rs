@@ -26,10 +26,14 @@ pub struct Metrics {
     reconcile_seconds: Histogram,
     api_requests: Family<Request, Counter>,
     desired: Family<Resource, Gauge>,
+    demand: Family<Resource, Gauge>,
+    ready: Family<Resource, Gauge>,
     waiting: Family<Resource, Gauge>,
     active: Family<Resource, Gauge>,
     reachable: Family<Resource, Gauge>,
+    decision_seconds: Histogram,
     wake_seconds: Histogram,
+    held: Family<Held, Counter>,
     leader: Gauge,
     resident: Gauge,
     /// When a loop of the autoscaler last turned, in seconds since the start; for liveness.
@@ -46,6 +50,11 @@ struct Outcome {
 struct Request {
     method: String,
     resource: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Held {
+    reason: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -81,16 +90,34 @@ impl Default for Metrics {
             registry.register(name, help, family.clone());
             family
         };
-        let desired = gauge("scaling_desired_replicas", "Replicas wanted");
+        let demand = gauge(
+            "scaling_demand",
+            "Replicas that the tasks need, before bounds in time",
+        );
+        let desired = gauge("scaling_desired", "Replicas aimed at");
+        let ready = gauge("scaling_ready", "Worker pods that are ready");
         let waiting = gauge("scaling_waiting_tasks", "Tasks that could run and wait");
         let active = gauge("scaling_active_tasks", "Tasks that a worker runs");
         let reachable = gauge("redis_reachable", "1 when the queue's Redis answers");
         let wake_seconds = Histogram::new(exponential_buckets(0.001, 2.0, 14));
         registry.register_with_unit(
-            "scaling_wake_duration",
+            "scaling_wake",
             "Time from the announcement of a task at zero replicas to the write of the replicas",
             Unit::Seconds,
             wake_seconds.clone(),
+        );
+        let decision_seconds = Histogram::new(exponential_buckets(0.0005, 2.0, 14));
+        registry.register_with_unit(
+            "scaling_decision",
+            "Time from the beginning of a look at queues to the decisions on it",
+            Unit::Seconds,
+            decision_seconds.clone(),
+        );
+        let held = Family::<Held, Counter>::default();
+        registry.register(
+            "scaling_held",
+            "Times that the replicas began to be held at another number than wanted, by reason",
+            held.clone(),
         );
         let leader = Gauge::default();
         registry.register(
@@ -112,11 +139,15 @@ impl Default for Metrics {
             reconciles,
             reconcile_seconds,
             api_requests,
+            demand,
             desired,
+            ready,
             waiting,
             active,
             reachable,
+            decision_seconds,
             wake_seconds,
+            held,
             leader,
             resident,
             looked_at: AtomicU64::new(0),
@@ -142,8 +173,8 @@ impl Metrics {
         self.api_requests.get_or_create(&request).inc();
     }
 
-    /// A queue was looked at.
-    pub fn looked(&self, key: &Key, sight: &Sight) {
+    /// A queue was looked at that has so many pods ready.
+    pub fn looked(&self, key: &Key, sight: &Sight, ready: u32) {
         let labels = Resource {
             namespace: key.namespace.clone(),
             name: key.name.clone(),
@@ -152,11 +183,15 @@ impl Metrics {
         self.desired
             .get_or_create(&labels)
             .set(i64::from(sight.decision.replicas));
+        self.ready.get_or_create(&labels).set(i64::from(ready));
         self.reachable
             .get_or_create(&labels)
             .set(i64::from(sight.queue.is_ok()));
         if let Ok(reading) = &sight.queue {
             let snapshot = &reading.snapshot;
+            self.demand
+                .get_or_create(&labels)
+                .set(i64::from(sight.decision.wanted));
             self.waiting
                 .get_or_create(&labels)
                 .set(gauge(snapshot.backlog()));
@@ -174,9 +209,28 @@ impl Metrics {
             namespace: key.namespace.clone(),
             name: key.name.clone(),
         };
-        for family in [&self.desired, &self.waiting, &self.active, &self.reachable] {
+        let families = [
+            &self.demand,
+            &self.desired,
+            &self.ready,
+            &self.waiting,
+            &self.active,
+            &self.reachable,
+        ];
+        for family in families {
             family.remove(&labels);
         }
+    }
+
+    /// A look led to its decisions.
+    pub fn decided(&self, took: Duration) {
+        self.decision_seconds.observe(took.as_secs_f64());
+    }
+
+    /// The replicas of a queue are held back.
+    pub fn held(&self, reason: taskqueue_scaling::Reason) {
+        let reason = reason.to_string();
+        self.held.get_or_create(&Held { reason }).inc();
     }
 
     /// Workers were woken from zero.

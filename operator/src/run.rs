@@ -3,7 +3,7 @@
 use std::{sync::Arc, sync::atomic::Ordering};
 
 use futures::{StreamExt, TryStreamExt, future};
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::{apps::v1::Deployment, policy::v1::PodDisruptionBudget};
 use kube::{
     Api, Client, Resource,
     client::ClientBuilder,
@@ -20,6 +20,7 @@ use crate::{
     autoscaler,
     config::Config,
     events,
+    fleet::{self, Pods},
     http::{self, Health},
     index::Index,
     key::Key,
@@ -27,6 +28,7 @@ use crate::{
     metrics::Metrics,
     reconcile::{self, Context, Guarded, build::deployment::MANAGED_BY, memory::Memory},
     status,
+    targets::{self, Targets},
 };
 
 /// Reconciles under way at once.
@@ -127,12 +129,14 @@ async fn work(
 ) {
     let (resources, resource_writer) = reflector::store::<Guarded>();
     let (deployments, deployment_writer) = reflector::store::<Deployment>();
+    let (budgets, budget_writer) = reflector::store::<PodDisruptionBudget>();
     let index = Arc::new(Index::default());
     let (events, publisher) = events::channel(client.clone(), &config.identity, resources.clone());
     let context = Arc::new(Context {
         client: client.clone(),
         resources: resources.clone(),
         deployments: deployments.clone(),
+        budgets,
         index: Arc::clone(&index),
         events: events.clone(),
         memory: Memory::default(),
@@ -141,14 +145,15 @@ async fn work(
     });
 
     let namespace = context.config.namespace.as_deref();
-    let dropping = Arc::clone(&context);
+    let pods = Arc::new(Pods::default());
+    let dropping = (Arc::clone(&context), Arc::clone(&pods));
     let resource_stream = watcher(
         api::<Guarded>(&client, namespace),
         watcher::Config::default(),
     )
     .default_backoff()
     .reflect(resource_writer)
-    .inspect_ok(move |event| drop_gone(&dropping, event))
+    .inspect_ok(move |event| drop_gone(&dropping.0, &dropping.1, event))
     .touched_objects();
     let labels = format!("{}={}", MANAGED_BY.0, MANAGED_BY.1);
     let deployment_stream = watcher(
@@ -159,12 +164,34 @@ async fn work(
     .reflect(deployment_writer)
     .touched_objects();
 
+    let budget_stream = watcher(
+        api::<PodDisruptionBudget>(&client, namespace),
+        watcher::Config::default().labels(&labels),
+    )
+    .default_backoff()
+    .reflect(budget_writer)
+    .touched_objects();
+
     let tasks = TaskTracker::new();
     tasks.spawn(publisher.run());
+    tasks.spawn(fleet::watch(
+        api(&client, namespace),
+        Arc::clone(&pods),
+        stop.clone(),
+    ));
+    let targets = Arc::new(Targets::default());
+    tasks.spawn(targets::watch(
+        client.clone(),
+        namespace.map(ToOwned::to_owned),
+        Arc::clone(&targets),
+        stop.clone(),
+    ));
     let shared = Arc::new(autoscaler::Shared {
         client: client.clone(),
         index: Arc::clone(&index),
         deployments: deployments.clone(),
+        pods,
+        targets,
         events,
         metrics,
     });
@@ -177,6 +204,7 @@ async fn work(
 
     Controller::for_stream(resource_stream, resources)
         .owns_stream(deployment_stream)
+        .owns_stream(budget_stream)
         .with_config(controller::Config::default().concurrency(RECONCILES))
         .graceful_shutdown_on(stop.clone().cancelled_owned())
         .run(reconcile::reconcile, reconcile::error_policy, context)
@@ -202,13 +230,17 @@ where
 }
 
 /// Drops what is kept of TaskQueues that are gone.
-fn drop_gone(context: &Context, event: &watcher::Event<Guarded>) {
+fn drop_gone(context: &Context, pods: &Pods, event: &watcher::Event<Guarded>) {
+    let forget = |key: &Key| {
+        context.forget(key);
+        pods.forget(key);
+    };
     match event {
-        watcher::Event::Delete(resource) => context.forget(&Key::of(resource)),
+        watcher::Event::Delete(resource) => forget(&Key::of(resource)),
         watcher::Event::InitDone => {
             for key in context.index.keys() {
                 if context.resources.get(&key.object_ref()).is_none() {
-                    context.forget(&key);
+                    forget(&key);
                 }
             }
         }

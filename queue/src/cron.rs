@@ -42,8 +42,15 @@ pub(crate) fn check(cron: &str, time_zone: &str) -> Result<(), Error> {
 
 /// When a schedule is due next after a time; never while it is suspended.
 pub(crate) fn next(schedule: &Schedule, after: Timestamp) -> Result<Option<Timestamp>, Error> {
-    let plan = Plan::read(&schedule.cron, &schedule.time_zone)?;
+    let plan = Plan::of(schedule)?;
     Ok(plan.next(after).filter(|_| !schedule.suspend))
+}
+
+/// The earliest run of any of these after a time.
+pub(crate) fn first(schedules: &[Schedule], after: Timestamp) -> Option<Timestamp> {
+    let on = schedules.iter().filter(|schedule| !schedule.suspend);
+    let next = on.filter_map(|schedule| next(schedule, after).ok().flatten());
+    next.min()
 }
 
 /// What is to be done about a schedule. What comes with it is to be noted.
@@ -90,28 +97,23 @@ impl fmt::Display for Last {
     }
 }
 
-/// Decides what is to be done about a schedule at a time.
-pub(crate) fn due(
-    schedule: &Schedule,
-    last: Option<&Last>,
-    now_ms: u64,
-) -> Result<Decision, Error> {
-    let plan = Plan::read(&schedule.cron, &schedule.time_zone)?;
+/// Decides what is to be done about a schedule, which is read already, at a time.
+pub(crate) fn due(schedule: &Schedule, plan: &Plan, last: Option<&Last>, now_ms: u64) -> Decision {
     let state = if schedule.suspend { "suspended" } else { "on" };
     let of = format!("{state} {} {}", schedule.time_zone, schedule.cron);
     let holds = |last: &&Last| last.of == of && last.settled_ms <= now_ms + MOST_AHEAD_MS;
     let Some(known) = last.filter(holds) else {
-        return Ok(Decision::Note(Last {
+        return Decision::Note(Last {
             settled_ms: now_ms,
             ran_ms: last.map_or(0, |last| last.ran_ms),
             of,
-        }));
+        });
     };
     if schedule.suspend {
-        return Ok(Decision::Wait);
+        return Decision::Wait;
     }
     let Some(at) = plan.latest(timestamp(known.settled_ms), timestamp(now_ms)) else {
-        return Ok(Decision::Wait);
+        return Decision::Wait;
     };
     let at_ms = u64::try_from(at.as_millisecond()).unwrap_or(0);
     let missed = schedule.missed == Missed::Skip && now_ms.saturating_sub(at_ms) > GRACE_MS;
@@ -120,15 +122,16 @@ pub(crate) fn due(
         ran_ms: if missed { known.ran_ms } else { at_ms },
         of,
     };
-    Ok(if missed {
+    if missed {
         Decision::Note(settled)
     } else {
         Decision::Run(settled)
-    })
+    }
 }
 
 /// An expression and a time zone.
-struct Plan {
+#[derive(Debug)]
+pub(crate) struct Plan {
     cron: Cron,
     zone: TimeZone,
     /// Whether it names times of day.
@@ -136,6 +139,11 @@ struct Plan {
 }
 
 impl Plan {
+    /// That of a schedule.
+    pub(crate) fn of(schedule: &Schedule) -> Result<Self, Error> {
+        Self::read(&schedule.cron, &schedule.time_zone)
+    }
+
     fn read(cron: &str, time_zone: &str) -> Result<Self, Error> {
         let wrong = |rule: String| Error::invalid("schedules.cron", cron, rule);
         let zone = ZONES.get(time_zone).map_err(|_| {

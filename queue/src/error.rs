@@ -150,7 +150,7 @@ pub enum Error {
     },
     /// The server answered with an error that has no variant of its own, or with something that no
     /// script of this crate returns.
-    #[error("script {script} failed on Redis at {endpoint}: {reason}")]
+    #[error("{script} failed on Redis at {endpoint}: {reason}")]
     Script {
         /// The address, without credentials.
         endpoint: String,

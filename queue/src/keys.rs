@@ -67,6 +67,8 @@ keys! {
     Stats = "stats";
     /// Workers that block for work.
     Idle = "idle";
+    /// Workers that are to get no more tasks, by when that lapses.
+    Draining = "draining";
     /// The list of tokens that blocked workers wait for.
     Wake = "wake";
     /// Entries of the level lists whose tasks are gone, by level.
@@ -95,46 +97,68 @@ keys! {
     Schedules = "schedules";
 }
 
+/// For each of [`Key::ALL`], how long the parts before its own are together.
+const BEFORE: [usize; Key::ALL.len()] = {
+    let mut before = [0; Key::ALL.len()];
+    let mut place = 1;
+    while place < before.len() {
+        before[place] = before[place - 1] + Key::ALL[place - 1].part().len();
+        place += 1;
+    }
+    before
+};
+
 /// The keys of one queue.
 #[derive(Debug)]
 pub(crate) struct Keys {
-    base: String,
-    singles: Vec<String>,
+    /// One behind the other: there may be many queues, and so many texts take room.
+    singles: Box<str>,
+    /// How long the beginning is that all of them share.
+    base: usize,
 }
 
 impl Keys {
     pub(crate) fn new(prefix: &str, queue: &QueueName) -> Self {
         let base = format!("{prefix}:{{{queue}}}");
-        let single = |key: &Key| format!("{base}:{}", key.part());
-        Self {
-            singles: Key::ALL.iter().map(single).collect(),
-            base,
+        let mut singles = String::new();
+        for key in Key::ALL {
+            singles.extend([&base, ":", key.part()]);
         }
+        Self {
+            singles: singles.into(),
+            base: base.len(),
+        }
+    }
+
+    fn base(&self) -> &str {
+        &self.singles[..self.base]
     }
 
     /// A key that the queue has once.
     pub(crate) fn get(&self, key: Key) -> &str {
-        &self.singles[key as usize]
+        let place = key as usize;
+        let begin = place * (self.base + 1) + BEFORE[place];
+        &self.singles[begin..begin + self.base + 1 + key.part().len()]
     }
 
     /// The list of a level. A script finds the level again as what follows the last colon.
     pub(crate) fn list(&self, level: &str) -> String {
-        format!("{}:wait:{level}", self.base)
+        format!("{}:wait:{level}", self.base())
     }
 
     /// The done records of the tasks whose ids begin with `bucket`.
     pub(crate) fn done(&self, bucket: &str) -> String {
-        format!("{}:done:{bucket}", self.base)
+        format!("{}:done:{bucket}", self.base())
     }
 
     /// The tasks that are scheduled for the span of time with this number.
     pub(crate) fn later(&self, span: u64) -> String {
-        format!("{}:later:{span}", self.base)
+        format!("{}:later:{span}", self.base())
     }
 
     /// The log lines of a task.
     pub(crate) fn log(&self, id: &str) -> String {
-        format!("{}:log:{id}", self.base)
+        format!("{}:log:{id}", self.base())
     }
 }
 
@@ -145,13 +169,18 @@ mod tests {
     #[test]
     fn every_key_of_a_queue_carries_the_queue_as_its_only_hash_tag() {
         let keys = Keys::new("tq", &QueueName::new("shop", "mail").unwrap());
-        let mut all = keys.singles.clone();
-        all.extend([
+        let singles = Key::ALL.iter().map(|key| {
+            let single = keys.get(*key);
+            assert_eq!(single, format!("tq:{{shop/mail}}:{}", key.part()));
+            single.to_owned()
+        });
+        let more = [
             keys.list("high"),
             keys.done("012345678"),
             keys.later(7),
             keys.log("0123"),
-        ]);
+        ];
+        let all = singles.chain(more);
         for key in all {
             assert!(key.starts_with("tq:{shop/mail}:"), "{key}");
             assert_eq!(key.matches(['{', '}']).count(), 2);

@@ -144,6 +144,17 @@ pub(crate) struct Exchanged {
     pub(crate) more: bool,
     /// How many slots were asked for in the end: none while the queue is paused.
     pub(crate) asked: usize,
+    /// The worker is to get no more tasks.
+    pub(crate) draining: bool,
+}
+
+/// What a worker is told with its heartbeat.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// Tasks of its own that are to be cancelled.
+    pub(crate) cancelled: Vec<TaskId>,
+    /// It is to get no more tasks.
+    pub(crate) draining: bool,
 }
 
 impl Queue {
@@ -270,13 +281,12 @@ impl Queue {
         self.beat_with(worker, lease, info).await.map(drop)
     }
 
-    /// Extends a lease and returns which of its tasks are to be cancelled; `None` if the lease has
-    /// lapsed for good.
+    /// Extends a lease; `None` if it has lapsed for good.
     pub(crate) async fn beat(
         &self,
         worker: WorkerId,
         lease: Duration,
-    ) -> Result<Option<Vec<TaskId>>, Fault> {
+    ) -> Result<Option<Told>, Fault> {
         self.beat_with(worker, lease, "").await
     }
 
@@ -285,7 +295,7 @@ impl Queue {
         worker: WorkerId,
         lease: Duration,
         info: &str,
-    ) -> Result<Option<Vec<TaskId>>, Fault> {
+    ) -> Result<Option<Told>, Fault> {
         let known = self.known().await?;
         let call = self
             .call(&script::BEAT, &known, &[])
@@ -301,7 +311,10 @@ impl Queue {
         let cancelled: Vec<String> = reply.next()?;
         // A mark that is no id of ours marks no task of ours.
         let known = cancelled.iter().filter_map(|id| id.parse().ok());
-        Ok(Some(known.collect()))
+        Ok(Some(Told {
+            cancelled: known.collect(),
+            draining: reply.next()?,
+        }))
     }
 
     /// Writes down what attempts say while they run.
@@ -393,6 +406,7 @@ fn take(
         more,
         refused,
         leased: leased(reply)?,
+        draining: reply.next()?,
         next_due: next_due.map(|due| due.saturating_sub(Duration::from_millis(now_ms))),
         lapsed: false,
         asked,

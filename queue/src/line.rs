@@ -6,9 +6,10 @@
 //! and so stays broken after a server that was still loading, or a password that has been put right
 //! since.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::future::join_all;
 use redis::aio::PubSub;
 use redis::{Cmd, Pipeline, ServerError, ServerErrorKind, Value};
 
@@ -16,7 +17,7 @@ use crate::clock::Clock;
 use crate::dial::{Address, Opened, Way, Wire};
 use crate::fault::{Fault, Faults};
 use crate::script::Call;
-use crate::shared::Shared;
+use crate::shared::{Shared, lock};
 use crate::slots::read_moved;
 use crate::{Endpoint, Error, diagnose, rights, sentinel};
 
@@ -32,15 +33,42 @@ pub(crate) enum Place {
     Primary(String),
 }
 
+/// Most questions of one round trip, so that a connection is not long in their way; more go over
+/// further connections.
+const MOST_AT_ONCE: usize = 1_000;
+
 /// What is asked.
 #[derive(Clone, Copy)]
 pub(crate) enum Ask<'a> {
     /// Only whether there is a connection; one is made if there is none.
     Connection,
+    /// What has an answer.
+    Question(Question<'a>),
+}
+
+/// What has an answer.
+#[derive(Clone, Copy)]
+pub(crate) enum Question<'a> {
     /// A plain command, with its name for messages.
     Plain(&'a Cmd, &'static str),
     /// A script, which is loaded if the server does not know it.
     Script(&'a Call),
+}
+
+impl<'a> Question<'a> {
+    fn command(self) -> &'a Cmd {
+        match self {
+            Self::Plain(command, _) => command,
+            Self::Script(call) => &call.command,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Plain(_, name) => name,
+            Self::Script(call) => call.script.name,
+        }
+    }
 }
 
 /// A connection. Clones share it.
@@ -54,6 +82,8 @@ struct Inner {
     timeout: Duration,
     clock: Arc<Clock>,
     live: Shared<Arc<Live>>,
+    /// Further connections to the same place, made when they were first needed.
+    others: Mutex<Vec<Line>>,
 }
 
 /// A connection that stands, or did a moment ago.
@@ -78,6 +108,7 @@ impl Line {
             timeout,
             clock,
             live: Shared::new(),
+            others: Mutex::default(),
         }))
     }
 
@@ -98,37 +129,73 @@ impl Line {
                 Ok(_) => Ok(Value::Okay),
                 Err(error) => Err(Fault::not_done(error)),
             },
-            Ask::Plain(command, name) => self.send(command, name).await,
-            Ask::Script(call) => match self.once(&call.command, call.script.name).await {
-                Err(Refused::NoScript) => {
-                    self.send(&call.script.load(), call.script.name).await?;
-                    let again = self.once(&call.command, call.script.name).await;
-                    again.map_err(|refused| self.explain_script(refused, call))
+            Ask::Question(Question::Plain(command, name)) => self.send(command, name).await,
+            Ask::Question(Question::Script(call)) => {
+                match self.once(&call.command, call.script.name).await {
+                    Err(Refused::NoScript) => {
+                        self.send(&call.script.load(), call.script.name).await?;
+                        let again = self.once(&call.command, call.script.name).await;
+                        again.map_err(|refused| self.explain_script(refused, call))
+                    }
+                    result => result.map_err(|refused| self.explain_script(refused, call)),
                 }
-                result => result.map_err(|refused| self.explain_script(refused, call)),
-            },
+            }
         }
     }
 
-    /// Many scripts in one round trip; a second one is needed only if the server did not know them.
-    pub(crate) async fn ask_all(
+    /// Many questions in one round trip for each thousand of them, each thousand over a connection of
+    /// its own. They must be such that only read: where a connection turns out to have broken since
+    /// the last call, they are asked once more.
+    pub(crate) async fn ask_all(&self, questions: &[Question<'_>]) -> Vec<Result<Value, Fault>> {
+        let parts = questions.chunks(MOST_AT_ONCE);
+        let others = self.others(parts.len().saturating_sub(1));
+        let lines = std::iter::once(self).chain(&others);
+        let asked = parts.zip(lines).map(async |(part, line)| {
+            let answers = match line.ask_some(part).await {
+                Err(fault) if fault.is_broken_line() => line.ask_some(part).await,
+                answers => answers,
+            };
+            answers.unwrap_or_else(|fault| vec![Err(fault); part.len()])
+        });
+        let answers = join_all(asked).await;
+        answers.into_iter().flatten().collect()
+    }
+
+    /// The same in one round trip; a second one is needed only if the server did not know a script.
+    async fn ask_some(
         &self,
-        calls: &[&Call],
+        questions: &[Question<'_>],
     ) -> Result<Vec<Result<Value, Fault>>, Fault> {
-        let (live, mut values) = self.round_trip(calls).await?;
-        if let Some(place) = values.iter().position(is_missing_script) {
-            let script = calls[place].script;
-            self.send(&script.load(), script.name).await?;
-            values = self.round_trip(calls).await?.1;
+        let (live, mut values) = self.round_trip(questions).await?;
+        if let Some(place) = values.iter().position(is_missing_script)
+            && let Question::Script(call) = questions[place]
+        {
+            self.send(&call.script.load(), call.script.name).await?;
+            values = self.round_trip(questions).await?.1;
         }
-        let checked = values.into_iter().zip(calls).map(|(value, call)| {
-            if let Value::ServerError(refusal) = value {
-                let fault = self.refused(&live, &refusal, call.script.name);
-                return Err(self.explain_script(Refused::Fault(fault), call));
-            }
-            Ok(value)
+        let checked = values.into_iter().zip(questions).map(|(value, question)| {
+            let Value::ServerError(refusal) = value else {
+                return Ok(value);
+            };
+            let fault = self.refused(&live, &refusal, question.name());
+            Err(match question {
+                Question::Plain(..) => fault,
+                Question::Script(call) => self.explain_script(Refused::Fault(fault), call),
+            })
         });
         Ok(checked.collect())
+    }
+
+    /// So many further connections to the same place.
+    fn others(&self, count: usize) -> Vec<Self> {
+        if count == 0 {
+            return Vec::new();
+        }
+        let mut others = lock(&self.0.others);
+        while others.len() < count {
+            others.push(self.another(self.0.timeout));
+        }
+        others[..count].to_vec()
     }
 
     /// Subscribes to a channel, over a connection to the same server that is made for it.
@@ -170,15 +237,18 @@ impl Line {
         }
     }
 
-    async fn round_trip(&self, calls: &[&Call]) -> Result<(Arc<Live>, Vec<Value>), Fault> {
-        let mut pipeline = Pipeline::with_capacity(calls.len());
-        for call in calls {
-            pipeline.add_command(call.command.clone());
+    async fn round_trip(
+        &self,
+        questions: &[Question<'_>],
+    ) -> Result<(Arc<Live>, Vec<Value>), Fault> {
+        let mut pipeline = Pipeline::with_capacity(questions.len());
+        for question in questions {
+            pipeline.add_command(question.command().clone());
         }
         let live = self.live().await.map_err(Fault::not_done)?;
         let mut connection = live.wire.connection.clone();
         match connection
-            .send_packed_commands(&pipeline, 0, calls.len())
+            .send_packed_commands(&pipeline, 0, questions.len())
             .await
         {
             Ok(values) => Ok((live, values)),

@@ -15,10 +15,10 @@ use crate::cluster::{Found, Map};
 use crate::dial::Address;
 use crate::endpoint::Kind;
 use crate::fault::{Fault, Faults};
-use crate::line::{Ask, Line, Place};
+use crate::line::{Ask, Line, Place, Question};
 use crate::script::Call;
 use crate::shared::lock;
-use crate::slots::slot_of;
+use crate::slots::{slot_of, slot_of_key};
 use crate::{Endpoint, Error, QueueName};
 
 /// How many nodes of a cluster are asked for one call, each because the one before knew better or
@@ -75,11 +75,24 @@ impl Link {
 
     /// The way to a queue, over the same connections.
     pub(crate) fn to(&self, queue: &QueueName) -> Self {
-        let in_cluster = matches!(self.hub.lines, Lines::Many(..));
+        self.at(self.in_cluster().then(|| slot_of(queue)))
+    }
+
+    /// The way to a slot, over the same connections.
+    pub(crate) fn at(&self, slot: Option<u16>) -> Self {
         Self {
             hub: Arc::clone(&self.hub),
-            slot: in_cluster.then(|| slot_of(queue)),
+            slot,
         }
+    }
+
+    /// In a cluster, the slot of a key.
+    pub(crate) fn slot_for(&self, key: Option<&[u8]>) -> Option<u16> {
+        key.filter(|_| self.in_cluster()).map(slot_of_key)
+    }
+
+    fn in_cluster(&self) -> bool {
+        matches!(self.hub.lines, Lines::Many(..))
     }
 
     /// The same way over connections of its own, for calls that block.
@@ -132,18 +145,19 @@ impl Link {
 
     /// Sends a plain command.
     pub(crate) async fn send(&self, command: &Cmd, name: &'static str) -> Result<Value, Fault> {
-        self.ask(Ask::Plain(command, name)).await
+        self.ask(Ask::Question(Question::Plain(command, name)))
+            .await
     }
 
     /// Calls a script, after loading it if the server does not know it.
     pub(crate) async fn call(&self, call: &Call) -> Result<Value, Fault> {
-        self.ask(Ask::Script(call)).await
+        self.ask(Ask::Question(Question::Script(call))).await
     }
 
     /// Calls a script that only reads; once more if the connection turns out to have broken since
     /// the last call.
     pub(crate) async fn read(&self, call: &Call) -> Result<Value, Fault> {
-        self.ask_twice(Ask::Script(call)).await
+        self.ask_twice(Ask::Question(Question::Script(call))).await
     }
 
     /// Sends a plain command that only reads; once more if the connection turns out to have broken.
@@ -152,25 +166,23 @@ impl Link {
         command: &Cmd,
         name: &'static str,
     ) -> Result<Value, Fault> {
-        self.ask_twice(Ask::Plain(command, name)).await
+        self.ask_twice(Ask::Question(Question::Plain(command, name)))
+            .await
     }
 
-    /// Scripts that only read, each with its [`Link::slot`]: one round trip to each server.
+    /// What only reads, each with its [`Link::slot`]: one round trip to each server for each thousand
+    /// that it is asked.
     pub(crate) async fn read_all(
         &self,
-        calls: &[(Option<u16>, Call)],
+        questions: &[(Option<u16>, Question<'_>)],
     ) -> Vec<Result<Value, Error>> {
         match &self.hub.lines {
             Lines::One(line) => {
-                let calls: Vec<&Call> = calls.iter().map(|(_, call)| call).collect();
-                let answers = match line.ask_all(&calls).await {
-                    Err(fault) if fault.is_broken_line() => line.ask_all(&calls).await,
-                    answers => answers,
-                };
-                let answers = answers.unwrap_or_else(|fault| vec![Err(fault); calls.len()]);
+                let questions: Vec<_> = questions.iter().map(|(_, question)| *question).collect();
+                let answers = line.ask_all(&questions).await;
                 answers.into_iter().map(|answer| Ok(answer?)).collect()
             }
-            Lines::Many(map, lines) => self.read_all_nodes(map, lines, calls).await,
+            Lines::Many(map, lines) => self.read_all_nodes(map, lines, questions).await,
         }
     }
 
@@ -240,15 +252,15 @@ impl Link {
         &self,
         map: &Map,
         lines: &Mutex<HashMap<Address, Line>>,
-        calls: &[(Option<u16>, Call)],
+        questions: &[(Option<u16>, Question<'_>)],
     ) -> Vec<Result<Value, Error>> {
         let unasked = || Err(self.hub.faults.unreachable("not asked".to_owned()));
-        let mut results: Vec<Result<Value, Error>> = calls.iter().map(|_| unasked()).collect();
-        let mut open: Vec<usize> = (0..calls.len()).collect();
+        let mut results: Vec<Result<Value, Error>> = questions.iter().map(|_| unasked()).collect();
+        let mut open: Vec<usize> = (0..questions.len()).collect();
         for _ in 0..MOST_NODES {
             let mut nodes: HashMap<Address, (Found, Vec<usize>)> = HashMap::new();
             for place in std::mem::take(&mut open) {
-                match map.find(calls[place].0).await {
+                match map.find(questions[place].0).await {
                     Ok(found) => {
                         let node = nodes.entry(found.address.clone());
                         node.or_insert((found, Vec::new())).1.push(place);
@@ -259,16 +271,15 @@ impl Link {
             let asked = nodes.into_values().map(|(found, places)| {
                 let line = self.line(lines, &found);
                 async move {
-                    let calls: Vec<&Call> = places.iter().map(|&place| &calls[place].1).collect();
-                    let answers = line.ask_all(&calls).await;
-                    let answers = answers.unwrap_or_else(|fault| vec![Err(fault); calls.len()]);
+                    let asked = places.iter().map(|&place| questions[place].1);
+                    let answers = line.ask_all(&asked.collect::<Vec<_>>()).await;
                     (found, places, answers)
                 }
             });
             for (found, places, answers) in join_all(asked).await {
                 for (place, answer) in places.into_iter().zip(answers) {
                     if let Err(fault) = &answer
-                        && map.learn(calls[place].0, &found, fault)
+                        && map.learn(questions[place].0, &found, fault)
                         // That one has taken its time already.
                         && !matches!(fault.error, Error::Timeout { .. })
                     {

@@ -20,6 +20,8 @@ use crate::{Cause, Error, TaskId, WorkerId, script};
 const MOST: usize = 200;
 /// Most rounds of one call, so that it ends however much there is to do; the next call goes on.
 const ROUNDS: usize = 50;
+/// Bytes kept of what is known of the loss of a worker.
+const MOST_DETAIL_BYTES: usize = 512;
 
 /// What [`Queue::reclaim`] found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -74,19 +76,36 @@ impl Queue {
     /// Takes back what workers with a lapsed lease hold, to the heads of the levels; a task that
     /// has lost more workers than the policy allows goes to the dead letters.
     pub async fn reclaim(&self) -> Result<Reclaimed, Error> {
-        self.reclaim_from(&[], Cause::WorkerLost).await
+        self.reclaim_from(&[], Cause::WorkerLost, "").await
     }
 
     /// Takes back at once what workers hold that are known to be gone, and why: `cause` is what the
     /// policy's retry rules are asked for.
     pub async fn release(&self, workers: &[WorkerId], cause: Cause) -> Result<Reclaimed, Error> {
+        self.release_because(workers, cause, "").await
+    }
+
+    /// The same with what is known of it, which is kept among the errors of each task: its first 512
+    /// bytes. It should name the pod.
+    pub async fn release_because(
+        &self,
+        workers: &[WorkerId],
+        cause: Cause,
+        detail: &str,
+    ) -> Result<Reclaimed, Error> {
         if workers.is_empty() {
             return Ok(Reclaimed::default());
         }
-        self.reclaim_from(workers, cause).await
+        let detail = &detail[..detail.floor_char_boundary(MOST_DETAIL_BYTES)];
+        self.reclaim_from(workers, cause, detail).await
     }
 
-    async fn reclaim_from(&self, workers: &[WorkerId], cause: Cause) -> Result<Reclaimed, Error> {
+    async fn reclaim_from(
+        &self,
+        workers: &[WorkerId],
+        cause: Cause,
+        detail: &str,
+    ) -> Result<Reclaimed, Error> {
         let mut rounds = self.rounds();
         loop {
             let known = rounds.next().await?;
@@ -105,7 +124,8 @@ impl Queue {
                         .after
                         .map(|span| millis(span).to_string())
                         .unwrap_or_default(),
-                );
+                )
+                .arg(detail);
             for worker in workers {
                 call.push(worker.as_str());
             }

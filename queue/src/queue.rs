@@ -3,12 +3,13 @@
 //! task is here.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 use redis::Value;
 
 use crate::client::Client;
+use crate::cron::Plan;
 use crate::fault::Fault;
 use crate::keys::{Keys, channel};
 use crate::later::SPAN_MS;
@@ -48,6 +49,8 @@ pub(crate) struct Known {
     pub(crate) order: String,
     /// The patterns of the retry rules.
     pub(crate) patterns: Patterns,
+    /// The schedules, read when somebody first needs them.
+    plans: OnceLock<Vec<Result<Plan, Error>>>,
 }
 
 impl Known {
@@ -66,8 +69,15 @@ impl Known {
             lists: levels.map(|level| keys.list(level)).collect(),
             order: order(&policy.order),
             patterns: Patterns::of(&policy.retry),
+            plans: OnceLock::new(),
             policy,
         }
+    }
+
+    /// The policy's schedules in their order, each read, or why it cannot be.
+    pub(crate) fn plans(&self) -> &[Result<Plan, Error>] {
+        let read = || self.policy.schedules.iter().map(Plan::of).collect();
+        self.plans.get_or_init(read)
     }
 
     pub(crate) fn version_number(&self) -> u64 {

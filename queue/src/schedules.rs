@@ -70,7 +70,7 @@ impl Queue {
         'policy: loop {
             let known = rounds.next().await?;
             let now_ms = self.link().clock().now_ms();
-            for step in self.steps(&known.policy, last_runs, now_ms) {
+            for step in self.steps(&known, last_runs, now_ms) {
                 match self.take(&known, &step, now_ms).await {
                     // Steps that were taken will be found to be.
                     Ok(None) => continue 'policy,
@@ -85,21 +85,26 @@ impl Queue {
 
     fn steps<'a>(
         &self,
-        policy: &'a Policy,
+        known: &'a Known,
         last_runs: &'a HashMap<String, String>,
         now_ms: u64,
     ) -> Vec<Step<'a>> {
         let mut steps = Vec::new();
-        for schedule in &policy.schedules {
-            let before = last_runs.get(&schedule.name).map_or("", String::as_str);
-            let (after, run) = match cron::due(schedule, Last::read(before).as_ref(), now_ms) {
-                Ok(Decision::Wait) => continue,
-                Ok(Decision::Note(last)) => (last, None),
-                Ok(Decision::Run(last)) => (last, Some(schedule)),
+        let policy = &known.policy;
+        for (schedule, plan) in policy.schedules.iter().zip(known.plans()) {
+            let plan = match plan {
+                Ok(plan) => plan,
                 Err(error) => {
-                    self.complain(&schedule.name, &error);
+                    self.complain(&schedule.name, error);
                     continue;
                 }
+            };
+            let before = last_runs.get(&schedule.name).map_or("", String::as_str);
+            let last = Last::read(before);
+            let (after, run) = match cron::due(schedule, plan, last.as_ref(), now_ms) {
+                Decision::Wait => continue,
+                Decision::Note(last) => (last, None),
+                Decision::Run(last) => (last, Some(schedule)),
             };
             steps.push(Step {
                 name: &schedule.name,

@@ -75,7 +75,7 @@ macro_rules! body {
 scripts! {
     ENQUEUE = "enqueue" keys [Config, Tasks, Due, Later, Active, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry]
         with ["current", "wake", "sooner", "record", "levels", "admit"];
-    EXCHANGE = "exchange" keys [Config, Tasks, Due, Active, Workers, Lost, Stats, Idle, Wake, Ghosts, Held, Parked, Progress, Kept, Keptcount, Rate]
+    EXCHANGE = "exchange" keys [Config, Tasks, Due, Active, Workers, Lost, Stats, Idle, Draining, Wake, Ghosts, Held, Parked, Progress, Kept, Keptcount, Rate]
         with ["current", "wake", "sooner", "record", "levels", "promote", "keep", "limits", "order"];
     SETTLE = "settle" keys [Config, Tasks, Due, Active, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Progress, Kept, Keptcount]
         with ["current", "wake", "sooner", "record", "levels", "places", "unique", "keep"];
@@ -86,14 +86,16 @@ scripts! {
     UNFOLD = "unfold" keys [Tasks, Due, Later, Stats, Idle, Wake] with ["wake", "sooner", "record"];
     SURVEY = "survey" keys [Config, Tasks, Active, Dead, Later, Unique, Uniques, Expiry, Cancel, Kept, Keptcount, Stats, Schedules] with [];
     FORGET = "forget" keys [Kept, Keptcount, Stats] with [];
-    RECLAIM = "reclaim" keys [Config, Tasks, Due, Active, Workers, Info, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Progress]
+    RECLAIM = "reclaim" keys [Config, Tasks, Due, Active, Workers, Info, Lost, Dead, Stats, Idle, Draining, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Progress]
         with ["current", "wake", "sooner", "sleepers", "record", "levels", "places", "unique", "edit"];
-    BEAT = "beat" keys [Active, Workers, Info, Cancel] with [];
+    BEAT = "beat" keys [Active, Workers, Info, Draining, Cancel] with [];
     NOTE = "note" keys [Active, Progress] with [];
     RESUME = "resume" keys [Tasks, Active, Workers, Lost] with [];
-    LEAVE = "leave" keys [Active, Workers, Info, Idle, Wake] with ["wake", "sleepers"];
-    WORKERS = "workers" keys [Active, Workers, Info] with [];
-    SNAPSHOT = "snapshot" keys [Config, Tasks, Due, Later, Active, Workers, Dead, Stats, Ghosts, Parked] with ["current"];
+    LEAVE = "leave" keys [Active, Workers, Info, Idle, Draining, Wake] with ["wake", "sleepers"];
+    WORKERS = "workers" keys [Active, Workers, Info, Draining] with [];
+    DRAIN = "drain" keys [Active, Workers, Idle, Draining] with [];
+    UNDRAIN = "undrain" keys [Workers, Draining, Idle, Wake] with ["wake"];
+    SNAPSHOT = "snapshot" keys [Config, Tasks, Due, Later, Active, Workers, Dead, Stats, Ghosts, Parked, Expiry] with ["current", "record"];
     INSPECT = "inspect" keys [Tasks, Due, Later, Active, Lost, Dead, Progress] with ["record"];
     PAGE = "page" keys [Tasks, Due, Active, Lost, Dead, Parked, Kept, Keptcount] with [];
     REDRIVE = "redrive" keys [Config, Tasks, Lost, Dead, Stats, Idle, Wake, Ghosts, Held, Parked]

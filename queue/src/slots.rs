@@ -15,6 +15,17 @@ pub(crate) fn slot_of(queue: &QueueName) -> u16 {
     crc16(queue.to_string().as_bytes()) % SLOTS
 }
 
+/// The slot of any key: that of what stands between its first `{` and the next `}`, if anything
+/// does, else that of the whole.
+pub(crate) fn slot_of_key(key: &[u8]) -> u16 {
+    let tag = || {
+        let open = key.iter().position(|byte| *byte == b'{')? + 1;
+        let length = key[open..].iter().position(|byte| *byte == b'}')?;
+        (length > 0).then(|| &key[open..open + length])
+    };
+    crc16(tag().unwrap_or(key)) % SLOTS
+}
+
 /// CRC-16/XMODEM, as Redis Cluster has it.
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc: u16, byte| {

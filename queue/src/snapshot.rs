@@ -1,6 +1,5 @@
 //! The figures of queues, many in one round trip.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -11,6 +10,7 @@ use crate::Error;
 use crate::client::Client;
 use crate::clock::timestamp;
 use crate::later::SPAN_MS;
+use crate::line::Question;
 use crate::queue::{Known, Queue};
 use crate::record::runnable_since_ms;
 use crate::script::{self, Call};
@@ -20,7 +20,9 @@ use crate::script::{self, Call};
 pub struct Snapshot {
     /// When, by the clock of Redis.
     pub now: Timestamp,
-    /// Runnable and not leased, by level, highest first; levels retired by a policy edit last.
+    /// Runnable and not leased, by level, highest first; levels retired by a policy edit last. What has
+    /// expired does not count, here and in `due`: it only waits for [`Queue::tidy`] to end it. Of more
+    /// than 200 such tasks the rest counts.
     pub waiting: Vec<(String, u64)>,
     /// Delayed or to be retried, due or not.
     pub scheduled: u64,
@@ -28,6 +30,9 @@ pub struct Snapshot {
     pub due: u64,
     /// Leased.
     pub active: u64,
+    /// Those of them that are leased to workers whose lease has lapsed: until somebody reclaims them,
+    /// nobody runs them.
+    pub lost: u64,
     /// Dead letters.
     pub dead: u64,
     /// Tasks that wait for others with their concurrency key, and so are not runnable.
@@ -133,10 +138,11 @@ impl Client {
                 Some((queue.link().slot(), call))
             })
             .collect();
-        if calls.is_empty() {
-            return Vec::new();
-        }
-        self.link().read_all(&calls).await
+        let questions: Vec<_> = calls
+            .iter()
+            .map(|(slot, call)| (*slot, Question::Script(call)))
+            .collect();
+        self.link().read_all(&questions).await
     }
 }
 
@@ -160,37 +166,82 @@ impl Queue {
 /// Takes the script's answer apart; `None` if the policy has changed.
 fn read(queue: &Queue, known: &Known, value: Value) -> Result<Option<Snapshot>, Error> {
     let mut reply = queue.reply(&script::SNAPSHOT, value)?;
-    if reply.next::<String>()? == "stale" {
+    let status: String = reply.next()?;
+    if status == "stale" {
         return Ok(None);
     }
+    let wrong = |what: &str| {
+        let reason = format!("answered with {what} that are none");
+        queue.link().faults().script(script::SNAPSHOT.name, reason)
+    };
     let now_ms: u64 = reply.next()?;
-    let lengths: Vec<u64> = reply.next()?;
-    let heads: Vec<Vec<u8>> = reply.next()?;
-    let (scheduled, due): (u64, u64) = (reply.next()?, reply.next()?);
-    let next_due_ms = millis(reply.next()?);
-    let (active, dead, blocked) = (reply.next()?, reply.next()?, reply.next()?);
-    let (workers, expired_workers) = (reply.next()?, reply.next()?);
-    let counters: HashMap<String, u64> = reply.next()?;
-
+    let counters: String = reply.next()?;
+    let counters = Counters::read(&counters).ok_or_else(|| wrong("counters"))?;
+    let (figures, heads): (Figures, Vec<Vec<u8>>) = if status == "rest" {
+        (Figures::default(), Vec::new())
+    } else {
+        let figures: String = reply.next()?;
+        let figures = Figures::read(&figures).ok_or_else(|| wrong("figures"))?;
+        (figures, reply.next()?)
+    };
     let levels = known.policy.levels.iter().chain(&known.policy.retired);
-    let overdue = next_due_ms.filter(|&due| due <= now_ms);
+    let lengths = figures.lengths.into_iter().chain(std::iter::repeat(0));
+    let overdue = figures.next_due_ms.filter(|&due| due <= now_ms);
     let since = heads.iter().filter_map(|head| runnable_since_ms(head));
     let oldest = since.chain(overdue).min();
     Ok(Some(Snapshot {
         now: timestamp(now_ms),
         waiting: levels.cloned().zip(lengths).collect(),
-        scheduled,
-        due,
-        active,
-        dead,
-        blocked,
+        scheduled: figures.scheduled,
+        due: figures.due,
+        active: figures.active,
+        lost: figures.lost,
+        dead: figures.dead,
+        blocked: figures.parked,
         oldest_waiting: oldest.map(|since| Duration::from_millis(now_ms.saturating_sub(since))),
-        next_due: next_due_ms.map(timestamp),
-        workers,
-        expired_workers,
-        counters: Counters::from_map(&counters),
+        next_due: figures.next_due_ms.map(timestamp),
+        workers: figures.workers,
+        expired_workers: figures.lapsed,
+        counters,
         version: known.version_number(),
     }))
+}
+
+/// What the script says of a queue that is not at rest, in its order.
+#[derive(Default)]
+struct Figures {
+    scheduled: u64,
+    due: u64,
+    next_due_ms: Option<u64>,
+    active: u64,
+    lost: u64,
+    dead: u64,
+    parked: u64,
+    workers: u64,
+    lapsed: u64,
+    lengths: Vec<u64>,
+}
+
+impl Figures {
+    fn read(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let mut count = || words.next()?.parse::<u64>().ok();
+        let (scheduled, due) = (count()?, count()?);
+        let next_due_ms = millis(words.next()?.parse().ok()?);
+        let mut count = || words.next()?.parse::<u64>().ok();
+        Some(Self {
+            scheduled,
+            due,
+            next_due_ms,
+            active: count()?,
+            lost: count()?,
+            dead: count()?,
+            parked: count()?,
+            workers: count()?,
+            lapsed: count()?,
+            lengths: words.map(|word| word.parse().ok()).collect::<Option<_>>()?,
+        })
+    }
 }
 
 /// A sorted set's score, which Redis prints as a number that need not be whole; below 0 for none.
@@ -204,24 +255,35 @@ pub(crate) fn millis(score: f64) -> Option<u64> {
 }
 
 impl Counters {
-    /// A counter that never counted is missing in Redis.
-    fn from_map(map: &HashMap<String, u64>) -> Self {
-        let of = |name: &str| map.get(name).copied().unwrap_or(0);
-        Self {
-            enqueued: of("enqueued"),
-            completed: of("completed"),
-            failed: of("failed"),
-            retried: of("retried"),
-            dead: of("dead"),
-            lost: of("lost"),
-            released: of("released"),
-            redriven: of("redriven"),
-            purged: of("purged"),
-            snoozed: of("snoozed"),
-            cancelled: of("cancelled"),
-            expired: of("expired"),
-            dropped: of("dropped"),
-            run: Duration::from_millis(of("run_ms")),
+    /// Names and values, one behind the other. A counter that never counted is missing, and other names
+    /// are not ours to read.
+    fn read(text: &str) -> Option<Self> {
+        let mut counters = Self::default();
+        let mut words = text.split(' ').filter(|word| !word.is_empty());
+        while let Some(name) = words.next() {
+            let value = words.next()?;
+            let counter = match name {
+                "enqueued" => &mut counters.enqueued,
+                "completed" => &mut counters.completed,
+                "failed" => &mut counters.failed,
+                "retried" => &mut counters.retried,
+                "dead" => &mut counters.dead,
+                "lost" => &mut counters.lost,
+                "released" => &mut counters.released,
+                "redriven" => &mut counters.redriven,
+                "purged" => &mut counters.purged,
+                "snoozed" => &mut counters.snoozed,
+                "cancelled" => &mut counters.cancelled,
+                "expired" => &mut counters.expired,
+                "dropped" => &mut counters.dropped,
+                "run_ms" => {
+                    counters.run = Duration::from_millis(value.parse().ok()?);
+                    continue;
+                }
+                _ => continue,
+            };
+            *counter = value.parse().ok()?;
         }
+        Some(counters)
     }
 }

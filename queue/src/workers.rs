@@ -1,12 +1,20 @@
-//! Who works for a queue.
+//! Who works for a queue, and who is to stop doing so.
+
+use std::time::Duration;
 
 use jiff::Timestamp;
+use redis::from_redis_value;
 use serde::Deserialize;
 
 use crate::clock::timestamp;
+use crate::keys::Key;
+use crate::lease;
 use crate::queue::Queue;
 use crate::snapshot::millis;
-use crate::{Error, WorkerId, script};
+use crate::{Error, TaskId, WorkerId, script};
+
+/// Longest time that a worker can be marked as draining at once.
+const LONGEST_DRAIN: Duration = Duration::from_hours(24);
 
 /// A worker as Redis knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +33,8 @@ pub struct WorkerState {
     pub active: u64,
     /// When its lease lapses, or has lapsed.
     pub lease_until: Timestamp,
+    /// Whether it is to get no more tasks: see [`Queue::drain`].
+    pub draining: bool,
 }
 
 /// What a worker says of itself.
@@ -51,8 +61,10 @@ impl Queue {
         let lapses: Vec<f64> = reply.next()?;
         let infos: Vec<String> = reply.next()?;
         let counts: Vec<u64> = reply.next()?;
+        let drains: Vec<bool> = reply.next()?;
         let mut workers = Vec::with_capacity(ids.len());
-        for (((id, lapse), info), active) in ids.iter().zip(lapses).zip(infos).zip(counts) {
+        let columns = ids.iter().zip(lapses).zip(infos).zip(counts).zip(drains);
+        for ((((id, lapse), info), active), draining) in columns {
             // What is no worker of ours is none.
             let Ok(id) = id.parse() else { continue };
             let said: Said = serde_json::from_str(&info).unwrap_or_default();
@@ -64,8 +76,72 @@ impl Queue {
                 started: said.started,
                 active,
                 lease_until: timestamp(millis(lapse).unwrap_or_default()),
+                draining,
             });
         }
         Ok(workers)
+    }
+
+    /// Which worker holds which task, in no order; those of workers included whose lease has lapsed
+    /// and whose tasks were not taken back yet. Proportional to what is in flight.
+    pub async fn leases(&self) -> Result<Vec<(TaskId, WorkerId)>, Error> {
+        let mut command = redis::cmd("HGETALL");
+        command.arg(self.keys().get(Key::Active));
+        let value = self.link().read_plain(&command, "HGETALL").await?;
+        let pairs: Vec<(String, String)> = from_redis_value(value)
+            .map_err(|fault| self.link().faults().script("HGETALL", fault.to_string()))?;
+        // What is no id of ours is nothing of ours.
+        let lease =
+            |(task, worker): (String, String)| Some((task.parse().ok()?, worker.parse().ok()?));
+        Ok(pairs.into_iter().filter_map(lease).collect())
+    }
+
+    /// Marks workers as draining for `span` from now by the clock of Redis, at most a day: from this
+    /// call on they get no more tasks, whatever they have asked for. They finish what they hold, and
+    /// their acks are taken.
+    ///
+    /// Returns each of them that is registered, with the number of tasks that it holds at that
+    /// instant: one with none runs nothing, and will run nothing until [`Queue::undrain`] or until
+    /// the mark lapses, which it does by itself, so that who marked them may die. To call again puts
+    /// the new span in the old one's place. A worker that loses its lease goes on under a new id,
+    /// and that one is not marked.
+    pub async fn drain(
+        &self,
+        workers: &[WorkerId],
+        span: Duration,
+    ) -> Result<Vec<(WorkerId, u64)>, Error> {
+        if workers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let known = self.known().await?;
+        let mut call = self
+            .call(&script::DRAIN, &known, &[])
+            .arg(lease::millis(span.min(LONGEST_DRAIN)));
+        for worker in workers {
+            call.push(worker.as_str());
+        }
+        let value = self.link().call(&call).await?;
+        let mut reply = self.reply(&script::DRAIN, value)?;
+        let _status: String = reply.next()?;
+        let _now: u64 = reply.next()?;
+        let ids: Vec<String> = reply.next()?;
+        let counts: Vec<u64> = reply.next()?;
+        let marked = ids.iter().zip(counts);
+        marked.map(|(id, count)| Ok((id.parse()?, count))).collect()
+    }
+
+    /// Takes the marks of draining workers away: they fetch again within about 250 ms. Those that
+    /// have none are left alone.
+    pub async fn undrain(&self, workers: &[WorkerId]) -> Result<(), Error> {
+        if workers.is_empty() {
+            return Ok(());
+        }
+        let known = self.known().await?;
+        let mut call = self.call(&script::UNDRAIN, &known, &[]);
+        for worker in workers {
+            call.push(worker.as_str());
+        }
+        self.link().call(&call).await?;
+        Ok(())
     }
 }

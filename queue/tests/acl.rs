@@ -72,6 +72,10 @@ async fn everything_is_allowed(endpoint: &Endpoint, queue: QueueName) {
     let done = |_: LeasedTask| async { Outcome::Completed(None) };
     let peer = Worker::new(queue.clone(), done).lease(Duration::from_secs(1));
     let peer = Running::start(peer);
+    let workers = queue.workers().await.unwrap();
+    let ids: Vec<_> = workers.iter().map(|worker| worker.id).collect();
+    assert!(!queue.drain(&ids, SOON).await.unwrap().is_empty());
+    queue.undrain(&ids).await.unwrap();
     until(&client, &queue, "all done", |s| s.counters.completed == 2).await;
     peer.stop().await;
     // And the rest of what there is.
@@ -205,6 +209,9 @@ async fn a_right_that_is_missing_is_named() {
     // A worker sleeps, so that producers need the right to wake it.
     let done = |_: LeasedTask| async { Outcome::Completed(None) };
     let worker = Running::start(Worker::new(bench::queue(&redis).await, done).lease(SOON));
+    let admin = redis.client().await;
+    // Its scripts must not be flushed while it registers.
+    until(&admin, &queue_of(&admin), "it is there", |s| s.workers == 1).await;
     let mut named = Vec::new();
     for (n, missing) in producer.iter().enumerate() {
         let others: Vec<_> = producer

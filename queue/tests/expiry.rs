@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use taskqueue_queue::testing::{RedisServer, eventually};
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
-use taskqueue_queue::{Policy, Queue, State, Task, TaskId};
+use taskqueue_queue::{Limits, Policy, Queue, State, Task, TaskId};
 
 use bench::{Running, SOON, next, queue, recording, snapshot, task, until};
 
@@ -53,6 +53,50 @@ async fn a_task_that_does_not_start_in_time_expires_without_a_worker_and_can_be_
     })
     .await;
     worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_has_expired_is_no_backlog_although_nobody_has_ended_it() {
+    let redis = RedisServer::start().await;
+    let queue = queue(&redis).await;
+    let client = redis.client().await;
+    for number in 0..3 {
+        let brief = task(number).expires_in(BRIEF).priority("high");
+        queue.enqueue(brief).await.unwrap();
+    }
+    let both = task(3).expires_in(BRIEF).delay(BRIEF * 2);
+    queue.enqueue(both).await.unwrap();
+    let key = || task(4).expires_in(BRIEF).concurrency_key("k");
+    let policy = Policy {
+        limits: Limits {
+            per_key_concurrency: Some(1),
+            ..Limits::default()
+        },
+        ..Policy::default()
+    };
+    queue.configure(&policy).await.unwrap();
+    let keeps = task(5).concurrency_key("k");
+    queue.enqueue(keeps).await.unwrap();
+    queue.enqueue(key()).await.unwrap();
+    queue.enqueue(task(6).priority("high")).await.unwrap();
+
+    let figures = until(&client, &queue, "past their time", |s| s.backlog() == 2).await;
+    assert_eq!(figures.counters.expired, 0, "nobody has ended them");
+    assert_eq!((figures.blocked, figures.scheduled), (1, 1));
+    let waiting: Vec<u64> = figures.waiting.iter().map(|(_, count)| *count).collect();
+    assert_eq!(waiting, [1, 1, 0]);
+    // Nor is what has become due since, and expired before it was moved.
+    let later = figures.now + BRIEF * 3;
+    until(&client, &queue, "due", |s| {
+        s.now > later && s.backlog() == 2
+    })
+    .await;
+    assert_eq!(queue.tidy().await.unwrap().expired, 5);
+    let figures = snapshot(&queue, &client).await;
+    assert_eq!(
+        (figures.backlog(), figures.blocked, figures.scheduled),
+        (2, 0, 0)
+    );
 }
 
 #[tokio::test]

@@ -75,7 +75,8 @@ async fn reclaim_needs_no_worker_and_leaves_live_leases_alone() {
     until(&client, &queue, "four taken", |s| s.active == 4).await;
     assert_eq!(queue.reclaim().await.unwrap(), Reclaimed::default());
     doomed.crash().await;
-    until(&client, &queue, "lapsed", |s| s.expired_workers == 1).await;
+    let figures = until(&client, &queue, "lapsed", |s| s.expired_workers == 1).await;
+    assert_eq!((figures.active, figures.lost), (4, 2));
     let expected = Reclaimed {
         released: 2,
         quarantined: 0,
@@ -88,6 +89,7 @@ async fn reclaim_needs_no_worker_and_leaves_live_leases_alone() {
         (figures.active, figures.backlog(), figures.workers),
         (2, 2, 1)
     );
+    assert_eq!(figures.lost, 0);
     calm.abort().await;
 }
 

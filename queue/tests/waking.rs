@@ -14,7 +14,7 @@ use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
 use taskqueue_queue::{Policy, Queue};
 
 use bench::proxy::Proxy;
-use bench::{Running, SOON, name, queue, recording, tasks, until};
+use bench::{Running, SOON, name, queue, recording, task, tasks, until};
 
 /// How often scripts were called since the server started.
 async fn script_calls(redis: &RedisServer) -> u64 {
@@ -196,6 +196,55 @@ async fn figures_of_many_queues_take_one_round_trip() {
         seventh.waiting,
         [("only".to_owned(), 0), ("normal".to_owned(), 7)]
     );
+}
+
+#[tokio::test]
+async fn figures_of_more_queues_than_a_thousand_take_further_connections_and_one_round_trip_each() {
+    let redis = RedisServer::start().await;
+    let client = redis.client().await;
+    let queues: Vec<Queue> = (0..2_500)
+        .map(|n| client.queue(name(&format!("q{n}"))))
+        .collect();
+    for n in [0, 999, 1_000, 2_499] {
+        queues[n].enqueue(task(1)).await.unwrap();
+    }
+    let connections = async || -> Vec<u64> {
+        let clients: String = redis.command("CLIENT LIST").await;
+        let id = |line: &str| line.split(['=', ' ']).nth(1).unwrap().parse().unwrap();
+        let ours = |line: &&str| line.contains("cmd=evalsha");
+        clients.lines().filter(ours).map(id).collect()
+    };
+    // Has the server learn the script, and the client the policies.
+    client.snapshot(&queues).await;
+    let before = connections().await;
+    assert_eq!(before.len(), 3);
+    let calls = script_calls(&redis).await;
+    for (n, figures) in client.snapshot(&queues).await.into_iter().enumerate() {
+        let expected = [0, 999, 1_000, 2_499].contains(&n);
+        assert_eq!(figures.unwrap().backlog(), u64::from(expected), "queue {n}");
+    }
+    assert_eq!(script_calls(&redis).await - calls, 2_500);
+    assert_eq!(connections().await, before, "they are kept");
+
+    // One round trip each, all at the same time: the last is asked before the first has answered.
+    let proxy = Proxy::before(redis.port()).await;
+    let client = proxy.client().await;
+    let queues: Vec<Queue> = (0..2_500)
+        .map(|n| client.queue(name(&format!("q{n}"))))
+        .collect();
+    client.snapshot(&queues).await;
+    let calls = script_calls(&redis).await;
+    let delay = Duration::from_secs(5);
+    proxy.delay_answers(delay);
+    let begun = Instant::now();
+    let asking = tokio::spawn(async move { client.snapshot(&queues).await });
+    eventually(SOON, "all are asked", async || {
+        (script_calls(&redis).await - calls == 2_500).then_some(())
+    })
+    .await;
+    let took = begun.elapsed();
+    assert!(took < delay, "took {took:?}");
+    asking.abort();
 }
 
 #[tokio::test]

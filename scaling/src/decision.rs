@@ -92,6 +92,10 @@ pub enum Reason {
     ScalingPaused,
     /// The queue cannot be read, so that nothing is known of its needs.
     RedisUnreachable,
+    /// Redis answers, and the depth of the source cannot be told from it.
+    SourceUnknown,
+    /// The workers of the source do not exist.
+    TargetMissing,
 }
 
 /// A bound that holds the number of replicas back.

@@ -4,6 +4,7 @@
 //! express is a rule here with a message that names the field and the fix, and the comments
 //! are written for `kubectl explain`.
 
+mod disruption;
 mod duration;
 mod limits;
 mod priorities;
@@ -12,9 +13,11 @@ mod retention;
 mod retry;
 mod scaling;
 mod schedules;
+mod source;
 mod windows;
 mod worker;
 
+pub use disruption::{DisruptionBudget, PodCount, Shield};
 pub use duration::Duration;
 pub use limits::{KeyLimits, Limits, Rate};
 pub use priorities::{Order, Priorities, PriorityLevel};
@@ -23,6 +26,10 @@ pub use retention::{CompletedRetention, DeadLetter, Retention};
 pub use retry::{Backoff, BackoffType, FailureCause, Retry, RetryAction, RetryRule};
 pub use scaling::{ScaleDown, ScaleUp, Scaling, ScalingMode, ScalingTarget};
 pub use schedules::{MissedRuns, Schedule, ScheduledTask};
+pub use source::{
+    BullMq, Celery, CountCommand, Expression, ListKeys, Role, Rq, Scores, SortedSetKeys, Source,
+    StreamGroup, SystemQueue, TargetKind, TargetRef, TimeUnit,
+};
 pub use windows::{ScalingWindow, Weekday};
 pub use worker::{ExecHandler, Handler, NativeHandler, PodTemplate, Worker};
 
@@ -69,6 +76,16 @@ use crate::status::TaskQueueStatus;
 #[x_kube(
     validation = Rule::new("has(self.queueName) == has(oldSelf.queueName) && (!has(self.queueName) || self.queueName == oldSelf.queueName)")
         .message("spec.queueName is immutable, since tasks would stay behind under the old name: create another TaskQueue instead"),
+    validation = Rule::new("has(self.worker) != has(self.source)")
+        .message("spec needs exactly one of worker (pods that run the tasks of a queue of Taskqueue) and source (a queue of another system, with a targetRef): add one, or remove the other"),
+    validation = Rule::new("has(self.source) == has(self.targetRef)")
+        .message("spec.source and spec.targetRef need each other: name the Deployment or StatefulSet that works on the source in targetRef: {kind, name}, or remove both"),
+    validation = Rule::new("has(self.source) == has(oldSelf.source)")
+        .message("spec.source cannot be added or removed, since the tasks and workers that are there would stay behind: create another TaskQueue instead"),
+    validation = Rule::new("!has(self.source) || (!has(self.queueName) && !self.paused && (!has(self.schedules) || self.schedules.size() == 0))")
+        .message("queueName, paused and schedules are about a queue of Taskqueue: remove them, the source's own system has its own"),
+    validation = Rule::new("!has(self.source) || !has(self.scaling) || !has(self.scaling.target) || !has(self.scaling.target.latency)")
+        .message("scaling.target.latency needs run times, which a source does not tell: use backlogPerReplica with a source"),
     validation = Rule::new("!has(self.schedules) || self.schedules.all(schedule, !has(schedule.task.priority) || self.priorities.levels.exists(level, level.name == schedule.task.priority))")
         .message("schedules[].task.priority must be the name of one of priorities.levels: correct it, or leave it out for the middle level")
 )]
@@ -124,8 +141,19 @@ pub struct TaskQueueSpec {
     #[serde(default)]
     pub paused: bool,
 
-    /// The pods that run the tasks.
-    pub worker: Worker,
+    /// The pods that run the tasks. Exactly one of worker and source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<Worker>,
+
+    /// Bring your own worker: a queue of another system, on whose depth the targetRef is scaled. The
+    /// TaskQueue then makes no pods and no queue of its own; all fields but redis and scaling are
+    /// about such a queue and must be left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+
+    /// The workers of the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_ref: Option<TargetRef>,
 
     /// How many worker pods there are.
     #[serde(default)]

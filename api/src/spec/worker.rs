@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Duration;
+use super::{DisruptionBudget, Duration, Shield};
 
 /// The worker pods: what runs a task, how many at once, and the pod around it.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -30,6 +30,14 @@ pub struct Worker {
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) <= duration('1h')")
         .message("worker.drainTimeout must be a duration from 0s to 1h, such as 30s or 5m"))]
     pub drain_timeout: Duration,
+
+    /// Keeps node autoscalers from moving worker pods that run a long task. By default they may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shield: Option<Shield>,
+
+    /// How many worker pods may be evicted at a time. By default any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disruption_budget: Option<DisruptionBudget>,
 
     /// Template of the worker pods, as in a Deployment. Tasks run in its first container. With
     /// handler.native it can be left out: the pods then run the demo handlers of the worker's

@@ -2,6 +2,7 @@
 //! limit and one over.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+mod sources;
 mod table;
 
 use std::collections::BTreeSet;
@@ -9,9 +10,17 @@ use std::collections::BTreeSet;
 use kube::core::cel::{CompiledSchema, ErrorKind, Validator, compile_schema};
 use serde_json::{Value, json};
 
-use self::table::{Edit, rows};
+use self::table::{Edit, Row};
 
 const IMMUTABLE: &str = "spec.queueName is immutable";
+/// A rule on edits too.
+const SOURCE_STAYS: &str = "spec.source cannot be added or removed";
+
+fn rows() -> Vec<Row> {
+    let mut rows = table::rows();
+    rows.extend(sources::rows());
+    rows
+}
 
 fn schema() -> Value {
     let definition = serde_json::to_value(taskqueue_api::definition()).unwrap();
@@ -50,7 +59,16 @@ fn manifest(edits: &[Edit]) -> Value {
         }
         *place = value.clone();
     }
+    drop_nulls(&mut manifest);
     manifest
+}
+
+/// The API server takes a null for nothing.
+fn drop_nulls(value: &mut Value) {
+    if let Value::Object(fields) = value {
+        fields.retain(|_, field| !field.is_null());
+        fields.values_mut().for_each(drop_nulls);
+    }
 }
 
 /// What the API server would say.
@@ -120,14 +138,17 @@ fn each_rule_of_the_definition_has_a_row() {
     collect(&schema(), &mut messages);
     let rows = rows();
     let covered = |message: &str| {
-        message.contains(IMMUTABLE) || rows.iter().any(|row| message.contains(row.message))
+        [IMMUTABLE, SOURCE_STAYS]
+            .iter()
+            .any(|rule| message.contains(rule))
+            || rows.iter().any(|row| message.contains(row.message))
     };
     let missing: Vec<_> = messages
         .iter()
         .filter(|message| !covered(message))
         .collect();
     assert_eq!(missing, [""; 0]);
-    assert_eq!(messages.len(), rows.len() + 1);
+    assert_eq!(messages.len(), rows.len() + 2);
 }
 
 #[test]
@@ -151,6 +172,28 @@ fn the_name_of_the_queue_cannot_change_come_or_go() {
         let refusals = refusals(&schema, &after, Some(&before));
         let refused = refusals.iter().any(|refusal| refusal.contains(IMMUTABLE));
         assert_eq!(refused, !accepted, "{before} to {after}");
+    }
+}
+
+#[test]
+fn a_source_cannot_come_or_go() {
+    let schema = compiled();
+    let ours = manifest(&[]);
+    let source = manifest(&sources::bullmq(&[]));
+    let other = manifest(&sources::bullmq(&[(
+        "/spec/source",
+        json!({"list": {"key": "jobs"}}),
+    )]));
+    for (before, after, accepted) in [
+        (&ours, &source, false),
+        (&source, &ours, false),
+        (&source, &other, true),
+    ] {
+        let refusals = refusals(&schema, after, Some(before));
+        let refused = refusals
+            .iter()
+            .any(|refusal| refusal.contains(SOURCE_STAYS));
+        assert_eq!(refused, !accepted, "{before} to {after}: {refusals:?}");
     }
 }
 

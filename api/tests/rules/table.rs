@@ -14,7 +14,7 @@ pub(super) struct Row {
     pub(super) refuses: Vec<Vec<Edit>>,
 }
 
-fn row(
+pub(super) fn row(
     message: &'static str,
     accepts: impl Into<Vec<Vec<Edit>>>,
     refuses: impl Into<Vec<Vec<Edit>>>,
@@ -65,6 +65,34 @@ fn schedule(name: &str, fields: &Value) -> Vec<Edit> {
     merge(&mut task, fields);
     let schedule = json!({"name": name, "cron": "0 3 * * *", "task": task});
     vec![("/spec/schedules", json!([schedule]))]
+}
+
+const BUDGET: &str = "/spec/worker/disruptionBudget";
+
+/// A number of pods or a share of them.
+fn pods(message: &'static str, name: &str) -> Row {
+    let set = |value: Value| vec![(BUDGET, json!({ name: value }))];
+    row(
+        message,
+        [
+            json!(0),
+            json!(1000),
+            json!("0%"),
+            json!("9%"),
+            json!("100%"),
+        ]
+        .map(set),
+        [
+            json!(-1),
+            json!(1001),
+            json!("101%"),
+            json!("010%"),
+            json!("1001"),
+            json!("-1%"),
+            json!(""),
+        ]
+        .map(set),
+    )
 }
 
 fn merge(into: &mut Value, fields: &Value) {
@@ -352,6 +380,31 @@ fn of_the_queue_and_its_workers() -> Vec<Row> {
             "/spec/worker/drainTimeout",
             &["0s", "1h", "3600s"],
             &["1h1ms", "-1s", "1d"],
+        ),
+        field(
+            "worker.shield.after must be a duration from 5s to 24h",
+            "/spec/worker/shield/after",
+            &["5s", "24h"],
+            &["4999ms", "24h1ms", "1d", "-1s"],
+        ),
+        row(
+            "worker.disruptionBudget needs exactly one of maxUnavailable and minAvailable",
+            [
+                vec![(BUDGET, json!({"maxUnavailable": 1}))],
+                vec![(BUDGET, json!({"minAvailable": "50%"}))],
+            ],
+            [
+                vec![(BUDGET, json!({}))],
+                vec![(BUDGET, json!({"maxUnavailable": 1, "minAvailable": 1}))],
+            ],
+        ),
+        pods(
+            "worker.disruptionBudget.maxUnavailable must be",
+            "maxUnavailable",
+        ),
+        pods(
+            "worker.disruptionBudget.minAvailable must be",
+            "minAvailable",
         ),
         row(
             "worker.template.spec.restartPolicy must be Always or left out",

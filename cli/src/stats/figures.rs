@@ -156,6 +156,7 @@ mod tests {
             scheduled: 5,
             due: 3,
             active: 8,
+            lost: 0,
             dead: 1,
             blocked: 0,
             oldest_waiting: Some(Duration::from_secs(200)),

@@ -2,6 +2,7 @@
 
 mod policy;
 mod scaling;
+mod sources;
 
 use taskqueue_e2e::{Story, kubectl, kubectl_fails};
 
@@ -57,11 +58,12 @@ fn valid_manifests_are_accepted() {
         .iter()
         .chain(policy::ACCEPTED)
         .chain(scaling::ACCEPTED)
+        .chain(sources::ACCEPTED)
     {
         kubectl(&TRY, &manifest("valid", spec));
     }
     kubectl(&TRY, &manifest(&"a".repeat(52), &[NATIVE]));
-    for example in ["checksums", "hello", "reports"] {
+    for example in ["checksums", "emails", "hello", "reports"] {
         let file = format!("{}/../examples/{example}.yaml", env!("CARGO_MANIFEST_DIR"));
         kubectl(&["create", "--dry-run=server", "-f", &file], "");
     }
@@ -194,7 +196,6 @@ fn invalid_manifests_are_refused_with_the_field_and_the_fix() {
             "from 100ms to 24h",
         ),
         (&[NATIVE, "timeout: -30s"], "spec.timeout", "such as 30s"),
-        (&["paused: false"], "spec.worker", "Required"),
         (
             &["worker: {concurrency: 0, handler: {native: {}}}"],
             "spec.worker.concurrency",
@@ -256,6 +257,7 @@ fn invalid_manifests_are_refused_with_the_field_and_the_fix() {
         .iter()
         .chain(policy::REFUSED)
         .chain(scaling::REFUSED)
+        .chain(sources::REFUSED)
     {
         let error = kubectl_fails(&TRY, &manifest("invalid", spec));
         let said = error

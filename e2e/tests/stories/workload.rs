@@ -8,6 +8,10 @@ pub(crate) struct Workload {
     pub(crate) name: &'static str,
     pub(crate) redis: Option<String>,
     pub(crate) spec: &'static str,
+    /// More of `spec.worker`, a line.
+    pub(crate) worker: &'static str,
+    /// More of the container of a shell, each a line.
+    pub(crate) container: &'static [&'static str],
     pub(crate) concurrency: u32,
     pub(crate) backlog_per_replica: u32,
     pub(crate) min: u32,
@@ -21,6 +25,8 @@ impl Default for Workload {
             name: "work",
             redis: None,
             spec: "",
+            worker: "",
+            container: &[],
             concurrency: 4,
             backlog_per_replica: 5,
             min: 0,
@@ -50,7 +56,9 @@ impl Workload {
           - name: shell
             image: localhost/taskqueue/busybox:dev
             imagePullPolicy: IfNotPresent
-"
+            {}
+",
+            self.container.join("\n            ")
         ))
     }
 
@@ -73,6 +81,7 @@ spec:
             manifest,
             "  worker:
     concurrency: {}
+    {}
 {worker}  scaling:
     minReplicas: {}
     maxReplicas: {}
@@ -80,7 +89,7 @@ spec:
     idle: {}
     scaleDown: {{stabilization: 5s}}
 ",
-            self.concurrency, self.min, self.max, self.backlog_per_replica, self.idle
+            self.concurrency, self.worker, self.min, self.max, self.backlog_per_replica, self.idle
         );
         manifest
     }

@@ -6,20 +6,24 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use futures::{StreamExt, future};
+use futures::future;
 use jiff::Timestamp;
-use taskqueue_queue::{
-    Announcement, Announcements, Client, Configured, Endpoint, Error, Policy, Queue, QueueName,
-    Snapshot, Tidied,
-};
+use taskqueue_queue::{Announcement, Announcements, Client, Endpoint, Error, QueueName, Snapshot};
+use taskqueue_sources::{Depth, SourceError};
 use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Assignment, Shared, tending::Chores, watched::Watched};
-use crate::{endpoint::EndpointUrl, key::Key, reconcile::apply};
+use super::{
+    Assignment, Shared,
+    jobs::{Done, Jobs},
+    sources::{Sources, Woken},
+    watched::Watched,
+    write::Writes,
+};
+use crate::{endpoint::EndpointUrl, key::Key};
 
 /// Time between two looks at all queues.
 pub(super) const TICK: Duration = Duration::from_secs(1);
@@ -27,23 +31,25 @@ pub(super) const TICK: Duration = Duration::from_secs(1);
 const HOT_TICK: Duration = Duration::from_millis(100);
 /// How long a queue is looked at that often.
 const HOT: Duration = Duration::from_secs(1);
-/// Requests to Redis or to the API server under way at once, beside the look itself.
-const CONCURRENCY: usize = 16;
 
 /// Serves one Redis until `stop`.
 pub(super) async fn run(
     url: EndpointUrl,
-    shared: Arc<Shared>,
+    (shared, writes): (Arc<Shared>, Arc<Writes>),
     mut assignment: watch::Receiver<Assignment>,
     stop: CancellationToken,
 ) {
+    let mut pods = shared.pods.changes();
     let mut server = Server {
         url,
+        sources: Sources::new(Arc::clone(&shared), Arc::clone(&writes)),
+        jobs: Jobs::new(Arc::clone(&shared), writes),
         shared,
         redis: None,
         queues: HashMap::new(),
         names: HashMap::new(),
         hot: HashMap::new(),
+        lives: 0,
         origin: Instant::now(),
     };
     let mut tick = interval(TICK);
@@ -63,7 +69,11 @@ pub(super) async fn run(
                 let news = server.assign(assigned);
                 server.look_at(news).await;
             }
+            // Pods outlive whoever watches them.
+            Ok(()) = pods.changed() => server.release(),
             announced = announced(&mut server.redis) => server.woken(announced).await,
+            woken = server.sources.woken() => server.source_woken(woken).await,
+            done = server.jobs.next() => server.took(done),
             _ = tick.tick() => server.look_at_all().await,
             _ = hot_tick.tick(), if !server.hot.is_empty() => server.look_at_hot().await,
         }
@@ -79,6 +89,11 @@ struct Server {
     names: HashMap<QueueName, Key>,
     /// Queues that were announced a moment ago, and until when they are looked at often.
     hot: HashMap<Key, Instant>,
+    jobs: Jobs,
+    /// Queues of other systems.
+    sources: Sources,
+    /// Queues that were taken over so far.
+    lives: u64,
     origin: Instant,
 }
 
@@ -103,8 +118,11 @@ impl Server {
     /// Takes over the queues to serve and returns those that are new or have other orders. Those
     /// that stay keep their past.
     fn assign(&mut self, assignment: Assignment) -> Vec<Key> {
+        let (sources, assignment) = assignment
+            .into_iter()
+            .partition::<Assignment, _>(|(_, orders)| orders.source.is_some());
+        let mut news = self.sources.assign(sources);
         let mut before = std::mem::take(&mut self.queues);
-        let mut news = Vec::new();
         self.names.clear();
         for (key, orders) in assignment {
             self.names.insert(orders.queue.clone(), key.clone());
@@ -117,14 +135,17 @@ impl Server {
             {
                 news.push(key.clone());
             }
-            let watched = match past {
-                Some(past) => past.with_orders(orders),
-                None => Watched::new(orders),
+            let watched = if let Some(past) = past {
+                past.with_orders(orders)
+            } else {
+                self.lives += 1;
+                Watched::new(orders, self.lives)
             };
             self.queues.insert(key, watched);
         }
-        let queues = &self.queues;
-        self.hot.retain(|key, _| queues.contains_key(key));
+        let (queues, sources) = (&self.queues, &self.sources);
+        self.hot
+            .retain(|key, _| queues.contains_key(key) || sources.contains(key));
         news
     }
 
@@ -149,9 +170,20 @@ impl Server {
         for key in &keys {
             self.hot.insert(key.clone(), at + HOT);
         }
-        let woke = self.look_at(keys).await;
-        if woke {
-            self.shared.metrics.woke(at.elapsed());
+        self.look(keys, Some(at)).await;
+    }
+
+    /// A source got something to do, or its replicas were written.
+    async fn source_woken(&mut self, woken: Woken) {
+        match woken {
+            Woken::Announced(keys) => {
+                let at = Instant::now();
+                for key in &keys {
+                    self.hot.insert(key.clone(), at + HOT);
+                }
+                self.look(keys, Some(at)).await;
+            }
+            Woken::Wrote(wrote) => self.sources.took(*wrote),
         }
     }
 
@@ -163,55 +195,117 @@ impl Server {
     }
 
     async fn look_at_all(&mut self) {
-        let keys = self.queues.keys().cloned().collect();
+        let keys = self.queues.keys().chain(self.sources.keys());
+        let keys = keys.cloned().collect();
         self.look_at(keys).await;
     }
 
-    /// Reads queues, decides, writes what was decided and then tends to the queues. Returns
-    /// whether any workers were woken from zero.
-    async fn look_at(&mut self, keys: Vec<Key>) -> bool {
+    async fn look_at(&mut self, keys: Vec<Key>) {
+        self.look(keys, None).await;
+    }
+
+    /// Reads queues and decides; whatever follows from that runs beside. `announced` is when these
+    /// queues were.
+    async fn look(&mut self, keys: Vec<Key>, announced: Option<Instant>) {
         if keys.is_empty() {
-            return false;
+            return;
         }
-        let readings = self.read(&keys).await;
+        let began = Instant::now();
+        let (sources, keys) = keys
+            .into_iter()
+            .partition::<Vec<_>, _>(|key| self.sources.contains(key));
+        let (readings, depths) = self.read(&keys, &sources).await;
         let (now, at) = (self.origin.elapsed(), Timestamp::now());
-        let mut scales = Vec::new();
-        let mut tended = Vec::new();
+        let synced = self.shared.pods.synced();
         for (key, reading) in keys.into_iter().zip(readings) {
             let Some(watched) = self.queues.get_mut(&key) else {
                 continue;
             };
             let deployment = self.shared.deployments.get(&key.object_ref());
-            if let Ok(snapshot) = &reading {
-                tended.push((key.clone(), snapshot.clone()));
-            }
-            let look = watched.look(reading, deployment.as_deref(), now, at);
+            let snapshot = reading.as_ref().ok().cloned();
+            let fleet = (self.shared.pods.view(&key), synced);
+            let (ready, shielded) = (fleet.0.ready, fleet.0.shielded);
+            let look = watched.look(reading, deployment.as_deref(), fleet, now, at);
             if let Some(turned) = look.turned {
                 self.shared.events.redis_turned(&key, turned.err());
             }
-            if let Some((from, to)) = look.scale {
-                scales.push((key.clone(), from, to, look.sight.decision.equation.clone()));
+            if let Some(blocked) = look.blocked {
+                self.shared.events.blocked(&key, blocked.err());
+            }
+            if let Some(reason) = look.held {
+                self.shared.metrics.held(reason);
+            }
+            if let Some(step) = look.recommended {
+                self.shared
+                    .events
+                    .recommended(&key, step.from, step.to, &step.decision.equation);
+            }
+            // The wake comes first: everything else can wait for it.
+            if let Some(step) = look.write {
+                self.jobs.write(&key, watched, step, announced);
+            }
+            if let Some(order) = look.pass {
+                self.jobs.pass(&key, watched, order, now);
+            }
+            if let Some(snapshot) = snapshot {
+                self.jobs.tend(&key, watched, &snapshot);
+                self.jobs.release(&key, watched);
+                self.jobs.shield(&key, watched, snapshot.active, shielded);
             }
             let sight = Arc::new(look.sight);
             if self.shared.index.see(&key, Arc::clone(&sight)) {
-                self.shared.metrics.looked(&key, &sight);
+                self.shared.metrics.looked(&key, &sight, ready);
             }
         }
-        let woke = scales.iter().any(|(_, from, to, _)| *from == 0 && *to > 0);
-        self.scale(scales).await;
-        self.tend(tended).await;
-        woke
+        if !sources.is_empty() {
+            self.sources.take(sources, depths, now, announced);
+            if let Some(redis) = &self.redis {
+                self.sources.listen(&redis.client);
+            }
+        }
+        self.shared.metrics.decided(began.elapsed());
     }
 
-    /// One reading a queue, in the order of `keys`; the error is told to the user.
-    async fn read(&mut self, keys: &[Key]) -> Vec<Result<Snapshot, String>> {
+    /// A job has ended.
+    fn took(&mut self, done: Done) {
+        let key = done.key().clone();
+        if self.jobs.took(done, self.queues.get_mut(&key)) {
+            self.hot.insert(key, Instant::now() + HOT);
+        }
+    }
+
+    /// Pods have ended: what their workers held can run again.
+    fn release(&mut self) {
+        for key in self.shared.pods.endings_of(self.queues.keys()) {
+            let Some(watched) = self.queues.get_mut(&key) else {
+                continue;
+            };
+            watched.ended(self.shared.pods.take_endings(&key));
+            self.jobs.release(&key, watched);
+        }
+    }
+
+    /// One reading a queue, in the order of `keys`, and one a source, in the order of `sources`: at
+    /// the same time, over one connection.
+    async fn read(
+        &mut self,
+        keys: &[Key],
+        sources: &[Key],
+    ) -> (
+        Vec<Result<Snapshot, String>>,
+        Vec<Result<Depth, SourceError>>,
+    ) {
         if self.redis.is_none()
             && let Err(cause) = self.connect().await
         {
-            return vec![Err(cause); keys.len()];
+            let told = cause.to_string();
+            return (
+                vec![Err(told); keys.len()],
+                vec![Err(cause.into()); sources.len()],
+            );
         }
         let Some(redis) = &self.redis else {
-            return Vec::new();
+            return (Vec::new(), Vec::new());
         };
         let mut handles = Vec::with_capacity(keys.len());
         for key in keys {
@@ -223,18 +317,18 @@ impl Server {
                 handles.push(handle.clone());
             }
         }
-        let snapshots = redis.client.snapshot(&handles).await;
-        snapshots
-            .into_iter()
-            .map(|snapshot| snapshot.map_err(|error| error.to_string()))
-            .collect()
+        let snapshots = redis.client.snapshot(&handles);
+        let depths = self.sources.read(&redis.client, sources);
+        let (snapshots, depths) = future::join(snapshots, depths).await;
+        let snapshots = snapshots.into_iter();
+        let told = |snapshot: Result<_, Error>| snapshot.map_err(|error| error.to_string());
+        (snapshots.map(told).collect(), depths)
     }
 
     /// Makes the connection. The client bounds the time that this takes.
-    async fn connect(&mut self) -> Result<(), String> {
-        let told = |error: Error| error.to_string();
-        let endpoint = Endpoint::parse(self.url.expose()).map_err(told)?;
-        let client = Client::connect(&endpoint).await.map_err(told)?;
+    async fn connect(&mut self) -> Result<(), Error> {
+        let endpoint = Endpoint::parse(self.url.expose())?;
+        let client = Client::connect(&endpoint).await?;
         tracing::info!(redis = %self.url, "connected");
         self.redis = Some(Redis {
             announcements: client.announcements(),
@@ -242,121 +336,4 @@ impl Server {
         });
         Ok(())
     }
-
-    /// Writes replicas.
-    async fn scale(&mut self, scales: Vec<(Key, u32, u32, String)>) {
-        let mut writes = Vec::with_capacity(scales.len());
-        for (key, from, to, equation) in scales {
-            let client = self.shared.client.clone();
-            writes.push(async move {
-                let outcome = apply::scale(&client, &key, to).await;
-                (key, from, to, equation, outcome)
-            });
-        }
-        let outcomes = at_once(writes).await;
-        for (key, from, to, equation, outcome) in outcomes {
-            match outcome {
-                Ok(_) => {
-                    tracing::info!(queue = %key, from, to, equation, "scaled");
-                    if let Some(watched) = self.queues.get_mut(&key) {
-                        watched.asked(to);
-                    }
-                    self.shared.events.scaled(&key, from, to, &equation);
-                }
-                // The Deployment went between the look and the write: the reconcile sees to it.
-                Err(kube::Error::Api(status)) if status.code == 404 => {}
-                Err(error) => {
-                    tracing::warn!(queue = %key, from, to, %error, "cannot scale");
-                    self.shared.events.scale_failed(&key, from, to, &error);
-                }
-            }
-        }
-    }
-
-    /// Brings each queue's policy and what else is to be done in it in order.
-    async fn tend(&mut self, queues: Vec<(Key, Snapshot)>) {
-        let mut tasks = Vec::new();
-        for (key, snapshot) in queues {
-            let Some(watched) = self.queues.get(&key) else {
-                continue;
-            };
-            let project = watched.needs_projection(snapshot.version);
-            let chores = watched.chores(&snapshot);
-            if let Some(queue) = watched.queue.clone()
-                && (project || chores.any())
-            {
-                let policy = project.then(|| watched.orders.policy.clone());
-                tasks.push(tend(key, queue, snapshot.version, policy, chores));
-            }
-        }
-        let outcomes = at_once(tasks).await;
-        for outcome in outcomes {
-            match outcome {
-                Ok(tended) => {
-                    if let Some(watched) = self.queues.get_mut(&tended.key) {
-                        if let Some(version) = tended.projected {
-                            watched.projected(version);
-                        }
-                        if let Some(tidied) = tended.tidied {
-                            watched.tidied(tidied);
-                        }
-                    }
-                }
-                Err(error) => tracing::warn!(redis = %self.url, %error, "cannot tend to a queue"),
-            }
-        }
-    }
-}
-
-/// What was done in a queue.
-struct Tended {
-    key: Key,
-    /// The version that the policy got.
-    projected: Option<u64>,
-    tidied: Option<Tidied>,
-}
-
-/// Projects the policy, if given, and does the chores of one queue. `version` is that of the policy
-/// in force.
-async fn tend(
-    key: Key,
-    queue: Queue,
-    version: u64,
-    policy: Option<Policy>,
-    chores: Chores,
-) -> Result<Tended, Error> {
-    let mut tended = Tended {
-        key,
-        projected: None,
-        tidied: None,
-    };
-    if let Some(policy) = policy {
-        tended.projected = Some(match queue.configure(&policy).await? {
-            Configured::Unchanged => version,
-            Configured::Changed { version } => version,
-        });
-    }
-    if chores.promote {
-        queue.promote().await?;
-    }
-    if chores.reclaim {
-        let reclaimed = queue.reclaim().await?;
-        tracing::info!(queue = %tended.key, ?reclaimed, "took back the tasks of lost workers");
-    }
-    if chores.tidy {
-        let tidied = queue.tidy().await?;
-        if tidied != Tidied::default() {
-            tracing::debug!(queue = %tended.key, ?tidied, "tidied");
-        }
-        tended.tidied = Some(tidied);
-    }
-    Ok(tended)
-}
-
-/// Awaits all, a bounded number of them at once.
-async fn at_once<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
-    futures::stream::iter(futures)
-        .buffer_unordered(CONCURRENCY)
-        .collect()
-        .await
 }

@@ -5,9 +5,21 @@
 //! shall be, and writes that number. It is apart from the reconcile so that waking from zero
 //! waits for nothing but Redis and one write.
 
+mod demand;
+mod drains;
+mod endings;
 mod endpoint;
+mod gate;
+mod handshake;
+mod jobs;
+mod shields;
+pub mod shrink;
+mod sourced;
+mod sources;
+mod tend;
 mod tending;
 mod watched;
+mod write;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -22,9 +34,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     endpoint::EndpointUrl,
     events::Events,
+    fleet::Pods,
     index::{Index, Orders},
     key::Key,
     metrics::Metrics,
+    targets::Targets,
 };
 
 /// What the tasks of all endpoints share.
@@ -35,6 +49,10 @@ pub struct Shared {
     pub index: Arc<Index>,
     /// All Deployments that carry our label.
     pub deployments: Store<Deployment>,
+    /// All worker pods.
+    pub pods: Arc<Pods>,
+    /// The workers of sources.
+    pub targets: Arc<Targets>,
     /// Where Events go.
     pub events: Events,
     /// Counters.
@@ -48,6 +66,7 @@ type Assignment = Vec<(Key, Arc<Orders>)>;
 pub async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let mut endpoints: HashMap<EndpointUrl, Running> = HashMap::new();
     let mut tasks = JoinSet::new();
+    let writes = Arc::new(write::Writes::new(shared.client.clone()));
     loop {
         let mut wanted: BTreeMap<EndpointUrl, Assignment> = BTreeMap::new();
         for (key, orders) in shared.index.orders() {
@@ -66,7 +85,7 @@ pub async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             let token = stop.child_token();
             tasks.spawn(endpoint::run(
                 url.clone(),
-                Arc::clone(&shared),
+                (Arc::clone(&shared), Arc::clone(&writes)),
                 receiver,
                 token.clone(),
             ));

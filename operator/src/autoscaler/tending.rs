@@ -79,6 +79,7 @@ mod tests {
             scheduled: 0,
             due: 0,
             active: 0,
+            lost: 0,
             dead: 0,
             blocked: 0,
             oldest_waiting: None,

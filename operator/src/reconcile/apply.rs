@@ -1,14 +1,21 @@
 //! Step 4: makes the cluster hold the children. Server-side apply, in order.
 
-use k8s_openapi::api::{apps::v1::Deployment, autoscaling::v1::Scale, core::v1::Secret};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    autoscaling::v1::Scale,
+    core::v1::Secret,
+    policy::v1::PodDisruptionBudget,
+};
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams, Preconditions},
 };
+use serde::de::DeserializeOwned;
 use serde_json::json;
+use taskqueue_api::spec::TargetKind;
 
 use super::{build::Children, observe::Observed, validate::ValidQueue};
-use crate::key::Key;
+use crate::{key::Key, targets::Target};
 
 /// Field manager of everything but the replicas.
 pub const MANAGER: &str = "taskqueue-operator";
@@ -40,12 +47,26 @@ pub enum ApplyError {
     },
 }
 
-/// The Deployment as the API server returned it. Status can only be told from this, not from an
-/// object that was merely built.
-#[derive(Clone, Copy, Debug)]
+/// The children as the API server returned them. Status can only be told from this, not from
+/// objects that were merely built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Applied {
     /// Generation of the Deployment after the apply.
     pub generation: Option<i64>,
+    /// Generation of the budget after the apply; `None` where there is none.
+    pub budget: Option<i64>,
+}
+
+impl Applied {
+    /// The children as they stand.
+    pub fn of(observed: &Observed) -> Self {
+        let deployment = observed.deployment.as_deref();
+        let budget = observed.budget.as_deref();
+        Self {
+            generation: deployment.and_then(|deployment| deployment.metadata.generation),
+            budget: budget.and_then(|budget| budget.metadata.generation),
+        }
+    }
 }
 
 /// Applies every child, or none when one of their names is taken.
@@ -58,14 +79,70 @@ pub async fn apply(
     let Children {
         deployment,
         redis_secret,
+        budget,
     } = children;
     if let Some(existing) = &observed.deployment {
         check_owner("Deployment", existing.as_ref(), valid)?;
     }
+    if let (Some(existing), Some(_)) = (&observed.budget, &budget) {
+        check_owner("PodDisruptionBudget", existing.as_ref(), valid)?;
+    }
     if let Some(secret) = redis_secret {
         apply_secret(client, valid, &secret).await?;
     }
-    apply_deployment(client, valid, observed.deployment.as_deref(), deployment).await
+    let generation =
+        apply_deployment(client, valid, observed.deployment.as_deref(), deployment).await?;
+    let budget = if let Some(budget) = budget {
+        apply_budget(client, valid, &budget).await?
+    } else {
+        prune_budget(client, valid, observed.budget.as_deref()).await?;
+        None
+    };
+    Ok(Applied { generation, budget })
+}
+
+/// Returns its generation.
+async fn apply_budget(
+    client: &Client,
+    valid: &ValidQueue,
+    budget: &PodDisruptionBudget,
+) -> Result<Option<i64>, ApplyError> {
+    let api: Api<PodDisruptionBudget> = Api::namespaced(client.clone(), &valid.key.namespace);
+    let params = PatchParams::apply(MANAGER).force();
+    let applied = api
+        .patch(&budget.name_any(), &params, &Patch::Apply(budget))
+        .await;
+    let failed = |source| ApplyError::Api {
+        what: "PodDisruptionBudget",
+        name: budget.name_any(),
+        source,
+    };
+    Ok(applied.map_err(failed)?.metadata.generation)
+}
+
+/// Deletes the budget that was asked for once and is no more.
+async fn prune_budget(
+    client: &Client,
+    valid: &ValidQueue,
+    existing: Option<&PodDisruptionBudget>,
+) -> Result<(), ApplyError> {
+    let Some(existing) = existing else {
+        return Ok(());
+    };
+    let api: Api<PodDisruptionBudget> = Api::namespaced(client.clone(), &valid.key.namespace);
+    let this_one = DeleteParams::default().preconditions(Preconditions {
+        uid: existing.uid(),
+        resource_version: None,
+    });
+    match api.delete(&existing.name_any(), &this_one).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(source) => Err(ApplyError::Api {
+            what: "PodDisruptionBudget",
+            name: existing.name_any(),
+            source,
+        }),
+    }
 }
 
 async fn apply_secret(
@@ -90,7 +167,7 @@ async fn apply_secret(
     Ok(())
 }
 
-/// Applies the Deployment without touching its replicas.
+/// Applies the Deployment without touching its replicas, and returns its generation.
 ///
 /// A Deployment that nobody gave replicas gets one by default. So as long as the autoscaler does
 /// not own the field, it is part of the apply, and then handed over to the autoscaler, which
@@ -100,7 +177,7 @@ async fn apply_deployment(
     valid: &ValidQueue,
     existing: Option<&Deployment>,
     mut deployment: Deployment,
-) -> Result<Applied, ApplyError> {
+) -> Result<Option<i64>, ApplyError> {
     let name = deployment.name_any();
     let handed_over = existing.is_some_and(scaler_owns_replicas);
     let replicas = existing
@@ -131,22 +208,50 @@ async fn apply_deployment(
                 source,
             })?;
     }
-    Ok(Applied {
-        generation: applied.metadata.generation,
-    })
+    Ok(applied.metadata.generation)
 }
 
 /// Writes the replicas of a TaskQueue's Deployment, as the autoscaler.
 pub async fn scale(client: &Client, key: &Key, replicas: u32) -> Result<Scale, kube::Error> {
     let api: Api<Deployment> = Api::namespaced(client.clone(), &key.namespace);
+    write_scale(&api, &key.name, replicas).await
+}
+
+/// Writes the replicas of workers that are not ours, as the autoscaler.
+pub async fn scale_target(
+    client: &Client,
+    target: &Target,
+    replicas: u32,
+) -> Result<Scale, kube::Error> {
+    let Target {
+        namespace,
+        kind,
+        name,
+    } = target;
+    match kind {
+        TargetKind::Deployment => {
+            let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
+            write_scale(&api, name, replicas).await
+        }
+        TargetKind::StatefulSet => {
+            let api: Api<StatefulSet> = Api::namespaced(client.clone(), namespace);
+            write_scale(&api, name, replicas).await
+        }
+    }
+}
+
+async fn write_scale<K: Clone + DeserializeOwned>(
+    api: &Api<K>,
+    name: &str,
+    replicas: u32,
+) -> Result<Scale, kube::Error> {
     let patch = json!({
         "apiVersion": "autoscaling/v1",
         "kind": "Scale",
         "spec": { "replicas": replicas }
     });
     let params = PatchParams::apply(SCALER).force();
-    api.patch_scale(&key.name, &params, &Patch::Apply(&patch))
-        .await
+    api.patch_scale(name, &params, &Patch::Apply(&patch)).await
 }
 
 fn check_owner(
@@ -154,14 +259,19 @@ fn check_owner(
     existing: &impl Resource,
     valid: &ValidQueue,
 ) -> Result<(), ApplyError> {
-    let owners = existing.owner_references();
-    if owners.iter().any(|owner| owner.uid == valid.owner.uid) {
+    if is_owned(existing, valid) {
         return Ok(());
     }
     Err(ApplyError::NotOurs {
         what,
         name: existing.name_any(),
     })
+}
+
+/// Whether an object belongs to this TaskQueue.
+pub(super) fn is_owned(existing: &impl Resource, valid: &ValidQueue) -> bool {
+    let owners = existing.owner_references();
+    owners.iter().any(|owner| owner.uid == valid.owner.uid)
 }
 
 fn scaler_owns_replicas(existing: &Deployment) -> bool {

@@ -32,6 +32,16 @@ pub enum Error {
         /// Name of the TaskQueue that holds it.
         holder: String,
     },
+    /// Another TaskQueue scales the target.
+    #[error(
+        "{target} is scaled by TaskQueue {holder}: remove one of the two, since each would undo what the other does"
+    )]
+    TargetConflict {
+        /// Kind and name of the target.
+        target: String,
+        /// Name of the TaskQueue that scales it.
+        holder: String,
+    },
     /// Something that the spec names could not be read.
     #[error(transparent)]
     Observe(#[from] ObserveError),
@@ -58,6 +68,7 @@ impl Error {
             Self::Malformed(_) => "Malformed",
             Self::Invalid(_) => "InvalidSpec",
             Self::Conflict { .. } => "QueueNameConflict",
+            Self::TargetConflict { .. } => "TargetConflict",
             Self::Observe(ObserveError::NoDefaultRedis) => "NoRedis",
             Self::Observe(
                 ObserveError::SecretMissing { .. } | ObserveError::SecretKeyMissing { .. },
@@ -84,7 +95,9 @@ impl Error {
             Self::Malformed(_) | Self::Invalid(_) | Self::Observe(ObserveError::NoDefaultRedis) => {
                 Follow::WaitForEdit
             }
-            Self::Conflict { .. } => Follow::Recheck(CONFLICT_RECHECK),
+            Self::Conflict { .. } | Self::TargetConflict { .. } => {
+                Follow::Recheck(CONFLICT_RECHECK)
+            }
             Self::Apply(error @ ApplyError::Api { .. })
                 if is_refusal(error) || is_terminating(error) =>
             {
@@ -106,7 +119,7 @@ impl Error {
             generation,
             reason: self.reason(),
             message: self.chain(),
-            conflict: matches!(self, Self::Conflict { .. }),
+            conflict: matches!(self, Self::Conflict { .. } | Self::TargetConflict { .. }),
         }
     }
 

@@ -8,9 +8,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use k8s_openapi::api::apps::v1::Deployment;
-
-use super::{apply::Applied, build::Children};
+use super::{apply::Applied, build::Children, observe::Observed};
 use crate::key::Key;
 
 /// Per TaskQueue what the next pass needs to know of the last ones.
@@ -19,27 +17,25 @@ pub struct Memory(Mutex<HashMap<Key, Past>>);
 
 #[derive(Default)]
 struct Past {
-    /// Children as they were applied, with the Deployment's generation after that.
-    applied: Option<(Children, Option<i64>)>,
+    /// Children as they were applied, and their generations after that.
+    applied: Option<(Children, Applied)>,
     failures: u32,
 }
 
 impl Memory {
     /// Whether the cluster may hold something else than these children: they are not what was
-    /// applied last, or somebody changed the Deployment since.
-    pub fn differs(&self, key: &Key, children: &Children, existing: Option<&Deployment>) -> bool {
+    /// applied last, or somebody changed one of them since.
+    pub fn differs(&self, key: &Key, children: &Children, existing: &Observed) -> bool {
         let past = self.lock();
-        let Some((applied, generation)) = past.get(key).and_then(|past| past.applied.as_ref())
-        else {
+        let Some((applied, after)) = past.get(key).and_then(|past| past.applied.as_ref()) else {
             return true;
         };
-        let current = existing.and_then(|deployment| deployment.metadata.generation);
-        applied != children || *generation != current
+        applied != children || *after != Applied::of(existing)
     }
 
     /// Takes note of an apply.
     pub fn applied(&self, key: &Key, children: Children, applied: Applied) {
-        self.lock().entry(key.clone()).or_default().applied = Some((children, applied.generation));
+        self.lock().entry(key.clone()).or_default().applied = Some((children, applied));
     }
 
     /// A pass came to its end.

@@ -15,25 +15,26 @@ pub mod validate;
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::{apps::v1::Deployment, policy::v1::PodDisruptionBudget};
 use kube::{
     Client, Resource,
     core::DeserializeGuard,
     runtime::{controller::Action, reflector::Store},
 };
 use taskqueue_api::TaskQueue;
+use taskqueue_queue::Policy;
 use tokio::time::Instant;
 
 use crate::{
     config::Config,
     events::Events,
-    index::{Index, Orders},
+    index::{Index, Orders, SourceOrders},
     key::Key,
     metrics::Metrics,
 };
 use error::Error;
 use memory::Memory;
-use validate::{RedisSource, ValidQueue};
+use validate::{RedisSource, Valid, ValidQueue, ValidSource};
 
 /// The resource as it is watched: one that does not parse stops nothing.
 pub type Guarded = DeserializeGuard<TaskQueue>;
@@ -51,6 +52,8 @@ pub struct Context {
     pub resources: Store<Guarded>,
     /// All Deployments that carry our label.
     pub deployments: Store<Deployment>,
+    /// All PodDisruptionBudgets that carry our label.
+    pub budgets: Store<PodDisruptionBudget>,
     /// Where the outcome goes.
     pub index: Arc<Index>,
     /// Where Events go.
@@ -107,13 +110,22 @@ pub fn error_policy(resource: Arc<Guarded>, error: &Error, context: Arc<Context>
 async fn steps(resource: &Guarded, context: &Context) -> Result<Orders, Error> {
     let resource = parsed(resource)?;
     let valid = validate::validate(resource, context.config.default_redis.is_some())?;
+    match valid {
+        Valid::Queue(valid) => Box::pin(queue(resource, *valid, context)).await,
+        Valid::Source(valid) => source(resource, *valid, context).await,
+    }
+}
+
+/// A queue of our own and its workers.
+async fn queue(
+    resource: &TaskQueue,
+    valid: ValidQueue,
+    context: &Context,
+) -> Result<Orders, Error> {
     unclaimed(resource, &valid, &context.resources)?;
     let observed = observe::observe(context, &valid).await?;
     let children = build::build(&valid, &observed, &context.config.worker_image);
-    if context
-        .memory
-        .differs(&valid.key, &children, observed.deployment.as_deref())
-    {
+    if context.memory.differs(&valid.key, &children, &observed) {
         let applied = apply::apply(&context.client, &valid, &observed, children.clone()).await?;
         context.memory.applied(&valid.key, children, applied);
     }
@@ -123,7 +135,40 @@ async fn steps(resource: &Guarded, context: &Context) -> Result<Orders, Error> {
         endpoint: observed.endpoint,
         policy: valid.policy,
         scaling: valid.scaling,
+        shield: valid.worker.shield,
         from_secret: matches!(valid.redis, RedisSource::Secret { .. }),
+        source: None,
+    })
+}
+
+/// A queue of another system. Nothing is applied: its workers are not ours.
+async fn source(
+    resource: &TaskQueue,
+    valid: ValidSource,
+    context: &Context,
+) -> Result<Orders, Error> {
+    let all = context.resources.state();
+    let parsed = all.iter().filter_map(|other| other.0.as_ref().ok());
+    if let Some(holder) = claim::target_held_by_another(resource, parsed) {
+        return Err(Error::TargetConflict {
+            target: valid.target.to_string(),
+            holder: holder.meta().name.clone().unwrap_or_default(),
+        });
+    }
+    let endpoint = observe::endpoint(context, &valid.key.namespace, &valid.redis).await?;
+    Ok(Orders {
+        generation: valid.generation,
+        queue: valid.queue,
+        endpoint,
+        policy: Policy::default(),
+        scaling: valid.scaling,
+        shield: None,
+        from_secret: matches!(valid.redis, RedisSource::Secret { .. }),
+        source: Some(SourceOrders {
+            source: valid.source,
+            seen: valid.seen,
+            target: valid.target,
+        }),
     })
 }
 

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Secret};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Secret, policy::v1::PodDisruptionBudget};
 use kube::Api;
 
 use super::{
     Context,
+    apply::is_owned,
     validate::{RedisSource, ValidQueue},
 };
 use crate::endpoint::EndpointUrl;
@@ -18,6 +19,8 @@ pub struct Observed {
     pub endpoint: EndpointUrl,
     /// The Deployment of that name, whoever made it.
     pub deployment: Option<Arc<Deployment>>,
+    /// The budget of that name: whoever made it where the TaskQueue asks for one, else ours.
+    pub budget: Option<Arc<PodDisruptionBudget>>,
 }
 
 /// Why the cluster could not be read, or what is missing in it.
@@ -63,13 +66,19 @@ pub enum ObserveError {
 /// Reads what the next steps need.
 pub async fn observe(context: &Context, valid: &ValidQueue) -> Result<Observed, ObserveError> {
     Ok(Observed {
-        endpoint: endpoint(context, valid).await?,
+        endpoint: endpoint(context, &valid.key.namespace, &valid.redis).await?,
         deployment: deployment(context, valid).await?,
+        budget: budget(context, valid).await?,
     })
 }
 
-async fn endpoint(context: &Context, valid: &ValidQueue) -> Result<EndpointUrl, ObserveError> {
-    let url = match &valid.redis {
+/// The URL of the Redis.
+pub(super) async fn endpoint(
+    context: &Context,
+    namespace: &str,
+    redis: &RedisSource,
+) -> Result<EndpointUrl, ObserveError> {
+    let url = match redis {
         RedisSource::Default => {
             return context
                 .config
@@ -78,9 +87,7 @@ async fn endpoint(context: &Context, valid: &ValidQueue) -> Result<EndpointUrl, 
                 .ok_or(ObserveError::NoDefaultRedis);
         }
         RedisSource::Url(url) => url.clone(),
-        RedisSource::Secret { name, key } => {
-            secret_text(context, &valid.key.namespace, name, key).await?
-        }
+        RedisSource::Secret { name, key } => secret_text(context, namespace, name, key).await?,
     };
     EndpointUrl::parse(url).map_err(ObserveError::RedisUrl)
 }
@@ -135,4 +142,28 @@ async fn deployment(
             source,
         })?;
     Ok(found.map(Arc::new))
+}
+
+/// The budget, looked for beyond the cache only where one is to be made.
+async fn budget(
+    context: &Context,
+    valid: &ValidQueue,
+) -> Result<Option<Arc<PodDisruptionBudget>>, ObserveError> {
+    let cached = context.budgets.get(&valid.key.object_ref());
+    if valid.worker.budget.is_none() {
+        return Ok(cached.filter(|budget| is_owned(budget.as_ref(), valid)));
+    }
+    if cached.is_some() {
+        return Ok(cached);
+    }
+    let api: Api<PodDisruptionBudget> =
+        Api::namespaced(context.client.clone(), &valid.key.namespace);
+    let found = api.get_opt(&valid.key.name).await;
+    found
+        .map(|found| found.map(Arc::new))
+        .map_err(|source| ObserveError::Api {
+            what: "PodDisruptionBudget",
+            name: valid.key.name.clone(),
+            source,
+        })
 }

@@ -6,22 +6,35 @@
 
 mod policy;
 mod scaling;
+mod source;
 
 use std::time::Duration;
 
 use k8s_openapi::{
-    api::core::v1::PodTemplateSpec, apimachinery::pkg::apis::meta::v1::OwnerReference,
+    api::core::v1::PodTemplateSpec,
+    apimachinery::pkg::{apis::meta::v1::OwnerReference, util::intstr::IntOrString},
 };
 use kube::Resource;
 use taskqueue_api::{
     TaskQueue,
-    spec::{Handler, RedisEndpoint},
+    spec::{self, DisruptionBudget, Handler, PodCount, RedisEndpoint},
 };
 use taskqueue_queue::{Policy, QueueName};
 use taskqueue_worker::config::{Concurrency, HandlerConfig};
 
 use super::template;
 use crate::key::Key;
+
+pub use source::ValidSource;
+
+/// What a TaskQueue stands for.
+#[derive(Clone, Debug)]
+pub enum Valid {
+    /// A queue of our own and its workers.
+    Queue(Box<ValidQueue>),
+    /// A queue of another system, and workers that are not ours.
+    Source(Box<ValidSource>),
+}
 
 /// A TaskQueue whose every part has a meaning.
 #[derive(Clone, Debug)]
@@ -71,6 +84,19 @@ pub struct ValidWorker {
     pub drain_timeout: Duration,
     /// The pod template as given; `None` runs the worker's own image.
     pub template: Option<PodTemplateSpec>,
+    /// How long a task must have run for its pod to be shielded; `None` shields none.
+    pub shield: Option<Duration>,
+    /// How many may be evicted at a time; `None` leaves that open.
+    pub budget: Option<Budget>,
+}
+
+/// How many worker pods may be evicted at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Budget {
+    /// Most that may be missing.
+    MaxUnavailable(IntOrString),
+    /// Fewest that must be left.
+    MinAvailable(IntOrString),
 }
 
 /// Why a spec cannot work. Each waits for an edit.
@@ -90,6 +116,9 @@ pub enum Invalid {
     /// Neither or several handlers.
     #[error("spec.worker.handler needs exactly one of exec and native")]
     Handler,
+    /// Neither or both bounds.
+    #[error("spec.worker.disruptionBudget needs exactly one of maxUnavailable and minAvailable")]
+    Budget,
     /// The template is no pod template.
     #[error("spec.worker.template is not a pod template: {0}")]
     Template(String),
@@ -139,6 +168,22 @@ pub enum Invalid {
         "spec.worker.template is missing: handler.exec needs a pod template whose first container has the image that holds the command"
     )]
     NoTemplate,
+    /// Neither or both of what a TaskQueue can stand for.
+    #[error("spec needs exactly one of worker and source")]
+    WorkerOrSource,
+    /// Neither or several systems.
+    #[error(
+        "spec.source needs exactly one of bullmq, celery, rq, sidekiq, asynq, list, sortedSet, stream and expressions"
+    )]
+    Source,
+    /// A source without workers.
+    #[error(
+        "spec.targetRef is missing: name the Deployment or StatefulSet that works on the source"
+    )]
+    NoTarget,
+    /// Something about a queue of our own beside a source.
+    #[error("{0} is about a queue of Taskqueue: remove it, the source's own system has its own")]
+    WithSource(&'static str),
     /// The resource came without what the API server always sets.
     #[error("the resource has no {0}")]
     Metadata(&'static str),
@@ -146,7 +191,26 @@ pub enum Invalid {
 
 /// Turns a TaskQueue into its meaning. `has_default_redis` tells whether the operator was
 /// installed with a Redis.
-pub fn validate(resource: &TaskQueue, has_default_redis: bool) -> Result<ValidQueue, Invalid> {
+pub fn validate(resource: &TaskQueue, has_default_redis: bool) -> Result<Valid, Invalid> {
+    let spec = &resource.spec;
+    match (&spec.worker, &spec.source) {
+        (Some(given), None) => {
+            let valid = queue(resource, given, has_default_redis)?;
+            Ok(Valid::Queue(Box::new(valid)))
+        }
+        (None, Some(given)) => {
+            let valid = source::validate(resource, given, has_default_redis)?;
+            Ok(Valid::Source(Box::new(valid)))
+        }
+        (None, None) | (Some(_), Some(_)) => Err(Invalid::WorkerOrSource),
+    }
+}
+
+fn queue(
+    resource: &TaskQueue,
+    given: &spec::Worker,
+    has_default_redis: bool,
+) -> Result<ValidQueue, Invalid> {
     let spec = &resource.spec;
     let key = Key::of(resource);
     let queue =
@@ -159,7 +223,7 @@ pub fn validate(resource: &TaskQueue, has_default_redis: bool) -> Result<ValidQu
         redis: redis_source(spec.redis.as_ref(), has_default_redis)?,
         policy: policy::policy(spec)?,
         scaling: scaling::policy(resource)?,
-        worker: worker(resource)?,
+        worker: worker(given)?,
         key,
         queue,
     })
@@ -184,8 +248,7 @@ fn redis_source(redis: Option<&RedisEndpoint>, has_default: bool) -> Result<Redi
     }
 }
 
-fn worker(resource: &TaskQueue) -> Result<ValidWorker, Invalid> {
-    let worker = &resource.spec.worker;
+fn worker(worker: &spec::Worker) -> Result<ValidWorker, Invalid> {
     let (handler, name) = match &worker.handler {
         Handler {
             exec: Some(exec),
@@ -218,11 +281,33 @@ fn worker(resource: &TaskQueue) -> Result<ValidWorker, Invalid> {
         handler,
         drain_timeout: worker.drain_timeout.get(),
         template,
+        shield: worker.shield.as_ref().map(|shield| shield.after.get()),
+        budget: worker.disruption_budget.as_ref().map(budget).transpose()?,
     };
     if let Some(template) = &valid.template {
         super::build::pod::check(template, &valid, name)?;
     }
     Ok(valid)
+}
+
+fn budget(budget: &DisruptionBudget) -> Result<Budget, Invalid> {
+    let DisruptionBudget {
+        max_unavailable,
+        min_available,
+    } = budget;
+    let count = |count: &PodCount| match count {
+        PodCount::Number(number) => IntOrString::Int(*number),
+        // A number in quotes is one all the same.
+        PodCount::Percent(text) => match text.parse() {
+            Ok(number) => IntOrString::Int(number),
+            Err(_) => IntOrString::String(text.clone()),
+        },
+    };
+    match (max_unavailable, min_available) {
+        (Some(most), None) => Ok(Budget::MaxUnavailable(count(most))),
+        (None, Some(fewest)) => Ok(Budget::MinAvailable(count(fewest))),
+        (None, None) | (Some(_), Some(_)) => Err(Invalid::Budget),
+    }
 }
 
 fn within(

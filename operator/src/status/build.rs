@@ -3,17 +3,20 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::Time};
+use k8s_openapi::api::apps::v1::Deployment;
 use taskqueue_api::{
     NAME_LABEL,
-    status::{Depth, Rates as RatesStatus, ScalingDecision, TaskQueueStatus, condition},
+    status::{Depth, Rates as RatesStatus, TaskQueueStatus, condition},
 };
 use taskqueue_queue::Snapshot;
-use taskqueue_scaling::{Decision, Limit, Mode, Reason};
+use taskqueue_scaling::{Limit, Mode, Reason};
 
-use super::condition::{Conditions, Truth};
+use super::{
+    condition::{Conditions, Truth},
+    decision, source,
+};
 use crate::{
-    index::{Entry, Orders, Problem, Reading, Sight},
+    index::{Entry, Orders, Problem, Reading, Sight, Trouble},
     key::Key,
     rates::Rates,
 };
@@ -55,10 +58,14 @@ pub fn build(
     }
     fleet(&mut status, deployment);
     if let Some(sight) = sight {
-        decided(&mut status, sight);
+        decision::tell(&mut status, sight);
         if let Ok(reading) = &sight.queue {
             figures(&mut status, reading);
         }
+    }
+    let orders = outcome.as_ref().ok().or(entry.standing.as_ref());
+    if let Some(orders) = orders {
+        source::tell(&mut status, orders, sight);
     }
     status
 }
@@ -67,28 +74,6 @@ fn fleet(status: &mut TaskQueueStatus, deployment: Option<&Deployment>) {
     let fleet = deployment.and_then(|deployment| deployment.status.as_ref());
     status.replicas = Some(fleet.and_then(|fleet| fleet.replicas).unwrap_or(0));
     status.ready_replicas = Some(fleet.and_then(|fleet| fleet.ready_replicas).unwrap_or(0));
-}
-
-fn decided(status: &mut TaskQueueStatus, sight: &Sight) {
-    let Decision {
-        replicas,
-        reason,
-        equation,
-        ..
-    } = &sight.decision;
-    let replicas = i32::try_from(*replicas).unwrap_or(i32::MAX);
-    let reason = reason.to_string();
-    let unchanged = status
-        .last_decision
-        .as_ref()
-        .filter(|before| before.replicas == replicas && before.reason == reason);
-    status.last_decision = Some(ScalingDecision {
-        time: unchanged.map_or(Time(sight.decided_at), |before| before.time.clone()),
-        replicas,
-        reason,
-        equation: equation.clone(),
-    });
-    status.desired_replicas = Some(replicas);
 }
 
 fn figures(status: &mut TaskQueueStatus, reading: &Reading) {
@@ -143,7 +128,9 @@ fn conditions(
         (Err(problem), None) => not_carried_out(&mut conditions, problem),
     }
     let (held, message) = match outcome {
-        Err(problem) if problem.conflict => (true, problem.message.as_str()),
+        Err(problem) if problem.reason == condition::QUEUE_NAME_CONFLICT => {
+            (true, problem.message.as_str())
+        }
         Ok(_) | Err(_) => (false, ""),
     };
     let reason = if held { "HeldByAnother" } else { "NoConflict" };
@@ -155,6 +142,7 @@ fn conditions(
 fn carried_out(conditions: &mut Conditions<'_>, orders: &Orders, sight: Option<&Sight>) {
     reachable(conditions, sight);
     scaling(conditions, orders, sight);
+    source::key_missing(conditions, orders, sight);
     let (reason, message) = if orders.policy.paused {
         (
             "SpecPaused",
@@ -176,6 +164,7 @@ fn not_carried_out(conditions: &mut Conditions<'_>, problem: &Problem) {
     );
     for kind in [
         condition::REDIS_REACHABLE,
+        condition::ABLE_TO_SCALE,
         condition::SCALING_LIMITED,
         condition::PAUSED,
     ] {
@@ -184,6 +173,10 @@ fn not_carried_out(conditions: &mut Conditions<'_>, problem: &Problem) {
 }
 
 fn ready(conditions: &mut Conditions<'_>, sight: Option<&Sight>, deployment: Option<&Deployment>) {
+    if let Some(trouble) = source::trouble(sight) {
+        conditions.set(condition::READY, false, trouble.reason, &trouble.message);
+        return;
+    }
     let (truth, reason, message) = match sight.map(|sight| &sight.queue) {
         None => (
             Truth::Unknown,
@@ -191,7 +184,11 @@ fn ready(conditions: &mut Conditions<'_>, sight: Option<&Sight>, deployment: Opt
             "the queue has not been read yet".to_owned(),
         ),
         Some(Err(cause)) => (Truth::False, "RedisUnreachable", cause.clone()),
-        Some(Ok(_)) => match stuck(deployment) {
+        Some(Ok(_)) => match sight
+            .and_then(failing)
+            .or_else(|| stuck(deployment))
+            .or_else(|| sight.and_then(target_stuck))
+        {
             Some(message) => (Truth::False, "WorkersFailing", message),
             None => (
                 Truth::True,
@@ -201,6 +198,17 @@ fn ready(conditions: &mut Conditions<'_>, sight: Option<&Sight>, deployment: Opt
         },
     };
     conditions.set(condition::READY, truth, reason, message);
+}
+
+/// What keeps the pods from working, in the words of one of them.
+fn failing(sight: &Sight) -> Option<String> {
+    let (_, message) = sight.obstacle.as_ref()?;
+    Some(message.clone())
+}
+
+/// The same of workers that are not ours.
+fn target_stuck(sight: &Sight) -> Option<String> {
+    sight.source.as_ref()?.target.as_ref()?.stuck.clone()
 }
 
 /// Why the Deployment makes no progress, in its own words.
@@ -221,8 +229,10 @@ fn stuck(deployment: Option<&Deployment>) -> Option<String> {
 fn reachable(conditions: &mut Conditions<'_>, sight: Option<&Sight>) {
     let (truth, reason, message) = match sight.map(|sight| &sight.queue) {
         None => (Truth::Unknown, "Starting", String::new()),
-        Some(Err(cause)) => (Truth::False, "Unreachable", cause.clone()),
-        Some(Ok(_)) => (Truth::True, "Answering", String::new()),
+        Some(Err(cause)) if !source::trouble(sight).is_some_and(Trouble::is_of_the_source) => {
+            (Truth::False, "Unreachable", cause.clone())
+        }
+        Some(_) => (Truth::True, "Answering", String::new()),
     };
     conditions.set(condition::REDIS_REACHABLE, truth, reason, message);
 }
@@ -241,6 +251,12 @@ fn scaling(conditions: &mut Conditions<'_>, orders: &Orders, sight: Option<&Sigh
                 "the queue cannot be read, so the replicas are held",
             )
         }
+        (Mode::Auto | Mode::Recommend, Some(_)) if source::trouble(sight).is_some() => {
+            let trouble = source::trouble(sight);
+            let reason = trouble.map_or("", |trouble| trouble.reason);
+            let message = trouble.map_or("", |trouble| &trouble.message);
+            (Truth::False, reason, message)
+        }
         (Mode::Recommend, Some(_)) => (
             Truth::False,
             "Recommending",
@@ -249,6 +265,18 @@ fn scaling(conditions: &mut Conditions<'_>, orders: &Orders, sight: Option<&Sigh
         (Mode::Auto, Some(_)) => (Truth::True, "Following", "the replicas follow the queue"),
     };
     conditions.set(condition::SCALING_ACTIVE, active, reason, message);
+    let refused = sight.and_then(|sight| sight.refused.as_deref());
+    let (able, reason) = match refused {
+        Some(_) => (Truth::False, "WriteFailed"),
+        None if sight.is_none() => (Truth::Unknown, "Starting"),
+        None => (Truth::True, "Writable"),
+    };
+    conditions.set(
+        condition::ABLE_TO_SCALE,
+        able,
+        reason,
+        refused.unwrap_or(""),
+    );
 
     let (least, most) = (orders.scaling.min, orders.scaling.max);
     let (limited, reason, message) = match decision.and_then(|decision| decision.limit) {

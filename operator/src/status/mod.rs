@@ -2,6 +2,8 @@
 
 pub mod build;
 mod condition;
+mod decision;
+mod source;
 mod write;
 
 pub use write::Writer;

@@ -1,24 +1,24 @@
 //! `TaskQueues` and what is made of them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::{apps::v1::Deployment, policy::v1::PodDisruptionBudget};
 use serde_json::{Value, json};
 use taskqueue_api::TaskQueue;
 use taskqueue_operator::{
     config::WorkerImage,
     endpoint::EndpointUrl,
-    index::{Orders, Reading, Sight},
+    index::{Changes, Orders, Reading, Sight, SourceOrders},
     key::Key,
     rates::Rates,
     reconcile::{
         build::{self, Children},
         observe::Observed,
-        validate::{ValidQueue, validate},
+        validate::{Valid, ValidQueue, ValidSource, validate},
     },
 };
-use taskqueue_queue::{Counters, Snapshot};
+use taskqueue_queue::{Counters, Policy, Snapshot};
 use taskqueue_scaling::{Decision, Reason};
 
 /// The uid of [`resource`].
@@ -80,7 +80,50 @@ pub(crate) fn template() -> Value {
 }
 
 pub(crate) fn valid(edits: &[Edit]) -> ValidQueue {
-    validate(&resource(edits), true).unwrap()
+    match validate(&resource(edits), true).unwrap() {
+        Valid::Queue(valid) => *valid,
+        Valid::Source(valid) => panic!("a source: {valid:?}"),
+    }
+}
+
+/// The TaskQueue with a BullMQ queue as its source, and these fields set besides.
+pub(crate) fn sourced(edits: &[Edit]) -> Vec<Edit> {
+    let mut all = vec![
+        ("/spec/worker", Value::Null),
+        ("/spec/source", json!({ "bullmq": { "queue": "emails" } })),
+        (
+            "/spec/targetRef",
+            json!({ "kind": "Deployment", "name": "mailer" }),
+        ),
+    ];
+    all.extend_from_slice(edits);
+    all
+}
+
+pub(crate) fn valid_source(edits: &[Edit]) -> ValidSource {
+    match validate(&resource(&sourced(edits)), true).unwrap() {
+        Valid::Source(valid) => *valid,
+        Valid::Queue(valid) => panic!("no source: {valid:?}"),
+    }
+}
+
+/// What the autoscaler is told to do with a source.
+pub(crate) fn source_orders(edits: &[Edit]) -> Orders {
+    let valid = valid_source(edits);
+    Orders {
+        generation: valid.generation,
+        queue: valid.queue,
+        endpoint: endpoint("redis://redis:6379"),
+        policy: Policy::default(),
+        scaling: valid.scaling,
+        shield: None,
+        from_secret: false,
+        source: Some(SourceOrders {
+            source: valid.source,
+            seen: valid.seen,
+            target: valid.target,
+        }),
+    }
 }
 
 pub(crate) fn endpoint(url: &str) -> EndpointUrl {
@@ -99,6 +142,7 @@ pub(crate) fn build(edits: &[Edit], url: &str) -> Children {
     let observed = Observed {
         endpoint: endpoint(url),
         deployment: None,
+        budget: None,
     };
     build::build(&valid(edits), &observed, &image())
 }
@@ -122,6 +166,27 @@ pub(crate) fn standing(generation: i64, replicas: i32) -> Deployment {
     deployment
 }
 
+/// What the cluster holds of a TaskQueue: its Deployment, and a budget of this generation.
+pub(crate) fn observed(deployment: Option<Deployment>, budget: Option<i64>) -> Observed {
+    Observed {
+        endpoint: endpoint("redis://redis:6379"),
+        deployment: deployment.map(Arc::new),
+        budget: budget.map(|generation| Arc::new(standing_budget(generation))),
+    }
+}
+
+/// The budget as it stands in the cluster.
+pub(crate) fn standing_budget(generation: i64) -> PodDisruptionBudget {
+    let asked = [(
+        "/spec/worker/disruptionBudget",
+        json!({ "maxUnavailable": 1 }),
+    )];
+    let mut budget = build(&asked, "redis://redis:6379").budget.unwrap();
+    budget.metadata.generation = Some(generation);
+    budget.metadata.uid = Some("budget".to_owned());
+    budget
+}
+
 /// What the autoscaler is told to do.
 pub(crate) fn orders(edits: &[Edit]) -> Orders {
     let valid = valid(edits);
@@ -131,7 +196,9 @@ pub(crate) fn orders(edits: &[Edit]) -> Orders {
         endpoint: endpoint("redis://redis:6379"),
         policy: valid.policy,
         scaling: valid.scaling,
+        shield: valid.worker.shield,
         from_secret: false,
+        source: None,
     }
 }
 
@@ -146,6 +213,7 @@ pub(crate) fn snapshot() -> Snapshot {
         scheduled: 5,
         due: 1,
         active: 6,
+        lost: 0,
         dead: 7,
         blocked: 8,
         oldest_waiting: Some(Duration::from_secs(12)),
@@ -178,5 +246,10 @@ pub(crate) fn sight(queue: Result<Snapshot, String>) -> Sight {
             equation: "5 = 5".to_owned(),
         },
         decided_at: Timestamp::from_second(1_700_000_000).unwrap(),
+        waits_for: None,
+        refused: None,
+        obstacle: None,
+        changes: Changes::default(),
+        source: None,
     }
 }

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::Payload;
+use crate::{Payload, Policy};
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -334,7 +334,7 @@ fn ms(text: &str) -> u64 {
 }
 
 fn decide(schedule: &Schedule, last: Option<&Last>, now: &str) -> Decision {
-    due(schedule, last, ms(now)).unwrap()
+    due(schedule, &Plan::of(schedule).unwrap(), last, ms(now))
 }
 
 /// What was noted of a schedule that began at a time.
@@ -443,4 +443,26 @@ fn a_note_of_a_clock_that_was_wrong_or_of_someone_else_is_begun_anew() {
     for text in ["", "x", "1", "1 2", "1 x on UTC", "-1 0 on UTC * * * * *"] {
         assert_eq!(Last::read(text), None, "{text:?}");
     }
+}
+
+#[test]
+fn the_next_run_of_a_policy_is_the_earliest_of_those_that_run_at_all() {
+    let mut policy = Policy::default();
+    let noon = at("2026-11-22T12:00:00Z");
+    assert_eq!(policy.next_run(noon), None);
+    policy.schedules = vec![schedule(); 4];
+    policy.schedules[0].cron = "30 15 * * *".to_owned();
+    policy.schedules[1].cron = "0 14 * * *".to_owned();
+    policy.schedules[1].time_zone = "Europe/Paris".to_owned();
+    policy.schedules[2].suspend = true;
+    policy.schedules[3].cron = "no expression".to_owned();
+    assert_eq!(policy.next_run(noon), Some(at("2026-11-22T13:00:00Z")));
+    let then = at("2026-11-22T13:00:00Z");
+    assert_eq!(policy.next_run(then), Some(at("2026-11-22T15:30:00Z")));
+    policy.schedules.truncate(0);
+    policy.schedules.push(Schedule {
+        suspend: true,
+        ..schedule()
+    });
+    assert_eq!(policy.next_run(noon), None);
 }

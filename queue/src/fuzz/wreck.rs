@@ -70,7 +70,15 @@ pub(super) async fn call_everything(client: &Client, name: &QueueName, dice: &mu
     said(&queue.redrive(Selection::All).await);
     said(&queue.promote().await);
     said(&queue.tidy().await);
-    said(&queue.workers().await);
+    let workers = queue.workers().await;
+    said(&workers);
+    for worker in workers.unwrap_or_default() {
+        let span = Duration::from_millis(dice.random_range(0..300));
+        said(&queue.drain(&[worker.id], span).await);
+        if dice.random_bool(0.5) {
+            said(&queue.undrain(&[worker.id]).await);
+        }
+    }
     said(&queue.reclaim().await);
     let policy = Policy {
         max_losses: dice.random_range(2..5),

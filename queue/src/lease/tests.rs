@@ -39,6 +39,20 @@ async fn exchange(queue: &Queue, worker: WorkerId, slots: usize, acks: &[Ack]) -
     queue.exchange(&exchange).await.unwrap()
 }
 
+/// Asks for one task, to block if there is none.
+async fn listen(queue: &Queue, worker: WorkerId, token: Option<WorkerId>) -> Exchanged {
+    let exchange = Exchange {
+        worker,
+        lease: LEASE,
+        slots: 1,
+        listen: true,
+        listed: true,
+        token: token.map(|token| token.to_string()),
+        acks: &[],
+    };
+    queue.exchange(&exchange).await.unwrap()
+}
+
 fn ack(worker: WorkerId, leased: &Leased) -> Ack {
     let record = Record::unpack(&leased.record).unwrap();
     let done = Done {
@@ -87,6 +101,22 @@ async fn one_stale_ack_is_refused_and_the_rest_of_its_batch_is_not() {
         queue.get(&foreign[0].id).await.unwrap().unwrap().state,
         State::Active
     );
+}
+
+#[tokio::test]
+async fn the_leases_tell_which_worker_holds_which_task() {
+    let redis = RedisServer::start().await;
+    let (_, queue) = queue(&redis).await;
+    assert_eq!(queue.leases().await.unwrap(), []);
+    let (one, other) = (worker(&queue).await, worker(&queue).await);
+    let ids = enqueue(&queue, 4).await;
+    let held = exchange(&queue, one, 2, &[]).await.leased;
+    exchange(&queue, other, 1, &[]).await;
+    let mut leases = queue.leases().await.unwrap();
+    leases.sort();
+    assert_eq!(leases, [(ids[0], one), (ids[1], one), (ids[2], other)]);
+    exchange(&queue, one, 0, &[ack(one, &held[0])]).await;
+    assert_eq!(queue.leases().await.unwrap().len(), 2);
 }
 
 #[tokio::test]
@@ -267,4 +297,39 @@ async fn acks_sent_under_an_old_policy_are_taken_once_and_the_fetch_follows_the_
     let answer = exchange(&queue, me, 5, &[ack(me, &held[0])]).await;
     assert_eq!((answer.refused.len(), answer.leased.len()), (0, 2));
     assert_eq!(completed(&client, &queue).await, (1, 2));
+}
+
+#[tokio::test]
+async fn a_worker_that_drains_gets_nothing_its_acks_are_taken_and_its_token_goes_on() {
+    let redis = RedisServer::start().await;
+    let (client, queue) = queue(&redis).await;
+    let (drains, sleeps) = (worker(&queue).await, worker(&queue).await);
+    let idle = async || -> Vec<String> { redis.command("SMEMBERS tq:{test/jobs}:idle").await };
+    let tokens = async || -> Vec<String> { redis.command("LRANGE tq:{test/jobs}:wake 0 -1").await };
+    enqueue(&queue, 1).await;
+    let held = exchange(&queue, drains, 1, &[]).await.leased;
+    assert_eq!(listen(&queue, drains, None).await.leased.len(), 0);
+    assert_eq!(listen(&queue, sleeps, None).await.leased.len(), 0);
+    assert_eq!(queue.drain(&[drains], LEASE).await.unwrap(), [(drains, 1)]);
+    assert_eq!(idle().await, [sleeps.to_string()]);
+
+    // The token of the one that sleeps comes to the one that drains, which blocks still.
+    enqueue(&queue, 1).await;
+    let token: String = redis.command("LPOP tq:{test/jobs}:wake").await;
+    assert_eq!(token, sleeps.to_string());
+    let answer = listen(&queue, drains, Some(sleeps)).await;
+    assert!(answer.draining && answer.leased.is_empty());
+    assert_eq!((idle().await, tokens().await), (vec![], vec![token]));
+
+    // Its own token, taken before it was marked, puts it back among the idle only when it is not
+    // marked any more.
+    let answer = listen(&queue, sleeps, Some(drains)).await;
+    assert_eq!(answer.leased.len(), 1);
+    assert!(!answer.draining && idle().await.is_empty());
+    let acked = exchange(&queue, drains, 1, &[ack(drains, &held[0])]).await;
+    assert!(acked.refused.is_empty() && acked.draining);
+    assert_eq!(completed(&client, &queue).await, (1, 1));
+    queue.undrain(&[drains]).await.unwrap();
+    enqueue(&queue, 1).await;
+    assert_eq!(exchange(&queue, drains, 1, &[]).await.leased.len(), 1);
 }

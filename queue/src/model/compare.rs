@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Pair;
 use super::memory::Counts;
-use crate::TaskId;
 use crate::record::Record;
+use crate::{TaskId, WorkerId};
 
 const ALL_LEVELS: [&str; 4] = ["high", "normal", "low", "urgent"];
 
@@ -53,6 +53,19 @@ impl Pair {
         let expected = expected.map(|(id, worker)| (id.to_string(), worker.to_string()));
         assert_eq!(active, expected.collect(), "active {when}");
         states.extend(self.memory.active.keys());
+        for (id, worker) in &self.memory.active {
+            let new = self.held.get(id) != Some(worker);
+            let marked = self.memory.draining.contains(worker);
+            assert!(!(new && marked), "{worker} drains and got {id} {when}");
+        }
+        self.held.clone_from(&self.memory.active);
+        let now = self.queue.link().clock().now_ms().to_string();
+        let marked = self
+            .members("ZRANGEBYSCORE", "draining", &[&now, "+inf"])
+            .await;
+        let marked = set(&marked);
+        let expected = self.memory.draining.iter().map(ToString::to_string);
+        assert_eq!(marked, expected.collect(), "draining {when}");
         let workers: BTreeSet<_> = set(&self.members("ZRANGE", "workers", &["0", "-1"]).await);
         let owned = active.values().all(|worker| workers.contains(worker));
         assert!(owned, "a lease without an owner {when}");
@@ -199,17 +212,25 @@ impl Pair {
             ended + counts.purged + memory.facts.len() as u64,
             "nothing is lost {when}"
         );
+        // What has expired and was not ended yet is not waiting.
+        let late = |id: &TaskId| memory.expiry.get(id) == Some(&true);
         for (level, waiting) in &figures.waiting {
-            let live = |id: &&TaskId| memory.facts.contains_key(id);
-            let expected = memory.lists[level].iter().filter(live).count();
+            let counts = |id: &&TaskId| memory.facts.contains_key(id) && !late(id);
+            let expected = memory.lists[level].iter().filter(counts).count();
             assert_eq!(*waiting, expected as u64, "{level} in the snapshot {when}");
         }
-        let due = memory.scheduled.values().filter(|due| **due).count();
+        let due = memory
+            .scheduled
+            .iter()
+            .filter(|(id, due)| **due && !late(id));
+        let due = due.count();
+        let lapsed = |worker: &WorkerId| memory.workers[worker];
         let scheduled = memory.scheduled.len() + memory.later.len();
         let expected = [
             scheduled,
             due,
             memory.active.len(),
+            memory.active.values().filter(|by| lapsed(by)).count(),
             memory.dead.len(),
             memory.parked.len(),
             memory.workers.values().filter(|lapsed| !**lapsed).count(),
@@ -219,6 +240,7 @@ impl Pair {
             figures.scheduled,
             figures.due,
             figures.active,
+            figures.lost,
             figures.dead,
             figures.blocked,
             figures.workers,

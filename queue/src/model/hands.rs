@@ -45,6 +45,8 @@ impl Pair {
         let now_ms = self.queue.link().clock().now_ms();
         let expected = self.memory.fetch(id, slots, now_ms);
         assert_eq!(answer.lapsed, expected.is_none());
+        let draining = self.memory.draining.contains(&id);
+        assert!(answer.lapsed || answer.draining == draining);
         let Some(mut expected) = expected else {
             self.hands[worker] = self.hire().await;
             return;
@@ -178,7 +180,9 @@ impl Pair {
             return;
         };
         *lapsed = false;
-        let told: BTreeSet<_> = beaten.unwrap().into_iter().collect();
+        let beaten = beaten.unwrap();
+        assert_eq!(beaten.draining, self.memory.draining.contains(&me));
+        let told: BTreeSet<_> = beaten.cancelled.into_iter().collect();
         let memory = &self.memory;
         let marked = memory.marks.iter().filter(|id| memory.holds(me, **id));
         assert_eq!(told, marked.copied().collect());
@@ -208,6 +212,20 @@ impl Pair {
                 self.memory.progress.insert(id);
             }
         }
+    }
+
+    /// Marks the first workers as draining; each says how many tasks it holds.
+    pub(super) async fn drain(&mut self, most: usize) {
+        let ids: Vec<_> = self.hands[..most].iter().map(|hand| hand.id).collect();
+        let marked = self.queue.drain(&ids, HOUR).await.unwrap();
+        let memory = &mut self.memory;
+        let known = ids.into_iter().filter(|id| memory.workers.contains_key(id));
+        let holds = |id| memory.active.values().filter(|by| **by == id).count();
+        let expected: Vec<_> = known.map(|id| (id, holds(id) as u64)).collect();
+        assert_eq!(marked, expected);
+        memory
+            .draining
+            .extend(expected.into_iter().map(|(id, _)| id));
     }
 
     pub(super) async fn lapse(&mut self, worker: usize) {

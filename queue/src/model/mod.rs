@@ -21,7 +21,7 @@ use self::hands::Hand;
 use self::memory::{Incoming, Memory};
 use self::step::{Edit, Step, WORKERS, any_step};
 use crate::testing::RedisServer;
-use crate::{NewTask, Queue, QueueName, TaskId};
+use crate::{NewTask, Queue, QueueName, TaskId, WorkerId};
 
 /// Sequences tried; `MODEL_CASES` in the environment says otherwise.
 const CASES: u32 = 20;
@@ -40,6 +40,8 @@ struct Pair {
     batch: Vec<((TaskId, NewTask), Incoming)>,
     failures: u64,
     began_ms: u64,
+    /// Who held what after the step before.
+    held: BTreeMap<TaskId, WorkerId>,
 }
 
 #[test]
@@ -82,6 +84,7 @@ impl Pair {
             ids: Vec::new(),
             batch: Vec::new(),
             failures: 0,
+            held: BTreeMap::new(),
             began_ms: queue.link().clock().now_ms(),
             queue,
             raw,
@@ -129,6 +132,16 @@ impl Pair {
                 let id = self.hands[*worker].id;
                 self.queue.release(&[id], *cause).await.unwrap();
                 self.memory.take_back(&[id].into(), *cause);
+            }
+            Step::Drain { most } => self.drain(*most).await,
+            Step::Undrain { worker } => {
+                let id = self.hands[*worker].id;
+                self.queue.undrain(&[id]).await.unwrap();
+                self.memory.draining.remove(&id);
+            }
+            Step::PassMarks => {
+                self.set_scores("draining", 1).await;
+                self.memory.draining.clear();
             }
             Step::PassTime => self.pass_time().await,
             Step::Unfold => self.unfold().await,

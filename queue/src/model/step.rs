@@ -69,6 +69,15 @@ pub(super) enum Step {
         worker: usize,
         cause: Cause,
     },
+    /// Workers are marked as draining, the first `most` of them.
+    Drain {
+        most: usize,
+    },
+    Undrain {
+        worker: usize,
+    },
+    /// The marks lapse.
+    PassMarks,
     /// What is scheduled becomes due.
     PassTime,
     /// What is scheduled far ahead comes near.
@@ -219,6 +228,9 @@ pub(super) fn any_step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Reclaim),
         1 => (worker(), prop_oneof![Just(Cause::WorkerLost), Just(Cause::OomKilled), Just(Cause::Evicted)])
             .prop_map(|(worker, cause)| Step::Release { worker, cause }),
+        2 => (1..=WORKERS).prop_map(|most| Step::Drain { most }),
+        2 => worker().prop_map(|worker| Step::Undrain { worker }),
+        1 => Just(Step::PassMarks),
         1 => Just(Step::Unfold),
         1 => (0..3_usize).prop_map(|level| Step::Age { level }),
         1 => Just(Step::PassExpiry),

@@ -7,6 +7,7 @@ mod schedule;
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::limits::{Limits, Order, Rate};
@@ -94,6 +95,13 @@ impl Policy {
     /// lower.
     pub fn default_level(&self) -> usize {
         self.levels.len() / 2
+    }
+
+    /// The earliest run of any schedule after a time; `None` if there is none that is not suspended,
+    /// or none that can be read. Reads the schedules anew each time: the answer stands until it has
+    /// passed.
+    pub fn next_run(&self, after: Timestamp) -> Option<Timestamp> {
+        crate::cron::first(&self.schedules, after)
     }
 
     /// Checks every field against its range. The error names the field.

@@ -111,6 +111,8 @@ async fn fly(queue: Queue) {
             // Whoever does not listen any more does not want to know.
             let _ = answer.send(result);
         }
+        // Those that were answered often have more; one turn of the runtime, and it goes together.
+        tokio::task::yield_now().await;
     }
 }
 

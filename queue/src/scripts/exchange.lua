@@ -7,11 +7,12 @@
 --       15 number of buckets
 --       then for each bucket its number of acks, then for each ack the id and the done record, bucket by bucket
 -- returns {'ok', now ms, ids of refused acks, ms when to look again or -1, '1' if there may be more at once,
---          ids, records, losses}
+--          ids, records, losses, 1 if it drains}
 --         {'stale', now ms, refused}: acks done, nothing leased; {'lapsed', now ms, refused}: the same, for good
 -- An ack is refused if the worker does not hold the task, unless that very record is already there: then the
 -- call repeats one whose reply was lost. One refused ack leaves the others alone. A task with a unique key, a
--- concurrency key or an expiry is settled instead (see settle.lua).
+-- concurrency key or an expiry is settled instead (see settle.lua). A worker that drains (see drain.lua) is given
+-- nothing, and a token that it brings goes on to another.
 local now = now_ms()
 local me, lease, slots = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local buckets = tonumber(ARGV[15])
@@ -66,13 +67,21 @@ if not expiry then return {'lapsed', now, refused} end
 if tonumber(expiry) < now + lease / 2 then redis.call('ZADD', WORKERS, now + lease, me) end
 if not current() then return {'stale', now, refused} end
 
+local marks = redis.call('EXISTS', DRAINING) == 1
+local function drains(worker)
+  local lapse = marks and redis.call('ZSCORE', DRAINING, worker)
+  return lapse and tonumber(lapse) > now
+end
+local draining, listens = drains(me), ARGV[6] == '1'
+if draining then slots, listens = 0, false end
+
 local token = ARGV[8]
-if token ~= '' and slots == 0 and ARGV[6] ~= '1' then
+if token ~= '' and slots == 0 and not listens then
   -- It has no use for it any more; another that blocks has.
   redis.call('RPUSH', WAKE, token)
 elseif token ~= '' and token ~= me then
   redis.call('SREM', IDLE, me)
-  if redis.call('ZSCORE', WORKERS, token) then redis.call('SADD', IDLE, token) end
+  if redis.call('ZSCORE', WORKERS, token) and not drains(token) then redis.call('SADD', IDLE, token) end
 end
 
 local promoted = 0
@@ -119,9 +128,9 @@ if promoted > got then wake(promoted - got) end
 -- Places that a limit had kept from others, and that this worker leaves free.
 if ARGV[12] ~= '' and slots == 0 and total > 0 then wake(total) end
 
-if ARGV[6] == '1' and (slots == 0 or got < slots) and ghosts == 0 then
+if listens and (slots == 0 or got < slots) and ghosts == 0 then
   redis.call('SADD', IDLE, me)
 elseif ARGV[7] == '1' then
   redis.call('SREM', IDLE, me)
 end
-return {'ok', now, refused, again or -1, ghosts > 0 and '1' or '0', ids, records, losses}
+return {'ok', now, refused, again or -1, ghosts > 0 and '1' or '0', ids, records, losses, draining and 1 or 0}

@@ -11,6 +11,7 @@ if held > 0 then return {'held', now, held} end
 redis.call('ZREM', WORKERS, me)
 redis.call('HDEL', INFO, me)
 redis.call('SREM', IDLE, me)
+redis.call('ZREM', DRAINING, me)
 forget_sleepers()
 -- It may have swallowed a token on its way out; whoever it was meant for finds nothing at worst.
 for i = FIRST_LIST, LAST_LIST do

@@ -2,14 +2,14 @@
 -- has lost too many workers goes to the dead letters instead.
 -- ARGV  3 losses a task may have; 4 '1' to wake workers; 5 channel to announce on; 6 the queue's name
 --       7 number of the cause; 8 what a loss does: 'retry' or 'dead'; 9 '1' if it counts as an attempt; 10 most
---       attempts; 11 delay in ms before it runs again, '' for at once; then ids of workers that are gone, or none for
---       those whose lease has lapsed
+--       attempts; 11 delay in ms before it runs again, '' for at once; 12 what is known of the loss, '' for nothing;
+--       then ids of workers that are gone, or none for those whose lease has lapsed
 -- returns {'stale'} with nothing done, or {'ok', now ms, released, quarantined, workers}
 if not current() then return {'stale'} end
 local now = now_ms()
 local lapsed = {}
-if #ARGV > 11 then
-  for i = 12, #ARGV do
+if #ARGV > 12 then
+  for i = 13, #ARGV do
     if redis.call('ZSCORE', WORKERS, ARGV[i]) then lapsed[#lapsed + 1] = ARGV[i] end
   end
 else
@@ -28,6 +28,7 @@ table.sort(ids, function(a, b) return a > b end)
 
 local MOST_ERRORS = 10
 local cause, counts, most_attempts = tonumber(ARGV[7]), ARGV[9] == '1', tonumber(ARGV[10])
+local detail = ARGV[12] == '' and '' or ': ' .. ARGV[12]
 local before = first_due()
 
 -- Notes the loss in the record.
@@ -55,14 +56,14 @@ for _, id in ipairs(ids) do
     local spent = counts and body and body[4] + 1 >= most_attempts
     local _, _, key = extras_of(record)
     if ARGV[8] == 'dead' or spent or losses > tonumber(ARGV[3]) then
-      note(id, record, 'lost its worker ' .. losses .. (losses == 1 and ' time' or ' times'))
+      note(id, record, 'lost its worker ' .. losses .. (losses == 1 and ' time' or ' times') .. detail)
       redis.call('ZADD', DEAD, now, id)
       let_go(id, record)
       redis.call('SREM', CANCEL, id)
       give_back(key)
       quarantined = quarantined + 1
     else
-      if cause ~= 2 or counts or ARGV[11] ~= '' then note(id, record, 'lost its worker') end
+      if cause ~= 2 or counts or ARGV[11] ~= '' or detail ~= '' then note(id, record, 'lost its worker' .. detail) end
       may_expire(id, record)
       if ARGV[11] ~= '' then
         redis.call('ZADD', DUE, now + ARGV[11], id)
@@ -79,6 +80,7 @@ for _, worker in ipairs(lapsed) do
   redis.call('ZREM', WORKERS, worker)
   redis.call('HDEL', INFO, worker)
   redis.call('SREM', IDLE, worker)
+  redis.call('ZREM', DRAINING, worker)
 end
 if #ids > 0 then redis.call('HINCRBY', STATS, 'lost', #ids) end
 if quarantined > 0 then redis.call('HINCRBY', STATS, 'dead', quarantined) end

@@ -1,9 +1,18 @@
--- One queue's figures at one instant. Writes nothing.
--- returns {'stale'}, or {'ok', now ms, lengths of the lists, beginnings of the records at their heads, scheduled, due,
---          next due ms or -1, active, dead, parked, workers, lapsed workers, counters by name}
+-- One queue's figures at one instant. Writes nothing. Numbers come as text, which is cheaper to make and to read than
+-- a list of them.
+-- ARGV  3 length of a span in ms (see later.rs)
+-- returns {'stale'}; {'rest', now ms, counters} for a queue that holds no task and has no worker; or
+--         {'ok', now ms, counters, figures, beginnings of the records at the heads of the lists}
+--         counters: name and value of each; figures: scheduled, due, next due ms or -1, active, those of them that lapsed
+--         workers hold, dead, parked, workers, lapsed workers, then the length of each list
 if not current() then return {'stale'} end
 local now = now_ms()
-local lengths, heads = {}, {}
+local counters = table.concat(redis.call('HGETALL', STATS), ' ')
+if redis.call('EXISTS', DUE, LATER, ACTIVE, WORKERS, DEAD, PARKED, unpack(KEYS, FIRST_LIST, LAST_LIST)) == 0 then
+  return {'rest', now, counters}
+end
+
+local lengths, heads, runnable = {}, {}, 0
 local ghosts = redis.call('HGETALL', GHOSTS)
 local ghosts_of = {}
 for i = 1, #ghosts, 2 do ghosts_of[ghosts[i]] = ghosts[i + 1] end
@@ -11,6 +20,7 @@ for i = FIRST_LIST, LAST_LIST do
   local length = redis.call('LLEN', KEYS[i])
   if #ghosts > 0 then length = math.max(length - (ghosts_of[string.match(KEYS[i], '[^:]*$')] or 0), 0) end
   lengths[#lengths + 1] = length
+  runnable = runnable + length
   if length > 0 then
     -- The head may be a ghost.
     for _, id in ipairs(redis.call('LRANGE', KEYS[i], 0, #ghosts > 0 and 9 or 0)) do
@@ -23,16 +33,52 @@ for i = FIRST_LIST, LAST_LIST do
     end
   end
 end
-local later = tonumber(redis.call('HGET', STATS, 'later') or 0)
-local first_due = redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2]
-if not first_due and later > 0 then
+
+local scheduled = tonumber(redis.call('HGET', STATS, 'later') or 0)
+local due, next_due = 0, redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2]
+if next_due then
+  scheduled = scheduled + redis.call('ZCARD', DUE)
+  if tonumber(next_due) <= now then due = redis.call('ZCOUNT', DUE, '-inf', now) end
+elseif scheduled > 0 then
   local span = redis.call('ZRANGE', LATER, 0, 0)[1]
-  first_due = span and string.format('%.0f', span * ARGV[3])
+  next_due = span and string.format('%.0f', span * ARGV[3])
 end
-return {
-  'ok', now, lengths, heads,
-  redis.call('ZCARD', DUE) + later, redis.call('ZCOUNT', DUE, '-inf', now), first_due or '-1',
-  redis.call('HLEN', ACTIVE), redis.call('ZCARD', DEAD), redis.call('ZCARD', PARKED),
-  redis.call('ZCOUNT', WORKERS, '(' .. now, '+inf'), redis.call('ZCOUNT', WORKERS, '-inf', now),
-  redis.call('HGETALL', STATS),
+
+-- What has expired is not there to be run. It lies where it lay until somebody ends it, so that few are ever found.
+local MOST_LATE = 200
+local function count_out(id)
+  local record = redis.call('HGET', TASKS, id)
+  local body, mark = body_of(record or '')
+  if not body or redis.call('HEXISTS', ACTIVE, id) == 1 then return end
+  local at = redis.call('ZSCORE', DUE, id)
+  if at then
+    if tonumber(at) <= now then due = math.max(due - 1, 0) end
+    return
+  end
+  local _, _, key = extras_of(record)
+  if body[2] > now or key ~= '' and redis.call('ZSCORE', PARKED, key .. '\0' .. id) then return end
+  local level, place = string.sub(record, 1, mark - 1), #lengths
+  for i = FIRST_LIST, LAST_LIST do
+    if string.match(KEYS[i], '[^:]*$') == level then place = i - FIRST_LIST + 1 end
+  end
+  lengths[place] = math.max(lengths[place] - 1, 0)
+end
+if runnable + due > 0 then
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', now, 'LIMIT', 0, MOST_LATE)) do count_out(id) end
+end
+
+local workers, lapsed, lost = redis.call('ZCARD', WORKERS), 0, 0
+if workers > 0 then lapsed = redis.call('ZCOUNT', WORKERS, '-inf', now) end
+if lapsed > 0 then
+  -- In proportion to what is in flight, and only until somebody takes it back.
+  local gone = {}
+  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '-inf', now)) do gone[worker] = true end
+  for _, worker in ipairs(redis.call('HVALS', ACTIVE)) do
+    if gone[worker] then lost = lost + 1 end
+  end
+end
+local figures = {
+  scheduled, due, next_due or -1, redis.call('HLEN', ACTIVE), lost, redis.call('ZCARD', DEAD),
+  redis.call('ZCARD', PARKED), workers - lapsed, lapsed, table.concat(lengths, ' '),
 }
+return {'ok', now, counters, table.concat(figures, ' '), heads}

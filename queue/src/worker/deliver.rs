@@ -122,7 +122,10 @@ impl<H: Handler> Turner<H> {
             let filled = exchanged.asked > 0 && exchanged.leased.len() >= exchanged.asked;
             // As the script decided it.
             self.mind.dry = !filled && !exchanged.more;
-            self.mind.listed = self.mind.dry;
+            self.mind.listed = self.mind.dry && !exchanged.draining;
+        }
+        if let Some(session) = &self.session {
+            session.lease.set_draining(exchanged.draining);
         }
         self.mind.next_due = exchanged.next_due.map(|span| Instant::now() + span);
         self.accept(exchanged.leased);

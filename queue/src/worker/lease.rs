@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::lease::{MOST_LOG_LINES, Note};
@@ -21,6 +21,8 @@ pub(crate) struct Lease(Arc<Inner>);
 struct Inner {
     worker: WorkerId,
     lost: CancellationToken,
+    /// The worker is to get no more tasks.
+    draining: watch::Sender<bool>,
     cancelled: Mutex<HashSet<TaskId>>,
     /// Wakes attempts when the set above has grown.
     told: Notify,
@@ -34,6 +36,7 @@ impl Lease {
         Self(Arc::new(Inner {
             worker,
             lost: CancellationToken::new(),
+            draining: watch::Sender::new(false),
             cancelled: Mutex::default(),
             told: Notify::new(),
             notes: Mutex::default(),
@@ -53,6 +56,26 @@ impl Lease {
     /// Resolves when the lease is lost.
     pub(super) async fn is_lost(&self) {
         self.0.lost.cancelled().await;
+    }
+
+    /// Whether the worker is to get no more tasks, as it was told last.
+    pub(super) fn is_draining(&self) -> bool {
+        *self.0.draining.borrow()
+    }
+
+    /// It was told so.
+    pub(super) fn set_draining(&self, draining: bool) {
+        self.0.draining.send_if_modified(|known| {
+            let before = std::mem::replace(known, draining);
+            before != draining
+        });
+    }
+
+    /// Resolves when this is what it was told last.
+    pub(super) async fn draining_is(&self, draining: bool) {
+        let mut told = self.0.draining.subscribe();
+        // Fails only when the sender is gone, which is beside it.
+        let _ = told.wait_for(|known| *known == draining).await;
     }
 
     /// These are to be cancelled.

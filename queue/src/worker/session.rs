@@ -17,6 +17,8 @@ use crate::{Error, MAINTENANCE_PERIOD, Queue};
 const RETRY: Duration = Duration::from_millis(250);
 /// While attempts run, so often at least: it is how they learn that they are to be cancelled.
 const WHILE_RUNNING: Duration = Duration::from_secs(1);
+/// While the worker drains: it is how it learns that it does so no more.
+const WHILE_DRAINING: Duration = Duration::from_millis(250);
 /// Notes are delivered this often at most.
 const NOTES_EVERY: Duration = Duration::from_millis(300);
 
@@ -89,27 +91,36 @@ async fn beat(queue: Queue, lease: Lease, span: Duration, vitals: Vitals) {
     loop {
         let beaten = queue.beat(lease.worker(), span).await.map_err(Error::from);
         vitals.note(&beaten);
-        let pause = match beaten {
-            Ok(Some(cancelled)) => {
-                lease.cancel(cancelled);
+        let (draining, pause) = match beaten {
+            Ok(Some(told)) => {
+                lease.cancel(told.cancelled);
+                lease.set_draining(told.draining);
                 let rhythm = rhythm(&queue, span);
                 if maintained.is_none_or(|at| at.elapsed() >= rhythm) {
                     maintain(&queue).await;
                     maintained = Some(Instant::now());
                 }
-                if vitals.probe.running() > 0 {
+                // An exchange may have told it something newer.
+                let draining = lease.is_draining();
+                let pause = if draining {
+                    WHILE_DRAINING.min(span / 3)
+                } else if vitals.probe.running() > 0 {
                     WHILE_RUNNING.min(span / 3)
                 } else {
                     rhythm
-                }
+                };
+                (draining, pause)
             }
             Ok(None) => {
                 lease.lost().cancel();
                 return;
             }
-            Err(_) => RETRY.min(span / 3),
+            Err(_) => (lease.is_draining(), RETRY.min(span / 3)),
         };
-        rest(pause, &vitals.probe).await;
+        tokio::select! {
+            () = rest(pause, &vitals.probe) => {}
+            () = lease.draining_is(!draining) => {}
+        }
     }
 }
 

@@ -51,6 +51,8 @@ pub(super) struct Turner<H> {
     ended: UnboundedReceiver<Delivery>,
     sleeper: Sleeper,
     pub(super) mind: Mind,
+    /// It drains: Redis gives it nothing, so it neither asks nor blocks.
+    draining: bool,
     pause: Duration,
     /// No call before this time: the last one failed.
     not_before: Option<Instant>,
@@ -132,6 +134,7 @@ impl<H: Handler> Turner<H> {
             flying: Flying::default(),
             ended,
             mind: Mind::default(),
+            draining: false,
             pause: FIRST_PAUSE,
             not_before: None,
         }))
@@ -143,6 +146,7 @@ impl<H: Handler> Turner<H> {
             self.turned();
             self.collect().await;
             self.notice_loss();
+            self.notice_draining();
             if self.may_call() {
                 if self.session.is_none() {
                     self.register_anew().await;
@@ -157,10 +161,10 @@ impl<H: Handler> Turner<H> {
                     continue;
                 }
                 if self.should_launch() {
-                    self.launch(self.free().min(self.share()));
+                    self.launch(self.slots());
                     continue;
                 }
-                if self.flying.flights.is_empty() && self.mind.dry && self.free() > 0 {
+                if self.flying.flights.is_empty() && self.mind.dry && self.slots() > 0 {
                     let due = self.mind.next_due;
                     let until_due = due.map(|due| due.saturating_duration_since(Instant::now()));
                     self.sleeper.begin(until_due.unwrap_or(LONGEST));
@@ -177,6 +181,7 @@ impl<H: Handler> Turner<H> {
                     tokio::task::yield_now().await;
                 }
                 woken = self.sleeper.woken() => self.woken(woken),
+                () = told(self.session.as_ref(), !self.draining) => {}
                 delivery = next(&mut self.ended, self.session.as_ref(), self.not_before) => {
                     self.put_any(delivery);
                 }
@@ -196,6 +201,14 @@ impl<H: Handler> Turner<H> {
             }
             _ => false,
         }
+    }
+
+    /// How many tasks the next round trip asks for.
+    fn slots(&self) -> usize {
+        if self.draining {
+            return 0;
+        }
+        self.free().min(self.share())
     }
 
     /// Most tasks that one round trip asks for.
@@ -268,6 +281,19 @@ impl<H: Handler> Turner<H> {
         }
     }
 
+    /// What the worker was told of draining, with its heartbeat or by an exchange.
+    fn notice_draining(&mut self) {
+        let draining = self
+            .session
+            .as_ref()
+            .is_some_and(|session| session.lease.is_draining());
+        if self.draining && !draining {
+            // Meanwhile nobody told it of anything.
+            self.mind.dry = false;
+        }
+        self.draining = draining;
+    }
+
     /// The lease is lost. What ran under it will be refused, so Redis is told none of it; `refused`
     /// acks are known to be lost already.
     pub(super) fn lose(&mut self, refused: usize) {
@@ -328,7 +354,15 @@ impl<H: Handler> Turner<H> {
 
     /// Whether a fetch may bring something.
     fn hungry(&self) -> bool {
-        self.mind.token.is_some() || !self.mind.dry
+        !self.draining && (self.mind.token.is_some() || !self.mind.dry)
+    }
+}
+
+/// Resolves when this is what the worker was told of draining.
+async fn told(session: Option<&Session>, draining: bool) {
+    match session {
+        Some(session) => session.lease.draining_is(draining).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -41,7 +41,7 @@ struct Arguments {
     /// Tasks of a drain; other parts have fewer.
     #[arg(long, default_value_t = 100_000)]
     tasks: usize,
-    /// Where `hack/bench-peers` has installed the peers.
+    /// Where `hack/peers` has installed the peers.
     #[arg(long)]
     cache: PathBuf,
     /// Where the document is written.

@@ -1,10 +1,11 @@
 //! Step 3, pure: the children that a valid TaskQueue shall have.
 
+pub mod budget;
 pub mod deployment;
 pub mod pod;
 pub mod secret;
 
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Secret};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Secret, policy::v1::PodDisruptionBudget};
 
 use super::{observe::Observed, validate::ValidQueue};
 use crate::config::WorkerImage;
@@ -17,6 +18,8 @@ pub struct Children {
     pub deployment: Deployment,
     /// The URL of the Redis, when it carries a password that the pods need from a Secret.
     pub redis_secret: Option<Secret>,
+    /// How many workers may be evicted at a time, where that is bounded.
+    pub budget: Option<PodDisruptionBudget>,
 }
 
 /// Builds the children.
@@ -26,5 +29,10 @@ pub fn build(valid: &ValidQueue, observed: &Observed, image: &WorkerImage) -> Ch
     Children {
         deployment: deployment::build(valid, pod::build(valid, image, redis)),
         redis_secret,
+        budget: valid
+            .worker
+            .budget
+            .as_ref()
+            .map(|budget| budget::build(valid, budget)),
     }
 }

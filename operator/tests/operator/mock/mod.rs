@@ -1,8 +1,9 @@
 //! Against a mock API server that plays a scenario: a missing call, another call and one too many
 //! all fail.
 
+mod fleet;
 mod leader;
 mod reconcile;
-mod server;
+pub(crate) mod server;
 mod status;
 mod world;

@@ -10,7 +10,7 @@ use super::{
     server::playing,
     world::{DEFAULT_REDIS, Scenario, World, users_secret, without_replicas},
 };
-use crate::fixtures::{exec, resource, standing, template};
+use crate::fixtures::{Edit, exec, resource, standing, standing_budget, template};
 
 #[tokio::test]
 async fn the_first_pass_makes_the_deployment_and_hands_its_replicas_to_the_autoscaler() {
@@ -266,4 +266,52 @@ async fn an_object_that_does_not_parse_stops_nothing_and_waits_for_an_edit() {
     world.end().await;
     assert_eq!(error.reason(), "Malformed");
     assert_eq!(action, Action::await_change());
+}
+
+fn asking_for_a_budget() -> [Edit; 1] {
+    let budget = json!({ "maxUnavailable": "25%" });
+    [("/spec/worker/disruptionBudget", budget)]
+}
+
+#[tokio::test]
+async fn a_budget_is_made_where_it_is_asked_for_and_written_once() {
+    let mut world = World::new(Scenario::ABudgetIsAppliedAfterTheDeployment);
+    let first = world.pass(&asking_for_a_budget()).await;
+    world.stands(standing(1, 0));
+    world.has_budget(standing_budget(1));
+    let second = world.pass(&asking_for_a_budget()).await;
+    world.end().await;
+    assert!(first.is_ok() && second.is_ok(), "{first:?}, {second:?}");
+}
+
+#[tokio::test]
+async fn a_budget_of_somebody_else_is_not_touched() {
+    let world = World::new(Scenario::ABudgetOfSomebodyElseIsOnlyRead);
+    let (problem, _) = world.failing_pass(&asking_for_a_budget()).await;
+    world.end().await;
+    assert_eq!(problem.reason, "NameTaken");
+    let named = "PodDisruptionBudget thumbnails";
+    assert!(problem.message.contains(named), "{}", problem.message);
+}
+
+#[tokio::test]
+async fn a_budget_that_is_asked_for_no_more_is_deleted() {
+    let mut world = World::new(Scenario::ABudgetThatNobodyAsksForIsDeleted { uid: "budget" });
+    world.stands(standing(7, 5));
+    world.has_budget(standing_budget(1));
+    let outcome = world.pass(&[]).await;
+    world.end().await;
+    outcome.unwrap();
+}
+
+#[tokio::test]
+async fn a_budget_of_somebody_else_is_left_where_none_is_asked_for() {
+    let mut world = World::new(Scenario::ADeploymentWithAnOwnerOfItsReplicasIsAppliedWithoutThem);
+    world.stands(standing(7, 5));
+    let mut budget = standing_budget(1);
+    budget.metadata.owner_references = None;
+    world.has_budget(budget);
+    let outcome = world.pass(&[]).await;
+    world.end().await;
+    outcome.unwrap();
 }

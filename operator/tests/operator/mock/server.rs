@@ -54,6 +54,14 @@ impl Call {
         Self::new(Method::PUT, path)
     }
 
+    pub(crate) fn patch(path: impl Into<String>) -> Self {
+        Self::new(Method::PATCH, path)
+    }
+
+    pub(crate) fn delete(path: impl Into<String>) -> Self {
+        Self::new(Method::DELETE, path)
+    }
+
     /// A server-side apply by this field manager.
     pub(crate) fn apply(path: impl Into<String>, manager: &'static str) -> Self {
         Self {

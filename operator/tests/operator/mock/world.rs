@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::{apps::v1::Deployment, policy::v1::PodDisruptionBudget};
 use kube::{
     core::DeserializeGuard,
     runtime::{
@@ -27,6 +27,7 @@ use crate::fixtures::{Edit, UID, endpoint, image, key, resource};
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/shop/deployments/thumbnails";
 const SCALE: &str = "/apis/apps/v1/namespaces/shop/deployments/thumbnails/scale";
 const SECRET: &str = "/api/v1/namespaces/shop/secrets/thumbnails-redis";
+const BUDGET: &str = "/apis/policy/v1/namespaces/shop/poddisruptionbudgets/thumbnails";
 const USERS_SECRET: &str = "/api/v1/namespaces/shop/secrets/cache";
 const OPERATOR: &str = "taskqueue-operator";
 const AUTOSCALER: &str = "taskqueue-autoscaler";
@@ -41,6 +42,9 @@ pub(super) enum Scenario {
     TheUsersSecretHas { data: Value },
     TheSecretComesBeforeTheDeployment,
     ASecretOfSomebodyElseIsOnlyRead,
+    ABudgetIsAppliedAfterTheDeployment,
+    ABudgetOfSomebodyElseIsOnlyRead,
+    ABudgetThatNobodyAsksForIsDeleted { uid: &'static str },
     TheDeploymentIsRefused { code: u16, message: &'static str },
     TheDeploymentIsRefusedTwice,
     NobodyCalls,
@@ -83,6 +87,33 @@ impl Scenario {
             Self::ASecretOfSomebodyElseIsOnlyRead => vec![
                 Call::get(DEPLOYMENT).not_found(),
                 Call::get(SECRET).answer(of_somebody_else("v1", "Secret")),
+            ],
+            Self::ABudgetIsAppliedAfterTheDeployment => {
+                let mut calls = vec![
+                    Call::get(DEPLOYMENT).not_found(),
+                    Call::get(BUDGET).not_found(),
+                ];
+                calls.extend(applied_with(0));
+                calls.push(Call::apply(BUDGET, OPERATOR).checked(|budget| {
+                    assert_eq!(budget["spec"]["maxUnavailable"], "25%");
+                    assert_eq!(budget["metadata"]["ownerReferences"][0]["uid"], UID);
+                }));
+                calls
+            }
+            Self::ABudgetOfSomebodyElseIsOnlyRead => vec![
+                Call::get(DEPLOYMENT).not_found(),
+                Call::get(BUDGET).answer(of_somebody_else("policy/v1", "PodDisruptionBudget")),
+            ],
+            Self::ABudgetThatNobodyAsksForIsDeleted { uid } => vec![
+                without_replicas(),
+                Call::delete(BUDGET)
+                    .checked(move |options| {
+                        assert_eq!(
+                            options["preconditions"]["uid"], uid,
+                            "this one and no other"
+                        );
+                    })
+                    .answer(json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" })),
             ],
             Self::TheDeploymentIsRefused { code, message } => vec![
                 Call::get(DEPLOYMENT).not_found(),
@@ -138,6 +169,7 @@ pub(super) struct World {
     pub(super) context: Arc<Context>,
     pub(super) resources: Writer<Guarded>,
     pub(super) deployments: Writer<Deployment>,
+    pub(super) budgets: Writer<PodDisruptionBudget>,
     pub(super) played: Played,
 }
 
@@ -150,6 +182,7 @@ impl World {
         let (client, played) = playing(scenario.calls());
         let (resources, resource_writer) = reflector::store();
         let (deployments, deployment_writer) = reflector::store();
+        let (budgets, budget_writer) = reflector::store();
         // Events are told to nobody here: their publisher is dropped.
         let (events, _) = events::channel(client.clone(), "operator-0", resources.clone());
         let context = Context {
@@ -165,6 +198,7 @@ impl World {
             },
             resources,
             deployments,
+            budgets,
             index: Arc::new(Index::default()),
             events,
             memory: Memory::default(),
@@ -174,6 +208,7 @@ impl World {
             context: Arc::new(context),
             resources: resource_writer,
             deployments: deployment_writer,
+            budgets: budget_writer,
             played,
         }
     }
@@ -182,6 +217,11 @@ impl World {
     pub(super) fn stands(&mut self, deployment: Deployment) {
         self.deployments
             .apply_watcher_event(&Event::Apply(deployment));
+    }
+
+    /// The cache holds this budget.
+    pub(super) fn has_budget(&mut self, budget: PodDisruptionBudget) {
+        self.budgets.apply_watcher_event(&Event::Apply(budget));
     }
 
     /// The cache holds this TaskQueue.

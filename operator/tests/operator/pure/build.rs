@@ -239,15 +239,40 @@ fn a_template_cannot_take_its_pods_out_of_the_selector() {
 
 #[test]
 fn each_child_goes_with_its_task_queue() {
-    let children = build(&[("/spec/redis", Value::Null)], "redis://:secret@redis");
+    let budget = json!({ "minAvailable": 1 });
+    let edits = [
+        ("/spec/redis", Value::Null),
+        ("/spec/worker/disruptionBudget", budget),
+    ];
+    let children = build(&edits, "redis://:secret@redis");
     let secret = children.redis_secret.unwrap().metadata;
-    for metadata in [children.deployment.metadata, secret] {
+    let budget = children.budget.unwrap().metadata;
+    for metadata in [children.deployment.metadata, secret, budget] {
         let owner = &metadata.owner_references.unwrap()[0];
         assert_eq!((owner.uid.as_str(), owner.controller), (UID, Some(true)));
         // It would need a right on the finalizers, and hold up a namespace that is deleted.
         assert_ne!(owner.block_owner_deletion, Some(true));
         assert_eq!(metadata.namespace.as_deref(), Some("shop"));
     }
+}
+
+#[test]
+fn a_budget_selects_the_workers_and_never_holds_those_that_are_not_ready() {
+    assert_eq!(build(&[], "redis://redis:6379").budget, None);
+    let edits = [(
+        "/spec/worker/disruptionBudget",
+        json!({ "minAvailable": "50%" }),
+    )];
+    let budget = build(&edits, "redis://redis:6379").budget.unwrap();
+    assert_eq!(budget.metadata.name.as_deref(), Some("thumbnails"));
+    assert_eq!(
+        serde_json::to_value(budget.spec).unwrap(),
+        json!({
+            "minAvailable": "50%",
+            "selector": { "matchLabels": { "taskqueue.dev/name": "thumbnails" } },
+            "unhealthyPodEvictionPolicy": "AlwaysAllow"
+        })
+    );
 }
 
 /// The variables of the first container as the pod would see them, with this URL in the Secret.

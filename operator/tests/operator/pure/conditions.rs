@@ -140,3 +140,23 @@ fn a_deployment_that_makes_no_progress_is_not_ready_in_its_own_words() {
         );
     }
 }
+
+#[test]
+fn pods_that_cannot_work_are_told_in_the_words_of_one_of_them() {
+    let mut stuck = sight(Ok(snapshot()));
+    stuck.obstacle = Some(("ImagePullBackOff".to_owned(), "pod a: not found".to_owned()));
+    let mut deployment = workers(2, 0);
+    deployment.status.as_mut().unwrap().conditions = Some(vec![DeploymentCondition {
+        type_: Some("Progressing".to_owned()),
+        status: Some("False".to_owned()),
+        message: Some("deadline exceeded".to_owned()),
+        ..DeploymentCondition::default()
+    }]);
+    let told = first(&entry(&[], Some(stuck)), Some(&deployment));
+    let ready = condition(&told, "Ready");
+    assert_eq!(
+        (&*ready.status, &*ready.reason),
+        ("False", "WorkersFailing")
+    );
+    assert_eq!(ready.message, "pod a: not found");
+}

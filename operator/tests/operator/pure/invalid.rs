@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use taskqueue_operator::reconcile::validate::{Invalid, validate};
 
 use super::validate::{CONTAINER, POD, with};
-use crate::fixtures::{Edit, exec, resource};
+use crate::fixtures::{Edit, exec, resource, sourced};
 
 /// The name of the variant. A new one does not compile until it is listed here, and fails until it
 /// has a row in [`table`].
@@ -16,28 +16,38 @@ fn variant(invalid: &Invalid) -> &'static str {
         Invalid::NoRedis => "NoRedis",
         Invalid::RedisSource => "RedisSource",
         Invalid::Handler => "Handler",
+        Invalid::Budget => "Budget",
         Invalid::Template(_) => "Template",
         Invalid::TemplateConflict { .. } => "TemplateConflict",
         Invalid::GracePeriod { .. } => "GracePeriod",
         Invalid::Range { .. } => "Range",
         Invalid::Policy { .. } => "Policy",
+        Invalid::NoTarget => "NoTarget",
         Invalid::NoTemplate => "NoTemplate",
         Invalid::Metadata(_) => "Metadata",
+        Invalid::Source => "Source",
+        Invalid::WithSource(_) => "WithSource",
+        Invalid::WorkerOrSource => "WorkerOrSource",
     }
 }
 
-const VARIANTS: [&str; 11] = [
+const VARIANTS: [&str; 16] = [
+    "Budget",
     "GracePeriod",
     "Handler",
     "Metadata",
     "NoRedis",
+    "NoTarget",
     "NoTemplate",
     "Policy",
     "QueueName",
     "Range",
     "RedisSource",
+    "Source",
     "Template",
     "TemplateConflict",
+    "WithSource",
+    "WorkerOrSource",
 ];
 
 struct Row {
@@ -137,6 +147,12 @@ fn table() -> Vec<Row> {
             "NoTemplate",
             "spec.worker.template",
             "needs a pod template",
+        ),
+        row(
+            vec![("/spec/worker/disruptionBudget", json!({}))],
+            "Budget",
+            "spec.worker.disruptionBudget",
+            "exactly one of maxUnavailable and minAvailable",
         ),
         row(
             vec![("/metadata/uid", Value::Null)],
@@ -440,10 +456,81 @@ fn table() -> Vec<Row> {
     ]
 }
 
+/// Sources that cannot work.
+fn of_sources() -> Vec<Row> {
+    let with = |path: &'static str, value, fix| {
+        let field = path.trim_start_matches("/spec/");
+        row(sourced(&[(path, value)]), "WithSource", field, fix)
+    };
+    let ours = "is about a queue of Taskqueue: remove it";
+    let mut rows = vec![
+        row(
+            sourced(&[("/spec/worker", json!({ "handler": { "native": {} } }))]),
+            "WorkerOrSource",
+            "spec",
+            "exactly one of worker and source",
+        ),
+        row(
+            vec![("/spec/worker", Value::Null)],
+            "WorkerOrSource",
+            "spec",
+            "exactly one of worker and source",
+        ),
+        row(
+            sourced(&[("/spec/targetRef", Value::Null)]),
+            "NoTarget",
+            "spec.targetRef",
+            "name the Deployment or StatefulSet",
+        ),
+        row(
+            sourced(&[("/spec/source", json!({ "rq": {}, "asynq": {} }))]),
+            "Source",
+            "spec.source",
+            "exactly one of bullmq",
+        ),
+        row(
+            sourced(&[("/spec/targetRef/concurrency", json!(0))]),
+            "Range",
+            "spec.targetRef.concurrency",
+            "1 to 1000",
+        ),
+    ];
+    rows.push(row(
+        sourced(&[("/spec/scaling", json!({ "target": { "latency": "5s" } }))]),
+        "Policy",
+        "spec.scaling.target.latency",
+        "use backlogPerReplica",
+    ));
+    rows.extend([
+        with("/spec/queueName", json!("emails"), ours),
+        with(
+            "/spec/priorities",
+            json!({ "levels": [{ "name": "a" }] }),
+            ours,
+        ),
+        with("/spec/retry", json!({ "maxAttempts": 3 }), ours),
+        with("/spec/timeout", json!("10s"), ours),
+        with("/spec/deadLetter", json!({ "maxCount": 1 }), ours),
+        with(
+            "/spec/retention",
+            json!({ "completed": { "maxAge": "2h" } }),
+            ours,
+        ),
+        with("/spec/limits", json!({ "concurrency": 5 }), ours),
+        with("/spec/paused", json!(true), ours),
+        with(
+            "/spec/schedules",
+            json!([{ "name": "a", "cron": "@daily", "task": { "type": "b" } }]),
+            ours,
+        ),
+    ]);
+    rows
+}
+
 #[test]
 fn what_cannot_work_is_refused_with_the_field_and_the_fix() {
     let mut seen = BTreeSet::from([variant(&Invalid::NoRedis)]);
-    for row in table() {
+    for row in table().into_iter().chain(of_sources()) {
         let invalid = validate(&resource(&row.edits), true).expect_err(row.field);
         let message = invalid.to_string();
         assert_eq!(variant(&invalid), row.variant, "{message}");

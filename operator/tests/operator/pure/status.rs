@@ -104,6 +104,7 @@ fn before_the_first_look_nothing_is_claimed() {
             ("Ready", "Unknown", "Starting"),
             ("RedisReachable", "Unknown", "Starting"),
             ("ScalingActive", "Unknown", "Starting"),
+            ("AbleToScale", "Unknown", "Starting"),
             ("ScalingLimited", "False", "WithinBounds"),
             ("Paused", "False", "NotPaused"),
             ("QueueNameConflict", "False", "NoConflict"),
@@ -142,7 +143,8 @@ fn what_was_seen_is_told_in_figures() {
             "oldestWaitingSeconds": 12,
             "rates": { "enqueued": "0.0", "completed": "0.0", "failed": "0.0" },
             "lastDecision": {
-                "time": "2023-11-14T22:13:20Z", "replicas": 5, "reason": "Backlog", "equation": "5 = 5"
+                "time": "2023-11-14T22:13:20Z", "replicas": 5, "wanted": 5,
+                "reason": "Backlog", "equation": "5 = 5"
             }
         })
     );
@@ -152,6 +154,7 @@ fn what_was_seen_is_told_in_figures() {
             ("Ready", "True", "InPlace"),
             ("RedisReachable", "True", "Answering"),
             ("ScalingActive", "True", "Following"),
+            ("AbleToScale", "True", "Writable"),
             ("ScalingLimited", "False", "WithinBounds"),
             ("Paused", "False", "NotPaused"),
             ("QueueNameConflict", "False", "NoConflict"),

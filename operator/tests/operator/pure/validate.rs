@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use jiff::civil::{Weekday, time};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 use taskqueue_api::TaskQueue;
-use taskqueue_operator::reconcile::validate::{RedisSource, validate};
+use taskqueue_operator::reconcile::validate::{Budget, RedisSource, validate};
 use taskqueue_queue::{
     BackoffKind, Cause, Limits, Missed, Order, Payload, Policy, Rate, RetryAction, RetryRule,
     Schedule,
@@ -68,6 +69,38 @@ fn a_spec_means_what_it_says() {
     assert_eq!(valid.worker.drain_timeout, Duration::from_secs(4));
     assert_eq!(valid.worker.handler, HandlerConfig::Native {});
     assert_eq!(valid.owner.controller, Some(true));
+}
+
+#[test]
+fn workers_are_shielded_and_their_evictions_bounded_only_where_that_is_asked_for() {
+    let plain = valid(&[]).worker;
+    assert_eq!((plain.shield, plain.budget), (None, None));
+    let shield = |shield| valid(&[("/spec/worker/shield", shield)]).worker.shield;
+    assert_eq!(shield(json!({})), Some(Duration::from_secs(30)));
+    assert_eq!(
+        shield(json!({ "after": "5m" })),
+        Some(Duration::from_mins(5))
+    );
+    let number = |number| IntOrString::Int(number);
+    let share = |share: &str| IntOrString::String(share.to_owned());
+    let table = [
+        (
+            json!({ "maxUnavailable": 1 }),
+            Budget::MaxUnavailable(number(1)),
+        ),
+        (
+            json!({ "maxUnavailable": "2" }),
+            Budget::MaxUnavailable(number(2)),
+        ),
+        (
+            json!({ "minAvailable": "50%" }),
+            Budget::MinAvailable(share("50%")),
+        ),
+    ];
+    for (budget, expected) in table {
+        let edits = [("/spec/worker/disruptionBudget", budget)];
+        assert_eq!(valid(&edits).worker.budget, Some(expected));
+    }
 }
 
 #[test]
@@ -384,7 +417,9 @@ fn the_examples_are_valid() {
             continue;
         }
         let text = std::fs::read_to_string(&path).unwrap();
-        let mut example: TaskQueue = yaml_serde::from_str(&text).unwrap();
+        // The TaskQueue comes first.
+        let text = text.split("\n---\n").next().unwrap();
+        let mut example: TaskQueue = yaml_serde::from_str(text).unwrap();
         // What the API server adds.
         example.metadata.namespace = Some("shop".to_owned());
         example.metadata.uid = Some(UID.to_owned());
@@ -393,7 +428,7 @@ fn the_examples_are_valid() {
         }
         seen += 1;
     }
-    assert!(seen >= 3, "only {seen} examples");
+    assert!(seen >= 4, "only {seen} examples");
 }
 
 #[test]

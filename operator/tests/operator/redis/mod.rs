@@ -1,6 +1,11 @@
 //! The autoscaler with a real redis-server each, and an API server that takes scale writes.
 
+mod endings;
+mod handshake;
+mod obstacles;
 mod outages;
 mod scaling;
+mod shield;
+mod sources;
 mod tending;
 mod world;

@@ -165,6 +165,7 @@ impl Memory {
         let known = |worker: &WorkerId| self.workers.contains_key(worker);
         let gone: BTreeSet<_> = workers.iter().copied().filter(known).collect();
         self.workers.retain(|worker, _| !gone.contains(worker));
+        self.draining.retain(|worker| !gone.contains(worker));
         let held = self.active.iter().filter(|(_, by)| gone.contains(by));
         let held: Vec<_> = held.map(|(id, _)| *id).collect();
         let on_loss = on_loss(&self.policy.retry, cause);

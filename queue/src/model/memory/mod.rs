@@ -27,6 +27,8 @@ pub(super) struct Memory {
     pub(super) losses: BTreeMap<TaskId, u32>,
     /// Registered workers, and whether their leases have lapsed.
     pub(super) workers: BTreeMap<WorkerId, bool>,
+    /// Workers that are to get no more tasks.
+    pub(super) draining: BTreeSet<WorkerId>,
     /// Of every task that has not ended, dead ones included.
     pub(super) facts: BTreeMap<TaskId, Facts>,
     /// Who has a unique key, and whether its time has passed.

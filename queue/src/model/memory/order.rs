@@ -19,7 +19,11 @@ impl Memory {
         *self.workers.get_mut(&worker)? = false;
         self.promote(PROMOTED);
         let limits = &self.policy.limits;
-        let mut allowed = slots;
+        let mut allowed = if self.draining.contains(&worker) {
+            0
+        } else {
+            slots
+        };
         if let Some(most) = limits.concurrency {
             allowed = allowed.min((most as usize).saturating_sub(self.active.len()));
         }

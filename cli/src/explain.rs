@@ -1,0 +1,61 @@
+//! `tq explain`: why a TaskQueue has as many worker pods as it has. Read from its status, so from
+//! the API server and not from Redis.
+
+mod report;
+
+use kube::{Api, Client, Config, config::KubeConfigOptions};
+use taskqueue_api::TaskQueue;
+
+use crate::args::{Explain, Form};
+use crate::exit::Failure;
+use crate::output::Output;
+
+/// `namespace` is what was typed; without it, that of the kubeconfig's context counts, as for
+/// kubectl.
+pub(crate) async fn run(
+    typed: &Explain,
+    namespace: Option<&str>,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let config = config(typed.context.as_deref()).await?;
+    let namespace = namespace.unwrap_or(&config.default_namespace).to_owned();
+    let told = |error: kube::Error| match error {
+        kube::Error::Api(status) if status.code == 404 => Failure::NotFound(format!(
+            "there is no TaskQueue {} in namespace {namespace}",
+            typed.name
+        )),
+        kube::Error::Api(status) => Failure::Cluster(status.message),
+        other => Failure::Cluster(format!("the API server cannot be reached: {other}")),
+    };
+    let client = Client::try_from(config).map_err(told)?;
+    let api: Api<TaskQueue> = Api::namespaced(client, &namespace);
+    let resource = api.get(&typed.name).await.map_err(told)?;
+    let report = report::Report::of(&resource, jiff::Timestamp::now());
+    match typed.output {
+        Form::Text => {
+            for line in report.lines() {
+                output.line(line)?;
+            }
+        }
+        Form::Json => output.line(
+            serde_json::to_string_pretty(&report)
+                .map_err(|error| Failure::Form(error.to_string()))?,
+        )?,
+    }
+    Ok(())
+}
+
+async fn config(context: Option<&str>) -> Result<Config, Failure> {
+    let found = match context {
+        None => Config::infer().await.map_err(|error| error.to_string()),
+        Some(context) => {
+            let options = KubeConfigOptions {
+                context: Some(context.to_owned()),
+                ..KubeConfigOptions::default()
+            };
+            let config = Config::from_kubeconfig(&options).await;
+            config.map_err(|error| error.to_string())
+        }
+    };
+    found.map_err(|cause| Failure::Cluster(format!("which cluster? Set KUBECONFIG: {cause}")))
+}

@@ -1,0 +1,371 @@
+//! How workers are let go without stopping a busy one. Pure: pods, workers and the past are
+//! arguments, steps come out; `handshake` takes them.
+//!
+//! Which pods a smaller Deployment loses is for its `ReplicaSet` to choose. It takes, in this
+//! order: pods without a node, pending, not ready, with the lower deletion cost, that share their
+//! node with others of theirs, ready for less long, restarted more often, newer. All before the
+//! cost is nothing that we set, and all behind it is not for us to rely on. So the pods fall into
+//! ranks: those that are not ready, then by cost; and the number of replicas falls only as far as
+//! every pod in the ranks that it reaches can be spared: its workers are drained, hold nothing,
+//! and get nothing while the mark stands.
+//!
+//! One pass has two halves, with one call to Redis in between: [`choose`] picks the pods that
+//! shall go and so the workers to drain, and [`conclude`] makes of what these hold at that very
+//! instant the costs and the number to write. A worker that took a task in between wins.
+
+mod wait;
+
+pub use wait::Wait;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use taskqueue_queue::WorkerId;
+use taskqueue_scaling::Instant;
+
+/// The deletion cost of a pod that can be spared. A pod without one counts as 0.
+pub const COST: i32 = -1000;
+/// How long a worker gets no tasks after it was drained last. So a mark outlives an operator by
+/// this much, and must be renewed more often.
+pub const SPAN: Duration = Duration::from_secs(30);
+/// How long our watch must have shown a cost before it counts: the one of the controller manager
+/// may be a little later.
+const SETTLE: Duration = Duration::from_millis(250);
+/// How long a pod stays marked after the replicas were lowered for it, even if they rise again
+/// meanwhile: a `ReplicaSet` controller that lags behind may still take it.
+const CONDEMNED: Duration = Duration::from_secs(10);
+/// How long a pod must have been without a worker before none is expected in it. One that lost its
+/// lease comes back sooner.
+const SILENT: Duration = Duration::from_secs(30);
+
+/// A pod that runs or is to run, and is not being deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Whether it is ready.
+    pub ready: bool,
+    /// Whether something keeps it from starting.
+    pub stuck: bool,
+    /// Its deletion cost; 0 without one.
+    pub cost: i32,
+}
+
+/// A worker as Redis knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Worker {
+    /// Its id.
+    pub id: WorkerId,
+    /// The pod it runs in.
+    pub pod: String,
+    /// How many tasks it holds.
+    pub held: u64,
+    /// Whether it gets no more.
+    pub draining: bool,
+}
+
+/// All that a pass looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Scene<'a> {
+    /// Pods of the Deployment that are not being deleted.
+    pub pods: &'a [Pod],
+    /// Workers of the queue.
+    pub workers: &'a [Worker],
+    /// Replicas asked for last.
+    pub replicas: u32,
+    /// Replicas to come to.
+    pub target: u32,
+    /// Pods that the Deployment says it has; more than are seen while the watch lags behind.
+    pub counted: u32,
+    /// A rollout is under way, in which pods are not ours to choose, unless all go.
+    pub rolling: bool,
+    /// The Deployment's controller has not seen its last edit yet.
+    pub unobserved: bool,
+}
+
+/// What is remembered from pass to pass. Losing it costs time and no safety.
+#[derive(Clone, Debug, Default)]
+pub struct Marks {
+    /// Until when a pod for which the replicas were lowered stays marked.
+    condemned: BTreeMap<String, Instant>,
+    /// Since when the watch shows our cost on a pod.
+    shown: BTreeMap<String, Instant>,
+    /// Since when a pod has been seen without a worker.
+    silent: BTreeMap<String, Instant>,
+}
+
+/// The first half of a pass.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// Names of the pods that shall go.
+    pub victims: BTreeSet<String>,
+    /// Workers to drain, or to drain for longer.
+    pub drain: Vec<WorkerId>,
+    /// Workers that shall get tasks again.
+    pub undrain: Vec<WorkerId>,
+}
+
+/// The second half of a pass.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Steps {
+    /// Pods that get [`COST`].
+    pub set_cost: Vec<String>,
+    /// Pods that lose it.
+    pub clear_cost: Vec<String>,
+    /// Replicas to write.
+    pub lower: Option<u32>,
+    /// Why the replicas are not at the target yet.
+    pub wait: Option<Wait>,
+}
+
+/// The order in which pods are taken, as far as it can be relied on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    NotReady,
+    Ready(i32),
+}
+
+impl Pod {
+    fn rank(&self) -> Rank {
+        if self.ready {
+            Rank::Ready(self.cost)
+        } else {
+            Rank::NotReady
+        }
+    }
+}
+
+impl Marks {
+    /// Takes note of what the watch and Redis show.
+    pub fn observe(&mut self, pods: &[Pod], workers: &[Worker], now: Instant) {
+        let costs: BTreeMap<&str, i32> = pods
+            .iter()
+            .map(|pod| (pod.name.as_str(), pod.cost))
+            .collect();
+        self.condemned
+            .retain(|name, until| *until > now && costs.contains_key(name.as_str()));
+        self.shown
+            .retain(|name, _| costs.get(name.as_str()) == Some(&COST));
+        for pod in pods.iter().filter(|pod| pod.cost == COST) {
+            self.shown.entry(pod.name.clone()).or_insert(now);
+        }
+        let working: BTreeSet<&str> = workers.iter().map(|worker| worker.pod.as_str()).collect();
+        let silent = |name: &str| costs.contains_key(name) && !working.contains(name);
+        self.silent.retain(|name, _| silent(name));
+        for pod in pods.iter().filter(|pod| silent(&pod.name)) {
+            self.silent.entry(pod.name.clone()).or_insert(now);
+        }
+    }
+
+    /// The replicas were or may have been lowered for these pods.
+    pub fn condemn(&mut self, pods: &BTreeSet<String>, now: Instant) {
+        for pod in pods {
+            self.condemned.insert(pod.clone(), now + CONDEMNED);
+        }
+    }
+
+    /// Whether our cost on a pod has been seen for long enough.
+    fn settled(&self, pod: &Pod, now: Instant) -> bool {
+        self.shown
+            .get(&pod.name)
+            .is_some_and(|since| now.saturating_sub(*since) >= SETTLE)
+    }
+
+    /// Whether there is no worker in a pod, and none to be expected in the next moment.
+    fn deserted(&self, pod: &Pod, now: Instant) -> bool {
+        self.silent
+            .get(&pod.name)
+            .is_some_and(|since| (pod.stuck && !pod.ready) || now.saturating_sub(*since) >= SILENT)
+    }
+}
+
+/// Picks the pods that shall go and the workers to drain for it.
+///
+/// These go in any case: those for which the replicas were lowered already, by us or before our
+/// time. Then all that are not ready, since any of them would be taken first. Then those that
+/// hold the fewest tasks; of these the ones that are drained already, then those with the lower
+/// cost, then the newest, which is Kubernetes' own habit.
+pub fn choose(scene: &Scene<'_>, marks: &Marks) -> Choice {
+    let held = held_by_pod(scene.workers.iter().map(|worker| (worker, worker.held)));
+    let draining: BTreeSet<&str> = scene
+        .workers
+        .iter()
+        .filter(|worker| worker.draining)
+        .map(|worker| worker.pod.as_str())
+        .collect();
+    let mut victims: BTreeSet<String> = marks.condemned.keys().cloned().collect();
+    if !scene.rolling || scene.target == 0 {
+        let mut taken: Vec<&Pod> = scene.pods.iter().collect();
+        taken.sort_by(|one, other| {
+            let age = other.created.cmp(&one.created);
+            one.rank().cmp(&other.rank()).then(age)
+        });
+        let doomed = scene.pods.len().saturating_sub(count(scene.replicas));
+        victims.extend(taken.iter().take(doomed).map(|pod| pod.name.clone()));
+
+        let mut order = taken;
+        order.sort_by_key(|pod| {
+            let name = pod.name.as_str();
+            let held = held.get(name).copied().unwrap_or(0);
+            (pod.ready, held, !draining.contains(name), pod.cost)
+        });
+        let surplus = scene.pods.len().saturating_sub(count(scene.target));
+        for pod in order {
+            // Of those that are not ready any may be taken, however few go.
+            let first_in_line = surplus > 0 && !pod.ready;
+            if victims.len() >= surplus && !first_in_line {
+                break;
+            }
+            victims.insert(pod.name.clone());
+        }
+    }
+    let pods: BTreeSet<&str> = scene.pods.iter().map(|pod| pod.name.as_str()).collect();
+    let (mut drain, mut undrain) = (Vec::new(), Vec::new());
+    for worker in scene.workers {
+        if victims.contains(&worker.pod) {
+            drain.push(worker.id);
+        } else if worker.draining && pods.contains(worker.pod.as_str()) {
+            undrain.push(worker.id);
+        }
+    }
+    Choice {
+        victims,
+        drain,
+        undrain,
+    }
+}
+
+/// Makes the costs and the number of a choice, with what each drained worker that is registered
+/// held at the instant at which it was drained.
+pub fn conclude(
+    scene: &Scene<'_>,
+    choice: &Choice,
+    held: &BTreeMap<WorkerId, u64>,
+    marks: &Marks,
+    now: Instant,
+) -> Steps {
+    // One that is not registered any more may be about to come back under another id.
+    let unknown = scene.workers.iter().filter(|it| !held.contains_key(&it.id));
+    let unknown: BTreeSet<&str> = unknown.map(|worker| worker.pod.as_str()).collect();
+    let drained = scene.workers.iter();
+    let drained = drained.filter_map(|worker| Some((worker, *held.get(&worker.id)?)));
+    let held = held_by_pod(drained);
+    let idle = |pod: &&Pod| {
+        let name = pod.name.as_str();
+        match held.get(name) {
+            Some(0) => !unknown.contains(name),
+            Some(_) => false,
+            None => marks.deserted(pod, now),
+        }
+    };
+
+    let mut steps = Steps::default();
+    for pod in scene.pods.iter().filter(|pod| pod.ready) {
+        if choice.victims.contains(&pod.name) && idle(&pod) {
+            if pod.cost != COST {
+                steps.set_cost.push(pod.name.clone());
+            }
+        } else if pod.cost == COST {
+            steps.clear_cost.push(pod.name.clone());
+        }
+    }
+    if scene.target >= scene.replicas {
+        return steps;
+    }
+    if let Some(wait) = not_now(scene) {
+        steps.wait = Some(wait);
+        return steps;
+    }
+
+    let ready_to_go = |pod: &&Pod| idle(pod) && (!pod.ready || marks.settled(pod, now));
+    let reach = reach(scene.pods, &ready_to_go);
+    let left = u32::try_from(scene.pods.len() - reach).unwrap_or(u32::MAX);
+    let lowest = left.max(scene.target);
+    if lowest < scene.replicas && !(scene.rolling && lowest > 0) {
+        steps.lower = Some(lowest);
+    }
+    if lowest > scene.target {
+        steps.wait = Some(blocker(scene, choice, &held, &|pod| {
+            marks.deserted(pod, now)
+        }));
+    }
+    steps
+}
+
+/// How many pods would be taken before the first that cannot be spared. Pods of one rank are
+/// taken in an order that is not known, so they count all or not at all.
+fn reach(pods: &[Pod], ready_to_go: &impl Fn(&&Pod) -> bool) -> usize {
+    let mut ranks: BTreeMap<Rank, Vec<&Pod>> = BTreeMap::new();
+    for pod in pods {
+        ranks.entry(pod.rank()).or_default().push(pod);
+    }
+    ranks
+        .values()
+        .take_while(|rank| rank.iter().all(ready_to_go))
+        .map(Vec::len)
+        .sum()
+}
+
+/// What keeps the number from being lowered whatever the workers do.
+fn not_now(scene: &Scene<'_>) -> Option<Wait> {
+    if scene.rolling && scene.target > 0 {
+        Some(Wait::Rollout)
+    } else if scene.unobserved {
+        Some(Wait::Unobserved)
+    } else if scene.pods.len() < count(scene.counted) {
+        Some(Wait::Unseen {
+            counted: scene.counted,
+            seen: scene.pods.len(),
+        })
+    } else {
+        None
+    }
+}
+
+/// What the first pod that cannot go is waited for.
+fn blocker(
+    scene: &Scene<'_>,
+    choice: &Choice,
+    held: &BTreeMap<&str, u64>,
+    deserted: &impl Fn(&Pod) -> bool,
+) -> Wait {
+    let victims = scene
+        .pods
+        .iter()
+        .filter(|pod| !pod.ready || choice.victims.contains(&pod.name));
+    let mut first: Option<Wait> = None;
+    for pod in victims {
+        match held.get(pod.name.as_str()) {
+            Some(0) => {}
+            Some(&held) => {
+                let pod = pod.name.clone();
+                first.get_or_insert(Wait::Busy { pod, held });
+            }
+            None if deserted(pod) => {}
+            None => return Wait::Starting(pod.name.clone()),
+        }
+    }
+    let other = |pod: &&Pod| pod.cost <= COST && !choice.victims.contains(&pod.name);
+    first.unwrap_or_else(|| match scene.pods.iter().find(other) {
+        Some(pod) if pod.cost < COST => Wait::OtherCost(pod.name.clone()),
+        _ => Wait::Costs,
+    })
+}
+
+/// Tasks held by the workers of each pod together.
+fn held_by_pod<'a>(workers: impl Iterator<Item = (&'a Worker, u64)>) -> BTreeMap<&'a str, u64> {
+    let mut pods = BTreeMap::new();
+    for (worker, held) in workers {
+        *pods.entry(worker.pod.as_str()).or_insert(0) += held;
+    }
+    pods
+}
+
+fn count(replicas: u32) -> usize {
+    usize::try_from(replicas).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,249 @@
+//! The sources in one Redis: queues of other systems. They are read with each look at the queues of
+//! ours, and nothing is ever done in them.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use taskqueue_queue::Client;
+use taskqueue_sources::{Asked, Depth, SourceError, Wakes, look};
+use tokio::{task::JoinSet, time::Instant};
+
+use super::{
+    Assignment, Shared,
+    sourced::Sourced,
+    watched::Step,
+    write::{WriteError, Writes},
+};
+use crate::{index::Orders, key::Key};
+
+/// The sources of one Redis.
+pub(super) struct Sources {
+    shared: Arc<Shared>,
+    writes: Arc<Writes>,
+    all: HashMap<Key, Sourced>,
+    /// Pushes, once there is a connection and a source that gives some.
+    wakes: Option<Wakes>,
+    running: JoinSet<Wrote>,
+    lives: u64,
+}
+
+/// Replicas that were written, or not.
+pub(super) struct Wrote {
+    key: Key,
+    life: u64,
+    step: Step,
+    announced: Option<Instant>,
+    outcome: Result<(), WriteError>,
+}
+
+/// What woke the sources.
+pub(super) enum Woken {
+    /// These got something to do.
+    Announced(Vec<Key>),
+    /// A write has ended.
+    Wrote(Box<Wrote>),
+}
+
+impl Sources {
+    pub(super) fn new(shared: Arc<Shared>, writes: Arc<Writes>) -> Self {
+        Self {
+            shared,
+            writes,
+            all: HashMap::new(),
+            wakes: None,
+            running: JoinSet::new(),
+            lives: 0,
+        }
+    }
+
+    /// Takes over the sources to serve and returns those that are new or have other orders.
+    pub(super) fn assign(&mut self, assignment: Assignment) -> Vec<Key> {
+        let mut before = std::mem::take(&mut self.all);
+        let mut news = Vec::new();
+        for (key, orders) in assignment {
+            let past = before.remove(&key).filter(|past| past.stands_for(&orders));
+            if past
+                .as_ref()
+                .is_none_or(|past| !Arc::ptr_eq(&past.orders, &orders))
+            {
+                news.push(key.clone());
+            }
+            let sourced = if let Some(past) = past {
+                past.with_orders(orders)
+            } else {
+                self.lives += 1;
+                Sourced::new(orders, self.lives)
+            };
+            self.all.insert(key, sourced);
+        }
+        news
+    }
+
+    pub(super) fn contains(&self, key: &Key) -> bool {
+        self.all.contains_key(key)
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.all.keys()
+    }
+
+    /// Reads sources, in the order of `keys`.
+    pub(super) async fn read(
+        &self,
+        client: &Client,
+        keys: &[Key],
+    ) -> Vec<Result<Depth, SourceError>> {
+        let asked: Vec<Asked<'_>> = keys
+            .iter()
+            .filter_map(|key| {
+                let sourced = self.all.get(key)?;
+                Some(Asked {
+                    source: &sourced.orders.source.as_ref()?.source,
+                    seen: sourced.seen,
+                })
+            })
+            .collect();
+        look(client, &asked, Timestamp::now()).await
+    }
+
+    /// Takes readings in, decides, and writes what was decided beside the looks. `announced` is when
+    /// these sources were.
+    pub(super) fn take(
+        &mut self,
+        keys: Vec<Key>,
+        readings: Vec<Result<Depth, SourceError>>,
+        now: Duration,
+        announced: Option<Instant>,
+    ) {
+        let at = Timestamp::now();
+        for (key, reading) in keys.into_iter().zip(readings) {
+            let Some(sourced) = self.all.get_mut(&key) else {
+                continue;
+            };
+            let Some(orders) = &sourced.orders.source else {
+                continue;
+            };
+            let found = self.shared.targets.of(&orders.target);
+            let target = orders.target.clone();
+            let look = sourced.look(reading, &found, now, at);
+            if let Some(turned) = look.turned {
+                self.shared.events.redis_turned(&key, turned.err());
+            }
+            if let Some(reason) = look.held {
+                self.shared.metrics.held(reason);
+            }
+            if let Some(step) = look.recommended {
+                let equation = &step.decision.equation;
+                self.shared
+                    .events
+                    .recommended(&key, step.from, step.to, equation);
+            }
+            if let Some(step) = look.write {
+                sourced.writing = true;
+                let (writes, key, life) = (Arc::clone(&self.writes), key.clone(), sourced.life);
+                self.running.spawn(async move {
+                    let outcome = writes.scale_target(&target, step.to).await;
+                    Wrote {
+                        key,
+                        life,
+                        step,
+                        announced,
+                        outcome,
+                    }
+                });
+            }
+            let sight = Arc::new(look.sight);
+            let told = sight
+                .source
+                .as_ref()
+                .and_then(|source| source.target.as_ref());
+            let ready = told.map_or(0, |target| target.ready);
+            if self.shared.index.see(&key, Arc::clone(&sight)) {
+                self.shared.metrics.looked(&key, &sight, ready);
+            }
+        }
+    }
+
+    /// Waits for pushes to the sources that are at rest.
+    pub(super) fn listen(&mut self, client: &Client) {
+        let resting = self.all.values().filter(|sourced| sourced.at_rest);
+        let streams: Vec<String> = resting
+            .filter_map(|sourced| events_key(&sourced.orders))
+            .collect();
+        if streams.is_empty() && self.wakes.is_none() {
+            return;
+        }
+        let wakes = self.wakes.get_or_insert_with(|| Wakes::start(client));
+        wakes.wait_for(streams);
+    }
+
+    /// The next thing that happens by itself; waits for ever while nothing can.
+    pub(super) async fn woken(&mut self) -> Woken {
+        let pushed = async {
+            match &mut self.wakes {
+                Some(wakes) => wakes.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            stream = pushed => {
+                let named = |sourced: &Sourced| events_key(&sourced.orders).as_ref() == Some(&stream);
+                let keys = self.all.iter().filter(|(_, sourced)| named(sourced));
+                Woken::Announced(keys.map(|(key, _)| key.clone()).collect())
+            }
+            wrote = written(&mut self.running) => Woken::Wrote(Box::new(wrote)),
+        }
+    }
+
+    /// Takes in what a write came to.
+    pub(super) fn took(&mut self, wrote: Wrote) {
+        let Wrote {
+            key,
+            life,
+            step,
+            announced,
+            outcome,
+        } = wrote;
+        let sourced = self.all.get_mut(&key);
+        let Some(sourced) = sourced.filter(|sourced| sourced.life == life) else {
+            return;
+        };
+        sourced.writing = false;
+        let (from, to, equation) = (step.from, step.to, &step.decision.equation);
+        match outcome {
+            Ok(()) => {
+                if let Some(announced) = announced.filter(|_| from == 0) {
+                    self.shared.metrics.woke(announced.elapsed());
+                }
+                tracing::info!(queue = %key, from, to, equation, "scaled");
+                sourced.wrote(&step, Timestamp::now());
+                self.shared.events.scaled(&key, from, to, equation);
+            }
+            // It went between the look and the write: the next look says so.
+            Err(error) if error.is_gone() => {}
+            Err(error) => {
+                let told = error.to_string();
+                tracing::warn!(queue = %key, from, to, error = told, "cannot scale");
+                if sourced.not_written(told.clone()) {
+                    self.shared.events.scale_failed(&key, from, to, &told);
+                }
+            }
+        }
+    }
+}
+
+/// The stream that tells of new tasks, where the system has one.
+fn events_key(orders: &Orders) -> Option<String> {
+    orders.source.as_ref()?.source.events_key()
+}
+
+async fn written(running: &mut JoinSet<Wrote>) -> Wrote {
+    loop {
+        match running.join_next().await {
+            Some(Ok(wrote)) => return wrote,
+            // A panic has been told where it happened.
+            Some(Err(error)) => tracing::error!(%error, "a write of replicas ended badly"),
+            None => return std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Writes to the API server: replicas and deletion costs. A bounded number of them at once, each
+//! with a bounded time, so that a server that is stuck holds up nothing but themselves.
+
+use std::{fmt, time::Duration};
+
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+use tokio::{sync::Semaphore, time::timeout};
+
+use super::shrink::COST;
+use crate::{
+    fleet::{DELETION_COST, WorkerPod},
+    key::Key,
+    reconcile::{apply, error},
+    targets::Target,
+};
+
+/// How long an answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Writes under way at once, of all Redis together.
+const CONCURRENCY: usize = 32;
+
+/// Why a write did not succeed, or may not have.
+#[derive(Debug)]
+pub(super) enum WriteError {
+    /// There was no answer. It may have been written.
+    Silent,
+    /// The API server, or the way to it.
+    Api(kube::Error),
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silent => write!(
+                formatter,
+                "the API server did not answer within {} s",
+                PATIENCE.as_secs()
+            ),
+            Self::Api(cause) => match error::refusal(cause) {
+                Some(words) => formatter.write_str(words),
+                None => cause.fmt(formatter),
+            },
+        }
+    }
+}
+
+impl WriteError {
+    /// What was to be written to is not there any more.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self, Self::Api(kube::Error::Api(status)) if status.code == 404)
+    }
+
+    /// Whether the API server answered, and so certainly did not write.
+    pub(super) fn is_certain(&self) -> bool {
+        matches!(self, Self::Api(kube::Error::Api(_)))
+    }
+}
+
+/// The way to the API server, which all Redis share.
+pub(super) struct Writes {
+    client: Client,
+    turns: Semaphore,
+}
+
+impl Writes {
+    pub(super) fn new(client: Client) -> Self {
+        Self {
+            client,
+            turns: Semaphore::new(CONCURRENCY),
+        }
+    }
+
+    /// Writes the replicas of a TaskQueue's Deployment.
+    pub(super) async fn scale(&self, key: &Key, replicas: u32) -> Result<(), WriteError> {
+        self.bounded(async {
+            apply::scale(&self.client, key, replicas).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Writes the replicas of a target.
+    pub(super) async fn scale_target(
+        &self,
+        target: &Target,
+        replicas: u32,
+    ) -> Result<(), WriteError> {
+        self.bounded(async {
+            apply::scale_target(&self.client, target, replicas).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Gives a pod our deletion cost, or takes it away.
+    pub(super) async fn cost(
+        &self,
+        namespace: &str,
+        pod: &str,
+        set: bool,
+    ) -> Result<(), WriteError> {
+        let api: Api<WorkerPod> = Api::namespaced(self.client.clone(), namespace);
+        let cost = set.then(|| COST.to_string());
+        let patch = json!({ "metadata": { "annotations": { DELETION_COST: cost } } });
+        let params = PatchParams {
+            field_manager: Some(apply::SCALER.to_owned()),
+            ..PatchParams::default()
+        };
+        self.bounded(async {
+            api.patch_metadata(pod, &params, &Patch::Merge(&patch))
+                .await?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn bounded(
+        &self,
+        write: impl Future<Output = Result<(), kube::Error>>,
+    ) -> Result<(), WriteError> {
+        let turn = async {
+            // It is never closed.
+            let _turn = self.turns.acquire().await;
+            timeout(PATIENCE, write).await
+        };
+        match turn.await {
+            Ok(written) => written.map_err(WriteError::Api),
+            Err(_) => Err(WriteError::Silent),
+        }
+    }
+}

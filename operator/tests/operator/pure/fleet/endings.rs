@@ -1,0 +1,247 @@
+use jiff::Timestamp;
+use kube::runtime::watcher::Event;
+use serde_json::{Value, json};
+use taskqueue_operator::fleet::Ending;
+use taskqueue_queue::Cause;
+
+use super::{Seen, at, condition, pod, running, terminated, told, worker};
+
+const POD: &str = "thumbnails-5d9-a";
+
+fn deleting() -> Value {
+    json!({ "deletionTimestamp": "2026-01-02T03:05:00Z" })
+}
+
+/// What is told of a pod that ran, and then had this metadata and status.
+fn ends_as(metadata: &Value, status: &Value) -> Vec<Ending> {
+    let mut seen = Seen::none();
+    seen.events([Event::Apply(pod(&json!({}), &json!({})))]);
+    assert_eq!(seen.endings(), []);
+    seen.events([Event::Apply(pod(metadata, status))]);
+    let endings = seen.endings();
+    seen.events([Event::Apply(pod(metadata, status))]);
+    assert_eq!(seen.endings(), [], "told once");
+    endings
+}
+
+/// The one ending of these.
+fn only(endings: &[Ending]) -> &Ending {
+    match endings {
+        [ending] => ending,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The status of a pod whose worker's run ended like this, and is to begin again.
+fn restarting(exit_code: i32, reason: &str) -> Value {
+    worker(&json!({ "ready": false, "state": terminated("1", exit_code, reason, 9) }))
+}
+
+#[test]
+fn the_end_of_a_run_is_told_with_its_cause_and_its_time() {
+    let table = [
+        (137, "OOMKilled", Cause::OomKilled),
+        (137, "Error", Cause::WorkerLost),
+        (139, "Error", Cause::WorkerLost),
+        (1, "Error", Cause::WorkerLost),
+        (0, "Completed", Cause::WorkerLost),
+    ];
+    for (exit_code, reason, cause) in table {
+        let endings = ends_as(&json!({}), &restarting(exit_code, reason));
+        let ending = only(&endings);
+        assert_eq!(ending.pod, POD);
+        assert_eq!(ending.cause, cause, "{exit_code} {reason}");
+        assert_eq!(ending.before, at("03:05:09"));
+        assert!(ending.detail.contains(&format!("{exit_code} ({reason})")));
+    }
+}
+
+#[test]
+fn a_run_that_ended_and_one_that_began_meanwhile_are_told_apart() {
+    let again = json!({ "restartCount": 1, "lastState": terminated("1", 137, "OOMKilled", 9),
+        "state": { "running": { "startedAt": "2026-01-02T03:05:10Z" } } });
+    let endings = ends_as(&json!({}), &worker(&again));
+    assert_eq!(only(&endings).before, at("03:05:09"));
+    assert_eq!(only(&endings).cause, Cause::OomKilled);
+}
+
+#[test]
+fn a_second_end_of_a_run_is_told_too() {
+    let mut seen = Seen::none();
+    seen.events([Event::Apply(pod(&json!({}), &restarting(1, "Error")))]);
+    let again = json!({ "restartCount": 1, "lastState": terminated("2", 1, "Error", 12) });
+    seen.events([Event::Apply(pod(&json!({}), &worker(&again)))]);
+    let befores: Vec<_> = seen.endings().iter().map(|ending| ending.before).collect();
+    assert_eq!(befores, [at("03:05:09"), at("03:05:12")]);
+}
+
+#[test]
+fn the_end_of_another_container_is_none() {
+    let mut status = worker(&running());
+    status["containerStatuses"][0]["state"] = terminated("7", 1, "Error", 1);
+    assert_eq!(ends_as(&json!({}), &status), []);
+}
+
+#[test]
+fn a_pod_that_is_ended_by_another_says_by_whom() {
+    let by = |reason: &str, message: &str| json!({ "phase": "Failed", "conditions": [told("DisruptionTarget", "True", reason, message)] });
+    let evicted = json!({ "phase": "Failed", "reason": "Evicted",
+        "message": "The node was low on resource: memory.", "conditions": null });
+    let table = [
+        (
+            by("EvictionByEvictionAPI", "Eviction API: evicting"),
+            Cause::Evicted,
+        ),
+        (by("PreemptionByScheduler", "preempting"), Cause::Evicted),
+        (by("TerminationByKubelet", "low on memory"), Cause::Evicted),
+        (
+            by("DeletionByTaintManager", "Taint manager"),
+            Cause::Evicted,
+        ),
+        (
+            by("DeletionByPodGC", "PodGC: node not found"),
+            Cause::WorkerLost,
+        ),
+        (evicted, Cause::Evicted),
+        (
+            json!({ "phase": "Failed", "reason": "NodeLost" }),
+            Cause::WorkerLost,
+        ),
+    ];
+    for (mut status, cause) in table {
+        let killed = json!({ "ready": false, "state": terminated("1", 137, "Error", 9) });
+        super::merge(&mut status, &worker(&killed));
+        let endings = ends_as(&json!({}), &status);
+        let ending = only(&endings);
+        assert_eq!(ending.cause, cause, "{status}");
+        assert_eq!(ending.before, Timestamp::MAX, "it never runs again");
+        assert!(!ending.detail.is_empty());
+    }
+}
+
+#[test]
+fn a_worker_out_of_memory_is_that_even_while_it_is_evicted() {
+    let mut status = restarting(137, "OOMKilled");
+    status["conditions"] = json!([told(
+        "DisruptionTarget",
+        "True",
+        "EvictionByEvictionAPI",
+        "evicting"
+    )]);
+    assert_eq!(only(&ends_as(&deleting(), &status)).cause, Cause::OomKilled);
+}
+
+#[test]
+fn a_pod_that_is_only_being_deleted_may_still_finish_its_tasks() {
+    let mut seen = Seen::none();
+    seen.events([Event::Apply(pod(&json!({}), &json!({})))]);
+    let mut evicted = json!({ "conditions": [told("DisruptionTarget", "True", "EvictionByEvictionAPI", "evicting")] });
+    seen.events([Event::Apply(pod(&deleting(), &evicted))]);
+    assert_eq!(seen.endings(), [], "its worker drains");
+    super::merge(&mut evicted, &restarting(137, "Error"));
+    seen.events([Event::Apply(pod(&deleting(), &evicted))]);
+    assert_eq!(only(&seen.endings()).cause, Cause::Evicted);
+    seen.events([Event::Delete(pod(&deleting(), &evicted))]);
+    assert_eq!(seen.endings(), [], "told already");
+}
+
+#[test]
+fn a_pod_that_is_gone_at_once_takes_its_workers_with_it() {
+    let evicted = json!({ "conditions": [told("DisruptionTarget", "True", "EvictionByEvictionAPI", "evicting")] });
+    let table = [
+        (json!({}), Cause::WorkerLost, "was deleted"),
+        (evicted, Cause::Evicted, "EvictionByEvictionAPI: evicting"),
+    ];
+    for (status, cause, detail) in table {
+        let mut seen = Seen::none();
+        seen.events([
+            Event::Apply(pod(&json!({}), &json!({}))),
+            Event::Delete(pod(&json!({}), &status)),
+        ]);
+        let endings = seen.endings();
+        assert_eq!(only(&endings).cause, cause);
+        assert_eq!(only(&endings).before, Timestamp::MAX);
+        assert!(only(&endings).detail.contains(detail), "{endings:?}");
+    }
+}
+
+#[test]
+fn a_pod_that_goes_after_a_restart_ends_its_second_run_too() {
+    let again = json!({ "restartCount": 1, "lastState": terminated("1", 137, "OOMKilled", 9) });
+    let again = worker(
+        &json!({ "state": running()["state"], "restartCount": 1, "lastState": again["lastState"] }),
+    );
+    let mut seen = Seen::none();
+    seen.events([
+        Event::Apply(pod(&json!({}), &json!({}))),
+        Event::Apply(pod(&json!({}), &again)),
+        Event::Delete(pod(&json!({}), &again)),
+    ]);
+    let causes: Vec<_> = seen
+        .endings()
+        .iter()
+        .map(|it| (it.cause, it.before))
+        .collect();
+    assert_eq!(
+        causes,
+        [
+            (Cause::OomKilled, at("03:05:09")),
+            (Cause::WorkerLost, Timestamp::MAX)
+        ]
+    );
+}
+
+#[test]
+fn a_pod_that_never_ran_a_worker_has_no_ending() {
+    let new = json!({ "phase": "Pending", "containerStatuses": null, "conditions": [condition("Ready", "False")] });
+    let mut seen = Seen::none();
+    seen.events([
+        Event::Apply(pod(&json!({}), &new)),
+        Event::Delete(pod(&deleting(), &new)),
+    ]);
+    assert_eq!(seen.endings(), []);
+}
+
+#[test]
+fn a_pod_that_vanished_between_two_watches_is_an_ending_too() {
+    let mut seen = Seen::none();
+    let other = json!({ "name": "thumbnails-5d9-b", "uid": "0002" });
+    seen.events([
+        Event::Apply(pod(&json!({}), &json!({}))),
+        Event::Apply(pod(&other, &json!({}))),
+        Event::Init,
+        Event::InitApply(pod(&other, &json!({}))),
+    ]);
+    assert_eq!(seen.endings(), [], "the listing may not be over");
+    seen.events([Event::InitDone]);
+    let endings = seen.endings();
+    assert_eq!(only(&endings).pod, POD);
+    assert_eq!(only(&endings).before, Timestamp::MAX);
+}
+
+#[test]
+fn a_name_that_is_used_again_ends_what_had_it_before() {
+    let mut seen = Seen::none();
+    let new = json!({ "uid": "0002", "creationTimestamp": "2026-01-02T03:05:11Z" });
+    seen.events([
+        Event::Apply(pod(&json!({}), &json!({}))),
+        Event::Apply(pod(&new, &json!({}))),
+    ]);
+    assert_eq!(only(&seen.endings()).before, at("03:05:11"));
+}
+
+#[test]
+fn what_ended_long_before_the_operator_began_is_no_news() {
+    // Seen at 03:05:10 and later.
+    let table = [("04:06:00", 0), ("03:05:20", 1)];
+    for (now, count) in table {
+        let mut seen = Seen::none();
+        seen.at = at(now);
+        seen.events([
+            Event::Init,
+            Event::InitApply(pod(&json!({}), &restarting(1, "Error"))),
+            Event::InitDone,
+        ]);
+        assert_eq!(seen.endings().len(), count, "{now}");
+    }
+}

@@ -1,0 +1,268 @@
+//! What a source means, and what its status tells.
+
+use std::sync::Arc;
+
+use kube::runtime::watcher::Event;
+use serde_json::{Value, json};
+use taskqueue_api::{TaskQueueStatus, spec::TargetKind};
+use taskqueue_operator::{
+    index::{Entry, Sight, SourceSight, Trouble},
+    reconcile::validate::{Valid, validate},
+    status::build::build,
+    targets::{Found, Scalable, Target, TargetView, Targets},
+};
+use taskqueue_scaling::Reason;
+use taskqueue_sources::{
+    Asynq, BullMq, Celery, Command, Expression, List, Role, Rq, Scores, Sidekiq, SortedSet, Source,
+    Stream, Unit,
+};
+
+use super::status::{at, condition};
+use crate::fixtures::{key, resource, sight, snapshot, source_orders, sourced, valid_source};
+
+#[test]
+fn each_system_is_read_by_the_keys_that_the_spec_names_or_its_own_defaults() {
+    let text = ToOwned::to_owned;
+    let table: Vec<(Value, Source)> = vec![
+        (
+            json!({ "bullmq": { "queue": "emails" } }),
+            Source::BullMq(BullMq {
+                queue: text("emails"),
+                prefix: text("bull"),
+            }),
+        ),
+        (
+            json!({ "celery": {} }),
+            Source::Celery(Celery {
+                queue: text("celery"),
+                exchange: text("celery"),
+                key_prefix: String::new(),
+            }),
+        ),
+        (
+            json!({ "celery": { "queue": "a", "exchange": "b", "keyPrefix": "c:" } }),
+            Source::Celery(Celery {
+                queue: text("a"),
+                exchange: text("b"),
+                key_prefix: text("c:"),
+            }),
+        ),
+        (
+            json!({ "rq": {} }),
+            Source::Rq(Rq {
+                queue: text("default"),
+                key_prefix: text("rq"),
+            }),
+        ),
+        (
+            json!({ "sidekiq": { "queue": "mail" } }),
+            Source::Sidekiq(Sidekiq {
+                queue: text("mail"),
+            }),
+        ),
+        (
+            json!({ "asynq": {} }),
+            Source::Asynq(Asynq {
+                queue: text("default"),
+            }),
+        ),
+        (
+            json!({ "list": { "key": "a", "inFlightKey": "b" } }),
+            Source::List(List {
+                key: text("a"),
+                in_flight_key: Some(text("b")),
+            }),
+        ),
+        (
+            json!({ "sortedSet": { "key": "a", "scores": "Milliseconds" } }),
+            Source::SortedSet(SortedSet {
+                key: text("a"),
+                scores: Scores::Due(Unit::Milliseconds),
+                in_flight_key: None,
+            }),
+        ),
+        (
+            json!({ "stream": { "key": "a", "group": "b" } }),
+            Source::Stream(Stream {
+                key: text("a"),
+                group: text("b"),
+            }),
+        ),
+        (
+            json!({ "expressions": [{ "command": "ZCOUNT", "key": "a", "role": "Deferred" }] }),
+            Source::Expressions(vec![Expression {
+                command: Command::Zcount(Unit::Seconds),
+                key: text("a"),
+                role: Role::Deferred,
+            }]),
+        ),
+    ];
+    for (given, source) in table {
+        let valid = valid_source(&[("/spec/source", given.clone())]);
+        assert_eq!(valid.source, source, "{given}");
+    }
+}
+
+#[test]
+fn the_target_is_in_the_namespace_of_its_taskqueue_and_says_how_much_a_pod_takes() {
+    let valid = valid_source(&[(
+        "/spec/targetRef",
+        json!({ "kind": "StatefulSet", "name": "mailer", "concurrency": 7 }),
+    )]);
+    assert_eq!(valid.target, target(TargetKind::StatefulSet));
+    assert_eq!(valid.scaling.concurrency, 7);
+    assert_eq!(valid_source(&[]).scaling.concurrency, 1);
+}
+
+#[test]
+fn the_status_remembers_for_this_spec_alone_that_the_source_was_read() {
+    let said = |status: &str, generation: i64| {
+        json!({ "conditions": [{
+            "type": "SourceKeyMissing", "status": status, "reason": "Seen", "message": "",
+            "lastTransitionTime": "2026-01-02T03:04:05Z", "observedGeneration": generation
+        }] })
+    };
+    for (status, generation, seen) in [("False", 3, true), ("True", 3, false), ("False", 2, false)]
+    {
+        let mut resource = resource(&sourced(&[]));
+        resource.status = serde_json::from_value(said(status, generation)).unwrap();
+        match validate(&resource, true).unwrap() {
+            Valid::Source(valid) => assert_eq!(valid.seen, seen, "{status} {generation}"),
+            Valid::Queue(valid) => panic!("{valid:?}"),
+        }
+    }
+}
+
+fn target(kind: TargetKind) -> Target {
+    Target {
+        namespace: "shop".to_owned(),
+        kind,
+        name: "mailer".to_owned(),
+    }
+}
+
+fn object(replicas: i32, updated: i32) -> Scalable {
+    serde_json::from_value(json!({
+        "apiVersion": "apps/v1", "kind": "Any",
+        "metadata": { "name": "mailer", "namespace": "shop" },
+        "spec": { "replicas": replicas, "template": {} },
+        "status": { "replicas": 3, "readyReplicas": 2, "updatedReplicas": updated }
+    }))
+    .unwrap()
+}
+
+#[test]
+fn a_target_is_missing_only_once_all_are_known() {
+    let targets = Targets::default();
+    let mailer = target(TargetKind::Deployment);
+    assert_eq!(targets.of(&mailer), Found::Unknown);
+    targets.take(TargetKind::Deployment, Event::Init);
+    assert_eq!(targets.of(&mailer), Found::Unknown);
+    targets.take(TargetKind::Deployment, Event::InitDone);
+    assert_eq!(targets.of(&mailer), Found::Missing);
+    targets.take(TargetKind::Deployment, Event::Apply(object(5, 1)));
+    let view = TargetView {
+        replicas: 5,
+        existing: 3,
+        ready: 2,
+        rolling: true,
+        stuck: None,
+    };
+    assert_eq!(targets.of(&mailer), Found::There(view.clone()));
+    // While they are listed again, nothing is forgotten.
+    targets.take(TargetKind::Deployment, Event::Init);
+    assert_eq!(targets.of(&mailer), Found::There(view));
+    targets.take(TargetKind::Deployment, Event::InitDone);
+    assert_eq!(targets.of(&mailer), Found::Missing);
+    assert_eq!(targets.of(&target(TargetKind::StatefulSet)), Found::Unknown);
+}
+
+#[test]
+fn a_stateful_set_with_a_partition_is_not_rolling_for_ever() {
+    let targets = Targets::default();
+    targets.take(TargetKind::StatefulSet, Event::Apply(object(3, 1)));
+    match targets.of(&target(TargetKind::StatefulSet)) {
+        Found::There(view) => assert!(!view.rolling),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn status(sight: Sight) -> TaskQueueStatus {
+    let orders = Arc::new(source_orders(&[]));
+    let entry = Entry {
+        orders: Some(Ok(Arc::clone(&orders))),
+        standing: Some(orders),
+        sight: Some(Arc::new(sight)),
+    };
+    build(&key(), &entry, None, &TaskQueueStatus::default(), at(0))
+}
+
+fn troubled(reason: &'static str) -> Sight {
+    let mut told = sight(Err("the exact name".to_owned()));
+    told.decision.reason = Reason::SourceUnknown;
+    Sight {
+        source: Some(SourceSight {
+            trouble: Some(Trouble {
+                reason,
+                message: "the exact name".to_owned(),
+            }),
+            target: None,
+        }),
+        ..told
+    }
+}
+
+#[test]
+fn a_source_is_told_with_its_own_name_and_the_pods_of_its_target() {
+    let status = status(Sight {
+        source: Some(SourceSight {
+            trouble: None,
+            target: Some(TargetView {
+                existing: 4,
+                ready: 3,
+                ..TargetView::default()
+            }),
+        }),
+        ..sight(Ok(snapshot()))
+    });
+    assert_eq!(status.queue.as_deref(), Some("bullmq bull:emails"));
+    assert_eq!((status.replicas, status.ready_replicas), (Some(4), Some(3)));
+    assert_eq!(
+        (status.selector.clone(), status.rates.clone()),
+        (None, None)
+    );
+    let depth = status.depth.as_ref().unwrap();
+    assert_eq!((depth.waiting, depth.active, depth.scheduled), (3, 6, 4));
+    assert_eq!(condition(&status, "Ready").status, "True");
+    assert_eq!(condition(&status, "SourceKeyMissing").status, "False");
+}
+
+#[test]
+fn each_trouble_is_told_by_its_name_and_is_none_of_redis() {
+    for (reason, missing) in [
+        ("SourceKeyMissing", "True"),
+        ("SourceWrongType", "Unknown"),
+        ("SourceUnreadable", "Unknown"),
+    ] {
+        let status = status(troubled(reason));
+        for kind in ["Ready", "ScalingActive"] {
+            let told = condition(&status, kind);
+            assert_eq!((&*told.status, &*told.reason), ("False", reason));
+            assert_eq!(told.message, "the exact name");
+        }
+        assert_eq!(condition(&status, "SourceKeyMissing").status, missing);
+        assert_eq!(condition(&status, "RedisReachable").status, "True");
+        assert_eq!(status.depth, None, "unknown is not zero");
+    }
+}
+
+#[test]
+fn a_target_that_is_not_there_is_told_beside_the_depth() {
+    let status = status(Sight {
+        queue: sight(Ok(snapshot())).queue,
+        ..troubled("TargetMissing")
+    });
+    assert_eq!(condition(&status, "Ready").reason, "TargetMissing");
+    assert_eq!(condition(&status, "SourceKeyMissing").status, "False");
+    assert!(status.depth.is_some());
+}

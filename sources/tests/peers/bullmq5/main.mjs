@@ -1,0 +1,1 @@
+../bullmq/main.mjs
