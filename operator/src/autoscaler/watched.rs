@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use taskqueue_queue::{Policy, Queue, Snapshot, Tidied};
-use taskqueue_scaling::{Decision, Estimator, Fleet, History, Mode, decide};
+use taskqueue_scaling::{Decision, Estimator, Fleet, History, Mode, Reason, decide};
 use tokio::time::Instant;
 
 use super::{
@@ -79,7 +79,7 @@ pub(super) struct Look {
     /// news.
     pub(super) blocked: Option<Result<(), (String, String)>>,
     /// The reason for which the number is held back, if that is news.
-    pub(super) held: Option<taskqueue_scaling::Reason>,
+    pub(super) held: Option<Reason>,
     /// The number that is recommended is another one: from and to.
     pub(super) recommended: Option<Step>,
 }
@@ -158,6 +158,12 @@ impl Watched {
             now,
             at,
         );
+        let step = Step {
+            from: replicas,
+            to: decision.replicas,
+            decision: decision.clone(),
+        };
+        let decision = self.told(decision, replicas);
         let before = self.last.take();
         let decided_at = match &before {
             Some((last, since))
@@ -170,11 +176,6 @@ impl Watched {
         let before = before.map(|(decision, _)| decision);
         self.last = Some((decision.clone(), decided_at));
         let turned = self.turn(&reading);
-        let step = Step {
-            from: replicas,
-            to: decision.replicas,
-            decision: decision.clone(),
-        };
         let recommended = self.recommend(before.as_ref(), &step, at);
         let held = held(before.as_ref(), &decision, replicas);
         let signs = Signs {
@@ -228,6 +229,17 @@ impl Watched {
             held,
             recommended,
         }
+    }
+
+    /// The decision as it is told: while workers are let go, that is why there are more of them.
+    fn told(&self, decision: Decision, replicas: u32) -> Decision {
+        let lets_go = decision.replicas < replicas && self.drains.waits_for().is_some();
+        let reason = if lets_go && !self.by_hand() {
+            Reason::Draining
+        } else {
+            decision.reason
+        };
+        Decision { reason, ..decision }
     }
 
     /// The number to come to: in mode Recommend that is for somebody else to do.
@@ -377,7 +389,7 @@ pub(super) fn held(
     before: Option<&Decision>,
     decision: &Decision,
     replicas: u32,
-) -> Option<taskqueue_scaling::Reason> {
+) -> Option<Reason> {
     let is_held = |decision: &Decision| decision.wanted != decision.replicas;
     let was = before.is_some_and(|before| is_held(before) && before.reason == decision.reason);
     (is_held(decision) && decision.replicas == replicas && !was).then_some(decision.reason)

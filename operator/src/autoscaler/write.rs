@@ -26,6 +26,8 @@ const CONCURRENCY: usize = 32;
 /// Why a write did not succeed, or may not have.
 #[derive(Debug)]
 pub(super) enum WriteError {
+    /// Too many writes are under way. It was not sent.
+    Crowded,
     /// There was no answer. It may have been written.
     Silent,
     /// The API server, or the way to it.
@@ -35,6 +37,7 @@ pub(super) enum WriteError {
 impl fmt::Display for WriteError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Crowded => formatter.write_str("too many writes wait for the API server"),
             Self::Silent => write!(
                 formatter,
                 "the API server did not answer within {} s",
@@ -54,9 +57,9 @@ impl WriteError {
         matches!(self, Self::Api(kube::Error::Api(status)) if status.code == 404)
     }
 
-    /// Whether the API server answered, and so certainly did not write.
+    /// Whether it was certainly not written.
     pub(super) fn is_certain(&self) -> bool {
-        matches!(self, Self::Api(kube::Error::Api(_)))
+        matches!(self, Self::Crowded | Self::Api(kube::Error::Api(_)))
     }
 }
 
@@ -122,12 +125,11 @@ impl Writes {
         &self,
         write: impl Future<Output = Result<(), kube::Error>>,
     ) -> Result<(), WriteError> {
-        let turn = async {
-            // It is never closed.
-            let _turn = self.turns.acquire().await;
-            timeout(PATIENCE, write).await
+        // What was decided must not be written long after, so that the turn has its bound too.
+        let Ok(_turn) = timeout(PATIENCE, self.turns.acquire()).await else {
+            return Err(WriteError::Crowded);
         };
-        match turn.await {
+        match timeout(PATIENCE, write).await {
             Ok(written) => written.map_err(WriteError::Api),
             Err(_) => Err(WriteError::Silent),
         }

@@ -138,6 +138,11 @@ async fn demand_that_rises_again_gives_workers_and_costs_back() {
     world.orders("a", &redis.url(), &[brisk()]);
     let (pod, cost) = world.cost().await;
     assert_eq!(cost, Some(COST));
+    world
+        .sees("a", "the drain", |sight| {
+            sight.decision.reason == Reason::Draining
+        })
+        .await;
     // The write of the replicas hangs; it is given up after seconds, and may have been made, so
     // that the pod stays marked for a while.
     queue.enqueue(task()).await.unwrap();
