@@ -171,7 +171,15 @@ async fn what_is_recommended_is_told_and_not_done() {
 #[tokio::test]
 async fn annotations_pause_scaling_in_and_scaling_out_alone() {
     let story = Story::begin("pause").await;
-    story.apply(&brisk());
+    story.apply(&brisk().replace(
+        "{name: work}",
+        "{name: work, annotations: {taskqueue.dev/pause-scale-out: \"true\"}}",
+    ));
+    story
+        .status_until("work", "ready at zero", Patience::NORMAL, |status| {
+            status.desired_replicas == Some(0)
+        })
+        .await;
     let annotate = |annotation: &str| story.kubectl(&["annotate", "tq", "work", annotation]);
     let held = async |replicas| {
         story
@@ -188,7 +196,6 @@ async fn annotations_pause_scaling_in_and_scaling_out_alone() {
             )
             .await
     };
-    annotate("taskqueue.dev/pause-scale-out=true");
     story.enqueue("work", 4, "sleep", r#"{"ms": 500}"#).await;
     held(0).await;
     assert_eq!(story.replicas("work").await, Some(0));
