@@ -1,6 +1,6 @@
 //! When a worker is gone, and why. Pure.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use taskqueue_queue::Cause;
 
 use super::state::{PodState, Termination};
@@ -49,10 +49,24 @@ pub(super) fn ending(pod: &PodState, told: &Told, at: Timestamp) -> Option<(Endi
     let ending = Ending {
         pod: pod.name.clone(),
         cause: cause(pod, Some(termination)),
-        before: termination.finished.or(pod.started).unwrap_or(at),
+        before: end_of_run(termination.finished, pod.started).unwrap_or(at),
         detail: detail(pod, Some(termination), None),
     };
     Some((ending, Told::Run(termination.container_id.clone())))
+}
+
+/// The time before which the workers of a run have registered. Kubernetes tells whole seconds, cut
+/// off: a run that lasted a moment ended in the very second in which its worker registered. Only
+/// where the next one was started in that second too is it not for us to tell them apart, and those
+/// that registered in it are left to their leases.
+fn end_of_run(finished: Option<Timestamp>, next: Option<Timestamp>) -> Option<Timestamp> {
+    let Some(finished) = finished else {
+        return next;
+    };
+    if next.is_some_and(|next| next <= finished) {
+        return Some(finished);
+    }
+    finished.checked_add(SignedDuration::from_secs(1)).ok()
 }
 
 /// The ending of a pod that is there no more. `unseen`: nobody saw how it went.

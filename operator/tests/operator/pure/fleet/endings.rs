@@ -51,7 +51,7 @@ fn the_end_of_a_run_is_told_with_its_cause_and_its_time() {
         let ending = only(&endings);
         assert_eq!(ending.pod, POD);
         assert_eq!(ending.cause, cause, "{exit_code} {reason}");
-        assert_eq!(ending.before, at("03:05:09"));
+        assert_eq!(ending.before, at("03:05:10"));
         assert!(ending.detail.contains(&format!("{exit_code} ({reason})")));
     }
 }
@@ -61,8 +61,16 @@ fn a_run_that_ended_and_one_that_began_meanwhile_are_told_apart() {
     let again = json!({ "restartCount": 1, "lastState": terminated("1", 137, "OOMKilled", 9),
         "state": { "running": { "startedAt": "2026-01-02T03:05:10Z" } } });
     let endings = ends_as(&json!({}), &worker(&again));
-    assert_eq!(only(&endings).before, at("03:05:09"));
+    assert_eq!(only(&endings).before, at("03:05:10"));
     assert_eq!(only(&endings).cause, Cause::OomKilled);
+}
+
+#[test]
+fn a_run_that_began_in_the_second_in_which_the_last_one_ended_keeps_its_workers() {
+    let again = json!({ "restartCount": 1, "lastState": terminated("1", 137, "OOMKilled", 9),
+        "state": { "running": { "startedAt": "2026-01-02T03:05:09Z" } } });
+    let endings = ends_as(&json!({}), &worker(&again));
+    assert_eq!(only(&endings).before, at("03:05:09"));
 }
 
 #[test]
@@ -72,7 +80,7 @@ fn a_second_end_of_a_run_is_told_too() {
     let again = json!({ "restartCount": 1, "lastState": terminated("2", 1, "Error", 12) });
     seen.events([Event::Apply(pod(&json!({}), &worker(&again)))]);
     let befores: Vec<_> = seen.endings().iter().map(|ending| ending.before).collect();
-    assert_eq!(befores, [at("03:05:09"), at("03:05:12")]);
+    assert_eq!(befores, [at("03:05:10"), at("03:05:13")]);
 }
 
 #[test]
