@@ -13,7 +13,7 @@ use kube::{
         watcher::{self, watcher},
     },
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::SetOnce};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -146,14 +146,22 @@ async fn work(
 
     let namespace = context.config.namespace.as_deref();
     let pods = Arc::new(Pods::default());
-    let dropping = (Arc::clone(&context), Arc::clone(&pods));
+    let listed = Arc::new(SetOnce::new());
+    let seen = (Arc::clone(&context), Arc::clone(&pods), Arc::clone(&listed));
     let resource_stream = watcher(
         api::<Guarded>(&client, namespace),
         watcher::Config::default(),
     )
     .default_backoff()
     .reflect(resource_writer)
-    .inspect_ok(move |event| drop_gone(&dropping.0, &dropping.1, event))
+    .inspect_ok(move |event| {
+        let (context, pods, listed) = &seen;
+        drop_gone(context, pods, event);
+        if matches!(event, watcher::Event::InitDone) {
+            // A later listing is no news.
+            let _ = listed.set(());
+        }
+    })
     .touched_objects();
     let labels = format!("{}={}", MANAGED_BY.0, MANAGED_BY.1);
     let deployment_stream = watcher(
@@ -199,8 +207,12 @@ async fn work(
     let reported = Arc::clone(&index);
     let writer = status::Writer::new(client, index, resources.clone(), deployments.clone());
     let writing = tasks.spawn(writer.run(stop.clone()));
-    let caches = (resources.clone(), deployments);
-    let watching = tasks.spawn(report(health, caches, reported, stop.clone()));
+    let watching = tasks.spawn(report(
+        health,
+        (listed, deployments),
+        reported,
+        stop.clone(),
+    ));
 
     Controller::for_stream(resource_stream, resources)
         .owns_stream(deployment_stream)
@@ -248,15 +260,16 @@ fn drop_gone(context: &Context, pods: &Pods, event: &watcher::Event<Guarded>) {
     }
 }
 
-/// Keeps the probes true.
+/// Keeps the probes true. That the TaskQueues are listed is not asked of their store: it wakes one
+/// of those that wait for it, and the controller has to be that one.
 async fn report(
     health: Arc<Health>,
-    (resources, deployments): (Store<Guarded>, Store<Deployment>),
+    (listed, deployments): (Arc<SetOnce<()>>, Store<Deployment>),
     index: Arc<Index>,
     stop: CancellationToken,
 ) {
     let filled = async {
-        let _ = future::join(resources.wait_until_ready(), deployments.wait_until_ready()).await;
+        let _ = future::join(listed.wait(), deployments.wait_until_ready()).await;
     };
     tokio::select! {
         () = stop.cancelled() => return,
