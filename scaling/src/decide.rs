@@ -67,8 +67,10 @@ pub fn decide(
     draft.into_decision(wanted, inputs)
 }
 
-/// Whether what is needed is so near to the replicas there are that these stay.
-pub(crate) fn within_tolerance(
+/// Holds the replicas there are if what is needed is within the tolerance of them; returns whether
+/// it is.
+pub(crate) fn hold_if_near(
+    draft: &mut Draft,
     policy: &Policy,
     fleet: &Fleet,
     bounds: &Bounds,
@@ -76,9 +78,15 @@ pub(crate) fn within_tolerance(
 ) -> bool {
     let current = f64::from(fleet.replicas);
     let tolerated = current * f64::from(policy.tolerance_permille) / 1000.0;
-    fleet.replicas > 0
+    let near = fleet.replicas > 0
         && bounds.contain(fleet.replicas)
-        && (exact - current).abs() <= tolerated + 1e-9
+        && (exact - current).abs() <= tolerated + 1e-9;
+    if near {
+        let percent = f64::from(policy.tolerance_permille) / 10.0;
+        let why = format_args!("{exact:.2} is within {percent} % of that");
+        draft.hold("tolerance", fleet, Reason::Tolerance, why);
+    }
+    near
 }
 
 fn unknown(fleet: &Fleet) -> Draft {

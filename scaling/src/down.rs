@@ -3,7 +3,7 @@
 use crate::{
     Demand, Fleet, History, Instant, Policy, Reason,
     bounds::Bounds,
-    decide::within_tolerance,
+    decide::hold_if_near,
     explain::{Draft, per_second, span},
     want::{Want, whole},
 };
@@ -18,13 +18,9 @@ pub(crate) fn follow(
     now: Instant,
     want: Want,
 ) -> Draft {
-    let near = within_tolerance(policy, fleet, bounds, want.exact);
     let mut draft = want.draft;
     let none = draft.replicas == 0;
-    if near && !none {
-        let percent = f64::from(policy.tolerance_permille) / 10.0;
-        let why = format_args!("{:.2} is within {percent} % of that", want.exact);
-        draft.hold("tolerance", fleet, Reason::Tolerance, why);
+    if !none && hold_if_near(&mut draft, policy, fleet, bounds, want.exact) {
         return draft;
     }
     if policy.hold_down {

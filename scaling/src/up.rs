@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     Fleet, History, Instant, Policy, Reason,
     bounds::Bounds,
-    decide::within_tolerance,
+    decide::hold_if_near,
     explain::{Draft, span},
     want::Want,
 };
@@ -25,12 +25,8 @@ pub(crate) fn follow(
     now: Instant,
     want: Want,
 ) -> Draft {
-    let near = within_tolerance(policy, fleet, bounds, want.exact);
     let mut draft = want.draft;
-    if near {
-        let percent = f64::from(policy.tolerance_permille) / 10.0;
-        let why = format_args!("{:.2} is within {percent} % of that", want.exact);
-        draft.hold("tolerance", fleet, Reason::Tolerance, why);
+    if hold_if_near(&mut draft, policy, fleet, bounds, want.exact) {
         return draft;
     }
     if policy.hold_up {
