@@ -18,4 +18,6 @@ pub mod metrics;
 pub mod rates;
 pub mod reconcile;
 pub mod run;
+pub mod secrets;
 pub mod status;
+pub mod watch;

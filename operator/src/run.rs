@@ -13,7 +13,7 @@ use kube::{
         watcher::{self, watcher},
     },
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -25,10 +25,15 @@ use crate::{
     key::Key,
     leader::{Candidate, Lost},
     metrics::Metrics,
-    reconcile::{self, Context, Guarded, build::deployment::MANAGED_BY, memory::Memory},
-    status,
+    reconcile::{
+        self, Context, Guarded, build::deployment::MANAGED_BY, claim::Claims, memory::Memory,
+    },
+    secrets, status, watch,
 };
 
+/// Objects of a page of the first list. They are whole until they are stripped, so that pages of
+/// the usual 500 are much of the memory that a start takes.
+const PAGE: u32 = 100;
 /// Reconciles under way at once.
 const RECONCILES: u16 = 16;
 
@@ -129,35 +134,42 @@ async fn work(
     let (deployments, deployment_writer) = reflector::store::<Deployment>();
     let index = Arc::new(Index::default());
     let (events, publisher) = events::channel(client.clone(), &config.identity, resources.clone());
+    let (triggers, mut triggered) = mpsc::unbounded_channel();
+    let triggered = futures::stream::poll_fn(move |context| triggered.poll_recv(context));
     let context = Arc::new(Context {
         client: client.clone(),
         resources: resources.clone(),
         deployments: deployments.clone(),
         index: Arc::clone(&index),
         events: events.clone(),
+        claims: Claims::default(),
+        secrets: Arc::default(),
         memory: Memory::default(),
+        triggers,
         metrics: Arc::clone(&metrics),
         config,
     });
 
     let namespace = context.config.namespace.as_deref();
-    let dropping = Arc::clone(&context);
+    let keeping = Arc::clone(&context);
+    let touching = Arc::clone(&index);
     let resource_stream = watcher(
         api::<Guarded>(&client, namespace),
-        watcher::Config::default(),
+        watcher::Config::default().page_size(PAGE),
     )
     .default_backoff()
+    .modify(watch::strip_resource)
     .reflect(resource_writer)
-    .inspect_ok(move |event| drop_gone(&dropping, event))
-    .touched_objects();
+    .inspect_ok(move |event| keep(&keeping, event));
     let labels = format!("{}={}", MANAGED_BY.0, MANAGED_BY.1);
     let deployment_stream = watcher(
         api::<Deployment>(&client, namespace),
-        watcher::Config::default().labels(&labels),
+        watcher::Config::default().labels(&labels).page_size(PAGE),
     )
     .default_backoff()
+    .modify(watch::strip_deployment)
     .reflect(deployment_writer)
-    .touched_objects();
+    .inspect_ok(move |event| touch(&touching, event));
 
     let tasks = TaskTracker::new();
     tasks.spawn(publisher.run());
@@ -172,11 +184,19 @@ async fn work(
     let reported = Arc::clone(&index);
     let writer = status::Writer::new(client, index, resources.clone(), deployments.clone());
     let writing = tasks.spawn(writer.run(stop.clone()));
+    let telling = Arc::clone(&context);
+    let following = tasks.spawn(secrets::follow(
+        context.client.clone(),
+        Arc::clone(&context.secrets),
+        move |key| telling.trigger(key),
+        stop.clone(),
+    ));
     let caches = (resources.clone(), deployments);
     let watching = tasks.spawn(report(health, caches, reported, stop.clone()));
 
-    Controller::for_stream(resource_stream, resources)
-        .owns_stream(deployment_stream)
+    Controller::for_stream(watch::news(resource_stream, watch::meaning), resources)
+        .owns_stream(watch::news(deployment_stream, watch::shape))
+        .reconcile_on(triggered)
         .with_config(controller::Config::default().concurrency(RECONCILES))
         .graceful_shutdown_on(stop.clone().cancelled_owned())
         .run(reconcile::reconcile, reconcile::error_policy, context)
@@ -186,7 +206,7 @@ async fn work(
         })
         .await;
     // The publisher ends when the last of the others has dropped its side.
-    let _ = future::join3(scaling, writing, watching).await;
+    let _ = future::join4(scaling, writing, watching, following).await;
     tasks.close();
     tasks.wait().await;
 }
@@ -201,10 +221,19 @@ where
     }
 }
 
-/// Drops what is kept of TaskQueues that are gone.
-fn drop_gone(context: &Context, event: &watcher::Event<Guarded>) {
+/// Keeps what is known beside the cache in step with it.
+fn keep(context: &Context, event: &watcher::Event<Guarded>) {
+    context.claims.follow(event);
     match event {
-        watcher::Event::Delete(resource) => context.forget(&Key::of(resource)),
+        watcher::Event::Delete(resource) => {
+            context.forget(&Key::of(resource));
+            // Whoever was kept from its queue may have it now.
+            if let Ok(parsed) = &resource.0 {
+                for rival in context.claims.rivals(parsed) {
+                    context.trigger(&rival);
+                }
+            }
+        }
         watcher::Event::InitDone => {
             for key in context.index.keys() {
                 if context.resources.get(&key.object_ref()).is_none() {
@@ -213,6 +242,13 @@ fn drop_gone(context: &Context, event: &watcher::Event<Guarded>) {
             }
         }
         watcher::Event::Apply(_) | watcher::Event::Init | watcher::Event::InitApply(_) => {}
+    }
+}
+
+/// A change of a Deployment's status starts no reconcile, but the TaskQueue's status tells it.
+fn touch(index: &Index, event: &watcher::Event<Deployment>) {
+    if let watcher::Event::Apply(deployment) | watcher::Event::InitApply(deployment) = event {
+        index.touch(&Key::of(deployment));
     }
 }
 
@@ -237,7 +273,7 @@ async fn report(
             () = stop.cancelled() => break,
             _ = tick.tick() => {
                 // A TaskQueue that cannot be carried out has no queue to look at.
-                health.has_queues.store(!index.orders().is_empty(), Ordering::Relaxed);
+                health.has_queues.store(index.has_orders(), Ordering::Relaxed);
             }
         }
     }

@@ -17,7 +17,7 @@ mod worker;
 pub use duration::Duration;
 pub use limits::{KeyLimits, Limits, Rate};
 pub use priorities::{Order, Priorities, PriorityLevel};
-pub use redis::{RedisEndpoint, RedisUrlSource, SecretKeySelector};
+pub use redis::{RedisEndpoint, RedisTls, SecretKeySelector, SecretSource};
 pub use retention::{CompletedRetention, DeadLetter, Retention};
 pub use retry::{Backoff, BackoffType, FailureCause, Retry, RetryAction, RetryRule};
 pub use scaling::{ScaleDown, Scaling, ScalingMode, ScalingTarget};

@@ -9,16 +9,16 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use futures::{StreamExt, future};
 use jiff::Timestamp;
 use taskqueue_queue::{
-    Announcement, Announcements, Client, Configured, Endpoint, Error, Policy, Queue, QueueName,
-    Snapshot, Tidied,
+    Announcement, Announcements, Client, Configured, Error, Policy, Queue, QueueName, Snapshot,
+    Tidied,
 };
 use tokio::{
-    sync::watch,
+    sync::mpsc,
     time::{Instant, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Assignment, Shared, tending::Chores, watched::Watched};
+use super::{Changes, Shared, tending::Chores, watched::Watched};
 use crate::{endpoint::EndpointUrl, key::Key, reconcile::apply};
 
 /// Time between two looks at all queues.
@@ -34,7 +34,7 @@ const CONCURRENCY: usize = 16;
 pub(super) async fn run(
     url: EndpointUrl,
     shared: Arc<Shared>,
-    mut assignment: watch::Receiver<Assignment>,
+    mut changes: mpsc::UnboundedReceiver<Changes>,
     stop: CancellationToken,
 ) {
     let mut server = Server {
@@ -50,17 +50,18 @@ pub(super) async fn run(
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut hot_tick = interval(HOT_TICK);
     hot_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    assignment.mark_changed();
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            changed = assignment.changed() => {
-                if changed.is_err() {
+            orders = changes.recv() => {
+                let Some(mut orders) = orders else {
                     break;
+                };
+                while let Ok(more) = changes.try_recv() {
+                    orders.extend(more);
                 }
-                let assigned = assignment.borrow_and_update().clone();
-                let news = server.assign(assigned);
+                let news = server.assign(orders);
                 server.look_at(news).await;
             }
             announced = announced(&mut server.redis) => server.woken(announced).await,
@@ -100,31 +101,33 @@ async fn announced(redis: &mut Option<Redis>) -> Vec<Announcement> {
 }
 
 impl Server {
-    /// Takes over the queues to serve and returns those that are new or have other orders. Those
-    /// that stay keep their past.
-    fn assign(&mut self, assignment: Assignment) -> Vec<Key> {
-        let mut before = std::mem::take(&mut self.queues);
+    /// Takes over changes of the queues to serve and returns those that are new or have other
+    /// orders. Those that stay keep their past.
+    fn assign(&mut self, changes: Changes) -> Vec<Key> {
         let mut news = Vec::new();
-        self.names.clear();
-        for (key, orders) in assignment {
-            self.names.insert(orders.queue.clone(), key.clone());
-            let past = before
-                .remove(&key)
-                .filter(|past| past.orders.queue == orders.queue);
-            if past
-                .as_ref()
-                .is_none_or(|past| !Arc::ptr_eq(&past.orders, &orders))
+        for (key, orders) in changes {
+            let past = self.queues.remove(&key);
+            if let Some(past) = &past
+                && self.names.get(&past.orders.queue) == Some(&key)
             {
-                news.push(key.clone());
+                self.names.remove(&past.orders.queue);
             }
-            let watched = match past {
+            let Some(orders) = orders else {
+                self.hot.remove(&key);
+                continue;
+            };
+            self.names.insert(orders.queue.clone(), key.clone());
+            let watched = match past.filter(|past| past.orders.queue == orders.queue) {
                 Some(past) => past.with_orders(orders),
                 None => Watched::new(orders),
             };
-            self.queues.insert(key, watched);
+            self.queues.insert(key.clone(), watched);
+            news.push(key);
         }
-        let queues = &self.queues;
-        self.hot.retain(|key, _| queues.contains_key(key));
+        // One that changed twice meanwhile is looked at once.
+        news.sort();
+        news.dedup();
+        news.retain(|key| self.queues.contains_key(key));
         news
     }
 
@@ -233,7 +236,7 @@ impl Server {
     /// Makes the connection. The client bounds the time that this takes.
     async fn connect(&mut self) -> Result<(), String> {
         let told = |error: Error| error.to_string();
-        let endpoint = Endpoint::parse(self.url.expose()).map_err(told)?;
+        let endpoint = self.url.endpoint().map_err(told)?;
         let client = Client::connect(&endpoint).await.map_err(told)?;
         tracing::info!(redis = %self.url, "connected");
         self.redis = Some(Redis {

@@ -7,8 +7,13 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{build::Children, observe::Observed, validate::ValidQueue};
-use crate::key::Key;
+use super::{
+    build::{Children, pod},
+    credentials,
+    observe::Observed,
+    validate::ValidQueue,
+};
+use crate::{key::Key, watch};
 
 /// Field manager of everything but the replicas.
 pub const MANAGER: &str = "taskqueue-operator";
@@ -40,12 +45,11 @@ pub enum ApplyError {
     },
 }
 
-/// The Deployment as the API server returned it. Status can only be told from this, not from an
-/// object that was merely built.
+/// The Deployment as the API server returned it.
 #[derive(Clone, Copy, Debug)]
 pub struct Applied {
-    /// Generation of the Deployment after the apply.
-    pub generation: Option<i64>,
+    /// What it is after the apply, as [`watch::shape`] tells it.
+    pub shape: u64,
 }
 
 /// Applies every child, or none when one of their names is taken.
@@ -53,26 +57,34 @@ pub async fn apply(
     client: &Client,
     valid: &ValidQueue,
     observed: &Observed,
-    children: Children,
+    children: &Children,
 ) -> Result<Applied, ApplyError> {
     let Children {
         deployment,
         redis_secret,
     } = children;
+    let mut deployment = deployment.clone();
+    let annotations = deployment.metadata.annotations.get_or_insert_default();
+    annotations.insert(
+        watch::APPLIED.to_owned(),
+        watch::mark(watch::fingerprint(children)),
+    );
     if let Some(existing) = &observed.deployment {
         check_owner("Deployment", existing.as_ref(), valid)?;
     }
     if let Some(secret) = redis_secret {
-        apply_secret(client, valid, &secret).await?;
+        let mark = apply_secret(client, valid, secret).await?;
+        pod::mark_credentials(&mut deployment.spec.template, &mark);
     }
     apply_deployment(client, valid, observed.deployment.as_deref(), deployment).await
 }
 
+/// Returns the mark of what is in it.
 async fn apply_secret(
     client: &Client,
     valid: &ValidQueue,
     secret: &Secret,
-) -> Result<(), ApplyError> {
+) -> Result<String, ApplyError> {
     let api: Api<Secret> = Api::namespaced(client.clone(), &valid.key.namespace);
     let name = secret.name_any();
     let failed = |source| ApplyError::Api {
@@ -84,10 +96,11 @@ async fn apply_secret(
         check_owner("Secret", &existing, valid)?;
     }
     let params = PatchParams::apply(MANAGER).force();
-    api.patch(&name, &params, &Patch::Apply(secret))
+    let applied = api
+        .patch(&name, &params, &Patch::Apply(secret))
         .await
         .map_err(failed)?;
-    Ok(())
+    Ok(credentials::mark(&applied, secret))
 }
 
 /// Applies the Deployment without touching its replicas.
@@ -132,7 +145,7 @@ async fn apply_deployment(
             })?;
     }
     Ok(Applied {
-        generation: applied.metadata.generation,
+        shape: watch::shape(&applied),
     })
 }
 
@@ -164,7 +177,8 @@ fn check_owner(
     })
 }
 
-fn scaler_owns_replicas(existing: &Deployment) -> bool {
+/// Whether the autoscaler owns the replicas, so that an apply that leaves them out keeps them.
+pub fn scaler_owns_replicas(existing: &Deployment) -> bool {
     existing
         .meta()
         .managed_fields

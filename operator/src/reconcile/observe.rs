@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Secret};
-use kube::Api;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{Api, ResourceExt};
+use taskqueue_worker::config::RedisTls;
 
 use super::{
     Context,
-    validate::{RedisSource, ValidQueue},
+    credentials::Reader,
+    validate::{RedisSource, TlsSource, ValidQueue},
 };
 use crate::endpoint::EndpointUrl;
 
@@ -16,8 +18,20 @@ use crate::endpoint::EndpointUrl;
 pub struct Observed {
     /// The Redis of the queue.
     pub endpoint: EndpointUrl,
+    /// A mark of what came from Secrets for it. Another one means that pods have to start anew.
+    pub credentials: Option<String>,
     /// The Deployment of that name, whoever made it.
     pub deployment: Option<Arc<Deployment>>,
+}
+
+impl Observed {
+    /// Whether the workers' Deployment is there already.
+    pub fn stands_for(&self, valid: &ValidQueue) -> bool {
+        let owners = self.deployment.iter();
+        owners
+            .flat_map(|deployment| deployment.owner_references())
+            .any(|owner| owner.uid == valid.owner.uid)
+    }
 }
 
 /// Why the cluster could not be read, or what is missing in it.
@@ -28,24 +42,40 @@ pub enum ObserveError {
     NoDefaultRedis,
     /// The Secret is not there.
     #[error(
-        "Secret {name} named in spec.redis.urlFrom.secretKeyRef does not exist in namespace {namespace}: create it"
+        "Secret {name} named in {field}.secretKeyRef does not exist in namespace {namespace}: create it"
     )]
     SecretMissing {
         /// Namespace of the TaskQueue.
         namespace: String,
         /// Name of the Secret.
         name: String,
+        /// The part of the spec that names it.
+        field: &'static str,
     },
     /// The Secret has no such key, or no text in it.
-    #[error("Secret {name} has no text under key {key}, named in spec.redis.urlFrom.secretKeyRef")]
+    #[error("Secret {name} has no text under key {key}, named in {field}.secretKeyRef")]
     SecretKeyMissing {
         /// Name of the Secret.
         name: String,
         /// Key within it.
         key: String,
+        /// The part of the spec that names it.
+        field: &'static str,
     },
-    /// The URL cannot be used.
-    #[error("the URL of the Redis cannot be used: {0}")]
+    /// More text than a pod can be given.
+    #[error(
+        "Secret {name} has {length} bytes under key {key}, and at most 65536 can be used: leave out certificates that the Redis does not need"
+    )]
+    SecretTooLong {
+        /// Name of the Secret.
+        name: String,
+        /// Key within it.
+        key: String,
+        /// Bytes that it has.
+        length: usize,
+    },
+    /// The URL or a certificate cannot be used.
+    #[error("the Redis of spec.redis cannot be used: {0}")]
     RedisUrl(#[source] taskqueue_queue::Error),
     /// The API server did not answer as it should.
     #[error("cannot read {what} {name}")]
@@ -62,13 +92,22 @@ pub enum ObserveError {
 
 /// Reads what the next steps need.
 pub async fn observe(context: &Context, valid: &ValidQueue) -> Result<Observed, ObserveError> {
+    let mut reader = Reader::new(&context.client, &valid.key.namespace);
+    let endpoint = endpoint(context, valid, &mut reader).await;
+    // Also when something was missing: it may come.
+    context.secrets.refer(&valid.key, reader.versions());
     Ok(Observed {
-        endpoint: endpoint(context, valid).await?,
+        endpoint: endpoint?,
+        credentials: reader.mark(),
         deployment: deployment(context, valid).await?,
     })
 }
 
-async fn endpoint(context: &Context, valid: &ValidQueue) -> Result<EndpointUrl, ObserveError> {
+async fn endpoint(
+    context: &Context,
+    valid: &ValidQueue,
+    reader: &mut Reader<'_>,
+) -> Result<EndpointUrl, ObserveError> {
     let url = match &valid.redis {
         RedisSource::Default => {
             return context
@@ -78,42 +117,21 @@ async fn endpoint(context: &Context, valid: &ValidQueue) -> Result<EndpointUrl, 
                 .ok_or(ObserveError::NoDefaultRedis);
         }
         RedisSource::Url(url) => url.clone(),
-        RedisSource::Secret { name, key } => {
-            secret_text(context, &valid.key.namespace, name, key).await?
-        }
+        RedisSource::Secret(selector) => reader.text(selector, "spec.redis.urlFrom").await?,
     };
-    EndpointUrl::parse(url).map_err(ObserveError::RedisUrl)
-}
-
-async fn secret_text(
-    context: &Context,
-    namespace: &str,
-    name: &str,
-    key: &str,
-) -> Result<String, ObserveError> {
-    let api: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
-    let secret = api
-        .get_opt(name)
-        .await
-        .map_err(|source| ObserveError::Api {
-            what: "Secret",
-            name: name.to_owned(),
-            source,
-        })?;
-    let secret = secret.ok_or_else(|| ObserveError::SecretMissing {
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-    })?;
-    secret
-        .data
-        .and_then(|mut data| data.remove(key))
-        .and_then(|value| String::from_utf8(value.0).ok())
-        .map(|text| text.trim().to_owned())
-        .filter(|text| !text.is_empty())
-        .ok_or_else(|| ObserveError::SecretKeyMissing {
-            name: name.to_owned(),
-            key: key.to_owned(),
-        })
+    let TlsSource { ca, identity } = &valid.tls;
+    let ca = match ca {
+        Some(ca) => Some(reader.text(ca, "spec.redis.tls.caFrom").await?),
+        None => None,
+    };
+    let identity = match identity {
+        Some((cert, key)) => Some((
+            reader.text(cert, "spec.redis.tls.certFrom").await?,
+            reader.text(key, "spec.redis.tls.keyFrom").await?,
+        )),
+        None => None,
+    };
+    EndpointUrl::with_tls(url, RedisTls { ca, identity }).map_err(ObserveError::RedisUrl)
 }
 
 /// The Deployment from the cache, else from the API server: the cache holds only those that

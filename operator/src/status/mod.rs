@@ -2,6 +2,7 @@
 
 pub mod build;
 mod condition;
+mod pace;
 mod write;
 
 pub use write::Writer;

@@ -98,6 +98,7 @@ pub(crate) fn image() -> WorkerImage {
 pub(crate) fn build(edits: &[Edit], url: &str) -> Children {
     let observed = Observed {
         endpoint: endpoint(url),
+        credentials: None,
         deployment: None,
     };
     build::build(&valid(edits), &observed, &image())
@@ -131,7 +132,6 @@ pub(crate) fn orders(edits: &[Edit]) -> Orders {
         endpoint: endpoint("redis://redis:6379"),
         policy: valid.policy,
         scaling: valid.scaling,
-        from_secret: false,
     }
 }
 

@@ -185,3 +185,19 @@ async fn an_object_that_does_not_parse_is_told_so_in_its_status() {
     sleep(Duration::from_secs(2)).await;
     world.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_a_status_stands_until_the_queue_was_looked_at() {
+    let mut stored = resource(&[]);
+    stored.status = Some(taskqueue_api::TaskQueueStatus {
+        desired_replicas: Some(5),
+        ..taskqueue_api::TaskQueueStatus::default()
+    });
+    let scenario = Scenario::StatusesAreWrittenWithWaiting(vec![7]);
+    let world = World::new(scenario, DeserializeGuard(Ok(stored)));
+    world.index.order(&key(), Ok(orders(&[])));
+    sleep(Duration::from_secs(5)).await;
+    world.sees(7);
+    sleep(Duration::from_secs(5)).await;
+    world.end().await;
+}

@@ -1,8 +1,12 @@
 //! Who keeps a queue that several claim.
 
+use kube::{core::DeserializeGuard, runtime::watcher::Event};
 use serde_json::{Value, json};
 use taskqueue_api::TaskQueue;
-use taskqueue_operator::reconcile::claim::held_by_another;
+use taskqueue_operator::reconcile::{
+    Guarded,
+    claim::{Claims, held_by_another},
+};
 
 use crate::fixtures::{Edit, resource};
 
@@ -71,4 +75,41 @@ fn a_name_that_is_given_clashes_with_one_that_is_taken_from_the_resource() {
     let unnamed = claimant("images", OLDER, &[("/spec/queueName", Value::Null)]);
     let named = claimant("a", NEWER, &[]);
     assert_eq!(holder(&named, &[&unnamed]).as_deref(), Some("images"));
+}
+
+fn guarded(name: &str, queue: &str) -> Guarded {
+    DeserializeGuard(Ok(resource(&[
+        ("/metadata/name", name.into()),
+        ("/spec/queueName", queue.into()),
+    ])))
+}
+
+fn rivals(claims: &Claims, name: &str, queue: &str) -> Vec<String> {
+    let rivals = claims.rivals(&guarded(name, queue).0.unwrap());
+    rivals.into_iter().map(|rival| rival.name).collect()
+}
+
+#[test]
+fn only_those_are_looked_at_that_ask_for_the_same_queue() {
+    let claims = Claims::default();
+    for (name, queue) in [("a", "x"), ("b", "x"), ("c", "y"), ("a", "x")] {
+        claims.follow(&Event::Apply(guarded(name, queue)));
+    }
+    assert_eq!(rivals(&claims, "a", "x"), ["b"]);
+    assert_eq!(rivals(&claims, "d", "x"), ["a", "b"]);
+    assert!(rivals(&claims, "c", "y").is_empty());
+    claims.follow(&Event::Delete(guarded("b", "x")));
+    assert!(rivals(&claims, "a", "x").is_empty());
+}
+
+#[test]
+fn a_list_that_begins_anew_drops_who_went_unseen() {
+    let claims = Claims::default();
+    claims.follow(&Event::Apply(guarded("a", "x")));
+    claims.follow(&Event::Init);
+    claims.follow(&Event::InitApply(guarded("b", "x")));
+    // Until the list is whole, nobody is forgotten.
+    assert_eq!(rivals(&claims, "b", "x"), ["a"]);
+    claims.follow(&Event::InitDone);
+    assert!(rivals(&claims, "b", "x").is_empty());
 }

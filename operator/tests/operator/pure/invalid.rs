@@ -15,6 +15,7 @@ fn variant(invalid: &Invalid) -> &'static str {
         Invalid::QueueName(_) => "QueueName",
         Invalid::NoRedis => "NoRedis",
         Invalid::RedisSource => "RedisSource",
+        Invalid::TlsIdentity => "TlsIdentity",
         Invalid::Handler => "Handler",
         Invalid::Template(_) => "Template",
         Invalid::TemplateConflict { .. } => "TemplateConflict",
@@ -26,7 +27,7 @@ fn variant(invalid: &Invalid) -> &'static str {
     }
 }
 
-const VARIANTS: [&str; 11] = [
+const VARIANTS: [&str; 12] = [
     "GracePeriod",
     "Handler",
     "Metadata",
@@ -38,6 +39,7 @@ const VARIANTS: [&str; 11] = [
     "RedisSource",
     "Template",
     "TemplateConflict",
+    "TlsIdentity",
 ];
 
 struct Row {
@@ -104,6 +106,15 @@ fn table() -> Vec<Row> {
             "RedisSource",
             "spec.redis",
             "exactly one of url and urlFrom",
+        ),
+        row(
+            vec![(
+                "/spec/redis",
+                json!({ "url": "rediss://a", "tls": { "certFrom": { "secretKeyRef": { "name": "a", "key": "b" } } } }),
+            )],
+            "TlsIdentity",
+            "spec.redis.tls",
+            "both or neither of certFrom and keyFrom",
         ),
         row(
             vec![("/spec/worker/handler", json!({}))],

@@ -12,3 +12,4 @@ mod memory;
 mod rates;
 mod status;
 mod validate;
+mod watch;
