@@ -99,7 +99,7 @@ comma := ,
 RIVALS = $(filter-out ours bare,$(subst $(comma), ,$(PEERS)))
 BENCH_OUTPUT ?= $(if $(filter 3/100000/ours$(comma)bare$(comma)bullmq$(comma)asynq$(comma)celery$(comma)apalis,$(ROUNDS)/$(TASKS)/$(PEERS)),docs/bench-queue.md)
 
-.PHONY: bench bench-wake bench-memory
+.PHONY: bench bench-wake bench-memory bench-failover
 bench: ## The queue beside BullMQ, asynq, Celery, apalis and bare Redis: one table, some 15 minutes
 	@hack/deps bench
 	@cache=$$(hack/peers bench/peers $(RIVALS)); \
@@ -107,11 +107,20 @@ bench: ## The queue beside BullMQ, asynq, Celery, apalis and bare Redis: one tab
 	  "$$CARGO_TARGET_DIR/release/peers" --cache "$$cache" --rounds $(ROUNDS) --peers $(PEERS) --tasks $(TASKS) \
 	    $(if $(BENCH_OUTPUT),--output $(BENCH_OUTPUT))
 
-bench-wake: install ## From zero to N: 20 trials of 50 tasks into a queue at zero replicas
-	@$(IN_CLUSTER) cargo run --quiet --locked --package taskqueue-bench --bin wake
+# An API server alone, no root and no cluster: its tools in PATH, and the operator to measure.
+ALONE = hack/deps fast && hack/tools/build etcd kube-apiserver && \
+  cargo build --quiet --release --locked --package taskqueue-operator && \
+  PATH="$$(hack/tools/bin-dir):$$PATH" OPERATOR="$$CARGO_TARGET_DIR/release/taskqueue-operator" \
+  cargo run --quiet --locked --package taskqueue-bench --bin
 
-bench-memory: install ## Memory of the operator with 1 and 200 TaskQueues, and its writes in an idle minute
-	@$(IN_CLUSTER) cargo run --quiet --locked --package taskqueue-bench --bin memory
+bench-wake: ## From zero to N in one write, with 1, 100 and 1,000 TaskQueues on an API server alone, some ten minutes
+	@$(ALONE) wake -- --output docs/bench-wake.md
+
+bench-memory: ## Memory, CPU and writes of the operator with 1, 1,000 and 10,000 TaskQueues, some half an hour
+	@$(ALONE) memory -- --output docs/bench-memory.md
+
+bench-failover: ## How long tasks wait for workers when the leader is killed, on an API server alone
+	@$(ALONE) failover
 
 .PHONY: bench-scale-in
 bench-scale-in: install ## Whether scaling in interrupts tasks: 1,000 scale-ins of 20 queues under load, pods simulated

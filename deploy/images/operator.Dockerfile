@@ -2,4 +2,6 @@
 FROM scratch
 COPY . /
 USER 65532:65532
+# Without a bound the C library keeps freed memory for each thread apart, and never gives it back.
+ENV MALLOC_ARENA_MAX=1
 ENTRYPOINT ["/taskqueue-operator"]

@@ -5,6 +5,7 @@
 //! where something is not there; nothing is skipped. A story panics where it fails, as tests do.
 #![allow(clippy::panic, clippy::missing_panics_doc)]
 
+pub mod alone;
 mod command;
 mod forward;
 mod story;

@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use taskqueue_worker::config::LogFormat;
 
 use crate::endpoint::EndpointUrl;
 
@@ -43,18 +44,9 @@ pub struct RunArgs {
     #[arg(long, env = "POD_NAME", default_value = "taskqueue-operator")]
     identity: String,
 
-    /// Format of the log.
+    /// Format of the log: `json` or `text`.
     #[arg(long, env = "TASKQUEUE_LOG_FORMAT", default_value = "json")]
     log_format: LogFormat,
-}
-
-/// Format of the log.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// Lines for people.
-    Text,
 }
 
 /// What the operator needs to know.

@@ -37,8 +37,6 @@ pub struct Orders {
     pub scaling: taskqueue_scaling::Policy,
     /// How long a task must have run for its pod to be shielded; `None` shields none.
     pub shield: Option<Duration>,
-    /// The URL came from a Secret, which may change.
-    pub from_secret: bool,
     /// A queue of another system. There is none of ours then, and the policy is put in force nowhere.
     pub source: Option<SourceOrders>,
 }
@@ -160,6 +158,46 @@ pub struct Reading {
     pub rates: Rates,
 }
 
+impl Sight {
+    /// Whether the status would tell the same of both. The time of the reading is no part of it.
+    pub fn tells_as(&self, other: &Self) -> bool {
+        let Self {
+            queue,
+            decision,
+            decided_at,
+            waits_for,
+            refused,
+            obstacle,
+            changes,
+            source,
+        } = self;
+        let queues = match (queue, &other.queue) {
+            (Ok(reading), Ok(other)) => reading.tells_as(other),
+            (Err(cause), Err(other)) => cause == other,
+            (Ok(_), Err(_)) | (Err(_), Ok(_)) => false,
+        };
+        queues
+            && *decision == other.decision
+            && *decided_at == other.decided_at
+            && *waits_for == other.waits_for
+            && *refused == other.refused
+            && *obstacle == other.obstacle
+            && *changes == other.changes
+            && *source == other.source
+    }
+}
+
+impl Reading {
+    fn tells_as(&self, other: &Self) -> bool {
+        let Self { snapshot, rates } = self;
+        let later = Snapshot {
+            now: other.snapshot.now,
+            ..snapshot.clone()
+        };
+        later == other.snapshot && rates.tell_as(&other.rates)
+    }
+}
+
 /// One TaskQueue.
 #[derive(Clone, Debug, Default)]
 pub struct Entry {
@@ -186,9 +224,26 @@ pub struct Index {
 struct State {
     entries: HashMap<Key, Entry>,
     dirty: BTreeSet<Key>,
+    /// Those whose standing orders are others than the autoscaler took.
+    reordered: BTreeSet<Key>,
 }
 
 impl Index {
+    /// Publishes orders that are understood before they are in place, unless there are some. For
+    /// the time after a start: queues whose workers stand need not wait until every TaskQueue has
+    /// had its pass to its end.
+    pub fn stand(&self, key: &Key, orders: &Orders) {
+        let mut state = self.lock();
+        let entry = state.entries.entry(key.clone()).or_default();
+        if entry.standing.is_some() {
+            return;
+        }
+        entry.standing = Some(Arc::new(orders.clone()));
+        state.reordered.insert(key.clone());
+        drop(state);
+        self.orders_changed.notify_one();
+    }
+
     /// Publishes the outcome of a reconcile.
     pub fn order(&self, key: &Key, outcome: Result<Orders, Problem>) {
         let mut state = self.lock();
@@ -208,8 +263,10 @@ impl Index {
             (before, now) => before.is_some() != now.is_some(),
         };
         entry.orders = Some(outcome);
-        // A reconcile that changed nothing may still follow a change of the Deployment's status.
         state.dirty.insert(key.clone());
+        if changed {
+            state.reordered.insert(key.clone());
+        }
         drop(state);
         self.status_wanted.notify_one();
         if changed {
@@ -224,11 +281,26 @@ impl Index {
         let Some(entry) = state.entries.get_mut(key) else {
             return false;
         };
+        // A quiet queue is looked at every second, and there may be thousands of them.
+        let before = entry.sight.as_ref();
+        let news = before.is_none_or(|before| !before.tells_as(&sight));
         entry.sight = Some(sight);
-        state.dirty.insert(key.clone());
-        drop(state);
-        self.status_wanted.notify_one();
+        if news {
+            state.dirty.insert(key.clone());
+            drop(state);
+            self.status_wanted.notify_one();
+        }
         true
+    }
+
+    /// Something else that its status tells may have changed: that of its Deployment.
+    pub fn touch(&self, key: &Key) {
+        let mut state = self.lock();
+        if state.entries.contains_key(key) {
+            state.dirty.insert(key.clone());
+            drop(state);
+            self.status_wanted.notify_one();
+        }
     }
 
     /// Drops a TaskQueue.
@@ -236,13 +308,16 @@ impl Index {
         let mut state = self.lock();
         state.dirty.remove(key);
         let known = state.entries.remove(key).is_some();
+        if known {
+            state.reordered.insert(key.clone());
+        }
         drop(state);
         if known {
             self.orders_changed.notify_one();
         }
     }
 
-    /// All orders that can be carried out.
+    /// All orders that are to be carried out.
     pub fn orders(&self) -> Vec<(Key, Arc<Orders>)> {
         let state = self.lock();
         let ordered = state.entries.iter().filter_map(|(key, entry)| {
@@ -250,6 +325,25 @@ impl Index {
             Some((key.clone(), Arc::clone(orders)))
         });
         ordered.collect()
+    }
+
+    /// Takes the TaskQueues whose standing orders have changed, with the orders as they are now;
+    /// `None` where nothing is to be carried out any more.
+    pub fn take_reordered(&self) -> Vec<(Key, Option<Arc<Orders>>)> {
+        let mut state = self.lock();
+        let reordered = std::mem::take(&mut state.reordered);
+        let orders = reordered.into_iter().map(|key| {
+            let entry = state.entries.get(&key);
+            let orders = entry.and_then(|entry| entry.standing.clone());
+            (key, orders)
+        });
+        orders.collect()
+    }
+
+    /// Whether there are any orders to carry out.
+    pub fn has_orders(&self) -> bool {
+        let state = self.lock();
+        state.entries.values().any(|entry| entry.standing.is_some())
     }
 
     /// Every TaskQueue that is known.

@@ -18,16 +18,17 @@ use tokio_util::sync::CancellationToken;
 
 /// Name of the Lease.
 const LEASE: &str = "taskqueue-operator";
-/// How long the Lease holds without being renewed.
-const DURATION: Duration = Duration::from_secs(15);
+/// How long the Lease holds without being renewed. With the looks of the others and the start of
+/// the next one, tasks wait at most 15 s for a leader that was killed.
+const DURATION: Duration = Duration::from_secs(10);
 /// How often the leader renews it.
-const RENEW: Duration = Duration::from_secs(3);
+const RENEW: Duration = Duration::from_secs(2);
 /// How long the leader goes on without a renewal; less than the duration, so that it has
 /// stopped before another one starts.
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(7);
 /// How long one try to get, renew or give up the Lease may take, so that an answer that got lost
 /// costs one try and not the leadership.
-const ATTEMPT: Duration = Duration::from_secs(3);
+const ATTEMPT: Duration = Duration::from_secs(2);
 /// How often the others look.
 const RETRY: Duration = Duration::from_secs(1);
 

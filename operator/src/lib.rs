@@ -19,5 +19,7 @@ pub mod metrics;
 pub mod rates;
 pub mod reconcile;
 pub mod run;
+pub mod secrets;
 pub mod status;
 pub mod targets;
+pub mod watch;

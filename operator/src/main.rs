@@ -4,10 +4,11 @@ use std::{io::Write, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use taskqueue_operator::{
-    config::{Config, LogFormat, RunArgs},
+    config::{Config, RunArgs},
     crd,
     run::run,
 };
+use taskqueue_worker::config::LogFormat;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -49,7 +50,9 @@ fn print_crd() -> ExitCode {
     }
 }
 
-#[tokio::main]
+/// Two threads on any machine: it waits for others most of the time, and each further thread costs
+/// memory of its own.
+#[tokio::main(worker_threads = 2)]
 async fn serve(config: Config) -> ExitCode {
     log_to_stderr(config.log_format);
     let stop = CancellationToken::new();

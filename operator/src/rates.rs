@@ -23,7 +23,7 @@ impl Rates {
         }) {
             self.samples.clear();
         }
-        self.samples.push_back((now, counters));
+        self.push(now, counters);
         while self.samples.len() > 2
             && self
                 .samples
@@ -32,9 +32,44 @@ impl Rates {
         {
             self.samples.pop_front();
         }
+        // Of a stretch without change only the ends are kept, and the first may be long ago.
+        let same = self.samples.get(1).map(|(_, second)| *second);
+        if let Some((at, first)) = self.samples.front_mut()
+            && Some(*first) == same
+        {
+            *at = (*at).max(now.saturating_sub(WINDOW));
+        }
         if let Some(mean) = self.mean_within_window() {
             self.mean_run = Some(mean);
         }
+    }
+
+    /// Takes a sample in. In a quiet queue, of which there may be thousands, it takes the place of
+    /// the last one.
+    fn push(&mut self, now: Duration, counters: Counters) {
+        let places = self.samples.len();
+        if places >= 2
+            && self
+                .samples
+                .range(places - 2..)
+                .all(|(_, before)| *before == counters)
+        {
+            self.samples.pop_back();
+        }
+        self.samples.push_back((now, counters));
+    }
+
+    /// Whether both say the same.
+    pub fn tell_as(&self, other: &Self) -> bool {
+        let still = |rates: &Self| {
+            let first = rates.samples.front().map(|(_, counters)| *counters);
+            rates
+                .samples
+                .iter()
+                .all(|(_, counters)| Some(*counters) == first)
+        };
+        let rates_same = (still(self) && still(other)) || self.samples == other.samples;
+        rates_same && self.mean_run == other.mean_run
     }
 
     /// Growth per second of one counter.

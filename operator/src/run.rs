@@ -13,7 +13,10 @@ use kube::{
         watcher::{self, watcher},
     },
 };
-use tokio::{net::TcpListener, sync::SetOnce};
+use tokio::{
+    net::TcpListener,
+    sync::{SetOnce, mpsc},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -26,11 +29,17 @@ use crate::{
     key::Key,
     leader::{Candidate, Lost},
     metrics::Metrics,
-    reconcile::{self, Context, Guarded, build::deployment::MANAGED_BY, memory::Memory},
-    status,
+    reconcile::{
+        self, Context, Guarded, build::deployment::MANAGED_BY, claim::Claims, memory::Memory,
+    },
+    secrets, status,
     targets::{self, Targets},
+    watch,
 };
 
+/// Objects of a page of the first list. They are whole until they are stripped, so that pages of
+/// the usual 500 are much of the memory that a start takes.
+const PAGE: u32 = 100;
 /// Reconciles under way at once.
 const RECONCILES: u16 = 16;
 
@@ -132,6 +141,8 @@ async fn work(
     let (budgets, budget_writer) = reflector::store::<PodDisruptionBudget>();
     let index = Arc::new(Index::default());
     let (events, publisher) = events::channel(client.clone(), &config.identity, resources.clone());
+    let (triggers, mut triggered) = mpsc::unbounded_channel();
+    let triggered = futures::stream::poll_fn(move |context| triggered.poll_recv(context));
     let context = Arc::new(Context {
         client: client.clone(),
         resources: resources.clone(),
@@ -139,7 +150,10 @@ async fn work(
         budgets,
         index: Arc::clone(&index),
         events: events.clone(),
+        claims: Claims::default(),
+        secrets: Arc::default(),
         memory: Memory::default(),
+        triggers,
         metrics: Arc::clone(&metrics),
         config,
     });
@@ -148,29 +162,31 @@ async fn work(
     let pods = Arc::new(Pods::default());
     let listed = Arc::new(SetOnce::new());
     let seen = (Arc::clone(&context), Arc::clone(&pods), Arc::clone(&listed));
+    let touching = Arc::clone(&index);
     let resource_stream = watcher(
         api::<Guarded>(&client, namespace),
-        watcher::Config::default(),
+        watcher::Config::default().page_size(PAGE),
     )
     .default_backoff()
+    .modify(watch::strip_resource)
     .reflect(resource_writer)
     .inspect_ok(move |event| {
         let (context, pods, listed) = &seen;
-        drop_gone(context, pods, event);
+        keep(context, pods, event);
         if matches!(event, watcher::Event::InitDone) {
             // A later listing is no news.
             let _ = listed.set(());
         }
-    })
-    .touched_objects();
+    });
     let labels = format!("{}={}", MANAGED_BY.0, MANAGED_BY.1);
     let deployment_stream = watcher(
         api::<Deployment>(&client, namespace),
-        watcher::Config::default().labels(&labels),
+        watcher::Config::default().labels(&labels).page_size(PAGE),
     )
     .default_backoff()
+    .modify(watch::strip_deployment)
     .reflect(deployment_writer)
-    .touched_objects();
+    .inspect_ok(move |event| touch(&touching, event));
 
     let budget_stream = watcher(
         api::<PodDisruptionBudget>(&client, namespace),
@@ -207,6 +223,13 @@ async fn work(
     let reported = Arc::clone(&index);
     let writer = status::Writer::new(client, index, resources.clone(), deployments.clone());
     let writing = tasks.spawn(writer.run(stop.clone()));
+    let telling = Arc::clone(&context);
+    let following = tasks.spawn(secrets::follow(
+        context.client.clone(),
+        Arc::clone(&context.secrets),
+        move |key| telling.trigger(key),
+        stop.clone(),
+    ));
     let watching = tasks.spawn(report(
         health,
         (listed, deployments),
@@ -214,9 +237,10 @@ async fn work(
         stop.clone(),
     ));
 
-    Controller::for_stream(resource_stream, resources)
-        .owns_stream(deployment_stream)
+    Controller::for_stream(watch::news(resource_stream, watch::meaning), resources)
+        .owns_stream(watch::news(deployment_stream, watch::shape))
         .owns_stream(budget_stream)
+        .reconcile_on(triggered)
         .with_config(controller::Config::default().concurrency(RECONCILES))
         .graceful_shutdown_on(stop.clone().cancelled_owned())
         .run(reconcile::reconcile, reconcile::error_policy, context)
@@ -226,7 +250,7 @@ async fn work(
         })
         .await;
     // The publisher ends when the last of the others has dropped its side.
-    let _ = future::join3(scaling, writing, watching).await;
+    let _ = future::join4(scaling, writing, watching, following).await;
     tasks.close();
     tasks.wait().await;
 }
@@ -241,14 +265,23 @@ where
     }
 }
 
-/// Drops what is kept of TaskQueues that are gone.
-fn drop_gone(context: &Context, pods: &Pods, event: &watcher::Event<Guarded>) {
+/// Keeps what is known beside the cache in step with it.
+fn keep(context: &Context, pods: &Pods, event: &watcher::Event<Guarded>) {
+    context.claims.follow(event);
     let forget = |key: &Key| {
         context.forget(key);
         pods.forget(key);
     };
     match event {
-        watcher::Event::Delete(resource) => forget(&Key::of(resource)),
+        watcher::Event::Delete(resource) => {
+            forget(&Key::of(resource));
+            // Whoever was kept from its queue may have it now.
+            if let Ok(parsed) = &resource.0 {
+                for rival in context.claims.rivals(parsed) {
+                    context.trigger(&rival);
+                }
+            }
+        }
         watcher::Event::InitDone => {
             for key in context.index.keys() {
                 if context.resources.get(&key.object_ref()).is_none() {
@@ -257,6 +290,13 @@ fn drop_gone(context: &Context, pods: &Pods, event: &watcher::Event<Guarded>) {
             }
         }
         watcher::Event::Apply(_) | watcher::Event::Init | watcher::Event::InitApply(_) => {}
+    }
+}
+
+/// A change of a Deployment's status starts no reconcile, but the TaskQueue's status tells it.
+fn touch(index: &Index, event: &watcher::Event<Deployment>) {
+    if let watcher::Event::Apply(deployment) | watcher::Event::InitApply(deployment) = event {
+        index.touch(&Key::of(deployment));
     }
 }
 
@@ -282,7 +322,7 @@ async fn report(
             () = stop.cancelled() => break,
             _ = tick.tick() => {
                 // A TaskQueue that cannot be carried out has no queue to look at.
-                health.has_queues.store(!index.orders().is_empty(), Ordering::Relaxed);
+                health.has_queues.store(index.has_orders(), Ordering::Relaxed);
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::Error;
 use crate::client::Client;
 use crate::clock::timestamp;
 use crate::later::SPAN_MS;
+use crate::lease::retention;
 use crate::line::Question;
 use crate::queue::{Known, Queue};
 use crate::record::runnable_since_ms;
@@ -45,6 +46,8 @@ pub struct Snapshot {
     pub workers: u64,
     /// Workers whose lease has lapsed and whose tasks wait for a reclaim.
     pub expired_workers: u64,
+    /// When [`Queue::tidy`] has something to do next, of a queue that holds no task and has no worker.
+    pub tidy_at: Option<Timestamp>,
     /// Totals since the queue was made.
     pub counters: Counters,
     /// The version of the policy in force, 0 for the default.
@@ -177,7 +180,12 @@ fn read(queue: &Queue, known: &Known, value: Value) -> Result<Option<Snapshot>, 
     let now_ms: u64 = reply.next()?;
     let counters: String = reply.next()?;
     let counters = Counters::read(&counters).ok_or_else(|| wrong("counters"))?;
+    let mut tidy_at_ms = None;
     let (figures, heads): (Figures, Vec<Vec<u8>>) = if status == "rest" {
+        let firsts: String = reply.next()?;
+        let (unique, kept) = firsts_of(&firsts).ok_or_else(|| wrong("times"))?;
+        let forgotten = kept.map(|kept| kept.saturating_add(retention(&known.policy)));
+        tidy_at_ms = unique.into_iter().chain(forgotten).min();
         (Figures::default(), Vec::new())
     } else {
         let figures: String = reply.next()?;
@@ -202,9 +210,16 @@ fn read(queue: &Queue, known: &Known, value: Value) -> Result<Option<Snapshot>, 
         next_due: figures.next_due_ms.map(timestamp),
         workers: figures.workers,
         expired_workers: figures.lapsed,
+        tidy_at: tidy_at_ms.map(timestamp),
         counters,
         version: known.version_number(),
     }))
+}
+
+/// What the script says of a queue at rest: two times, each -1 for none.
+fn firsts_of(text: &str) -> Option<(Option<u64>, Option<u64>)> {
+    let (unique, kept) = text.split_once(' ')?;
+    Some((millis(unique.parse().ok()?), millis(kept.parse().ok()?)))
 }
 
 /// What the script says of a queue that is not at rest, in its order.

@@ -8,9 +8,10 @@ mod handler;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
 use std::time::Duration;
 
-use taskqueue_queue::QueueName;
+use taskqueue_queue::{Endpoint, QueueName};
 
 pub use env::ConfigError;
 pub use handler::HandlerConfig;
@@ -19,6 +20,13 @@ pub use handler::HandlerConfig;
 pub const QUEUE_VARIABLE: &str = "TASKQUEUE_QUEUE";
 /// Where Redis is. Not rendered by [`WorkerConfig::to_env`], because its value may come from a Secret.
 pub const REDIS_URL_VARIABLE: &str = "TASKQUEUE_REDIS_URL";
+/// Certificates of the authorities to trust in TLS, as PEM; the system's without it. Not rendered by
+/// [`WorkerConfig::to_env`], nor are the next two, because their values come from Secrets.
+pub const REDIS_CA_VARIABLE: &str = "TASKQUEUE_REDIS_CA";
+/// The certificate to show to Redis in TLS, as PEM.
+pub const REDIS_CERT_VARIABLE: &str = "TASKQUEUE_REDIS_CERT";
+/// The private key of that certificate, as PEM.
+pub const REDIS_KEY_VARIABLE: &str = "TASKQUEUE_REDIS_KEY";
 /// How many tasks the worker runs at once.
 pub const CONCURRENCY_VARIABLE: &str = "TASKQUEUE_CONCURRENCY";
 /// What runs a task, as JSON in the shape of the manifest's `spec.worker.handler`.
@@ -49,6 +57,8 @@ pub struct WorkerConfig {
     pub queue: QueueName,
     /// Where Redis is, password included.
     pub redis_url: RedisUrl,
+    /// Whom to trust and what to show of oneself where the URL says TLS.
+    pub redis_tls: RedisTls,
     /// How many tasks run at once.
     pub concurrency: Concurrency,
     /// What runs a task.
@@ -88,6 +98,12 @@ impl WorkerConfig {
                 .map(|name| (NODE_NAME_VARIABLE, name)),
         );
         variables
+    }
+
+    /// Where Redis is and how to speak to it.
+    pub fn endpoint(&self) -> Result<Endpoint, taskqueue_queue::Error> {
+        self.redis_tls
+            .apply(Endpoint::parse(self.redis_url.expose())?)
     }
 
     /// Parses the configuration out of variables; `lookup` is the environment. An empty variable counts as missing.
@@ -152,6 +168,35 @@ impl fmt::Debug for RedisUrl {
     }
 }
 
+/// Certificates for TLS. `Debug` does not show them.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RedisTls {
+    /// Authorities to trust instead of the system's, as PEM.
+    pub ca: Option<String>,
+    /// A certificate to show and its private key, both PEM.
+    pub identity: Option<(String, String)>,
+}
+
+impl RedisTls {
+    /// The endpoint with these certificates.
+    pub fn apply(&self, mut endpoint: Endpoint) -> Result<Endpoint, taskqueue_queue::Error> {
+        if let Some(ca) = &self.ca {
+            endpoint = endpoint.with_ca(ca)?;
+        }
+        if let Some((cert, key)) = &self.identity {
+            endpoint = endpoint.with_client_cert(cert, key)?;
+        }
+        Ok(endpoint)
+    }
+}
+
+impl fmt::Debug for RedisTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (ca, identity) = (self.ca.is_some(), self.identity.is_some());
+        write!(f, "RedisTls(ca: {ca}, identity: {identity})")
+    }
+}
+
 /// The form of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
@@ -160,6 +205,18 @@ pub enum LogFormat {
     Json,
     /// Plain lines, for people.
     Text,
+}
+
+impl FromStr for LogFormat {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "json" => Ok(Self::Json),
+            "text" => Ok(Self::Text),
+            _ => Err("no such format: it is json or text"),
+        }
+    }
 }
 
 impl fmt::Display for LogFormat {

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use nix::sys::prctl;
+use taskqueue_queue::Client;
 use taskqueue_queue::worker::{Handler, LeasedTask, Outcome, Report, Worker, WorkerInfo};
-use taskqueue_queue::{Client, Endpoint};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -137,7 +137,7 @@ async fn connect(
     config: &WorkerConfig,
     stop: &CancellationToken,
 ) -> Result<Option<Client>, RunError> {
-    let endpoint = Endpoint::parse(config.redis_url.expose())?;
+    let endpoint = config.endpoint()?;
     let mut told = String::new();
     let reach = async {
         loop {

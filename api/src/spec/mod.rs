@@ -21,7 +21,7 @@ pub use disruption::{DisruptionBudget, PodCount, Shield};
 pub use duration::Duration;
 pub use limits::{KeyLimits, Limits, Rate};
 pub use priorities::{Order, Priorities, PriorityLevel};
-pub use redis::{RedisEndpoint, RedisUrlSource, SecretKeySelector};
+pub use redis::{RedisEndpoint, RedisTls, SecretKeySelector, SecretSource};
 pub use retention::{CompletedRetention, DeadLetter, Retention};
 pub use retry::{Backoff, BackoffType, FailureCause, Retry, RetryAction, RetryRule};
 pub use scaling::{ScaleDown, ScaleUp, Scaling, ScalingMode, ScalingTarget};

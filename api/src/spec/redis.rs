@@ -1,4 +1,8 @@
 //! `spec.redis`.
+#![allow(
+    clippy::struct_field_names,
+    reason = "the names are those of the resource's fields"
+)]
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -8,6 +12,8 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.url) != has(self.urlFrom)")
     .message("redis needs exactly one of url and urlFrom: set url, or urlFrom.secretKeyRef when the URL carries a password"))]
+#[x_kube(validation = Rule::new("!has(self.tls) || !has(self.url) || self.url.startsWith('rediss')")
+    .message("redis.tls needs a redis.url that begins with rediss: without TLS there is no certificate to check"))]
 pub struct RedisEndpoint {
     /// URL of the Redis: `redis://host:port/db`, `redis+sentinel://host:port,host:port/primary/db`
     /// or `redis+cluster://host:port,host:port`, with `rediss` instead of `redis` for TLS. It must
@@ -23,17 +29,50 @@ pub struct RedisEndpoint {
     )]
     pub url: Option<String>,
 
-    /// Where the URL is read from. The operator and the workers pick up a changed Secret when
-    /// they next connect.
+    /// Where the URL is read from. A change of the Secret is taken up within seconds: the operator
+    /// connects anew, and the workers are rolled out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url_from: Option<RedisUrlSource>,
+    pub url_from: Option<SecretSource>,
+
+    /// Certificates for a URL that begins with `rediss`. Without it the server's certificate is
+    /// checked against the authorities that the images trust, and none is shown to it. A change
+    /// of a Secret is taken up as one of urlFrom is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<RedisTls>,
 }
 
-/// Source of a Redis URL.
+/// Whom to trust and what to show of oneself in TLS. Each is PEM of at most 64 KiB.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-pub struct RedisUrlSource {
-    /// A key of a Secret in the namespace of the TaskQueue. Its value is the whole URL.
+#[x_kube(
+    validation = Rule::new("has(self.caFrom) || has(self.certFrom)")
+        .message("redis.tls is empty: set caFrom, certFrom with keyFrom, or leave tls out"),
+    validation = Rule::new("has(self.certFrom) == has(self.keyFrom)")
+        .message("redis.tls needs both or neither of certFrom and keyFrom: a client certificate is of no use without its key")
+)]
+#[allow(
+    clippy::struct_field_names,
+    reason = "the names of the fields in the resource"
+)]
+pub struct RedisTls {
+    /// Certificates of the authorities to trust instead of those that the images trust.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_from: Option<SecretSource>,
+
+    /// Certificate to show to the server, with its chain if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cert_from: Option<SecretSource>,
+
+    /// Private key of that certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_from: Option<SecretSource>,
+}
+
+/// Where a value is read from that not everyone may see.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretSource {
+    /// A key of a Secret in the namespace of the TaskQueue. Its value is the whole text.
     pub secret_key_ref: SecretKeySelector,
 }
 

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::{DisruptionBudget, Duration, Shield};
 
@@ -82,9 +83,32 @@ pub struct NativeHandler {}
 /// A pod template as given. The resource's schema knows only what the rules need, which keeps
 /// it small; the operator checks that it knows each field, and the API server the rest when the
 /// Deployment is applied.
+///
+/// It is kept as text: a tree of maps takes ten times the memory, and an operator keeps the
+/// templates of thousands of TaskQueues.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(transparent)]
-pub struct PodTemplate(pub serde_json::Map<String, serde_json::Value>);
+#[serde(from = "Map<String, Value>", into = "Map<String, Value>")]
+pub struct PodTemplate(Box<str>);
+
+impl PodTemplate {
+    /// The template as JSON.
+    pub fn to_map(&self) -> Map<String, Value> {
+        // It was made of a map and of nothing else.
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+}
+
+impl From<Map<String, Value>> for PodTemplate {
+    fn from(template: Map<String, Value>) -> Self {
+        Self(Value::Object(template).to_string().into())
+    }
+}
+
+impl From<PodTemplate> for Map<String, Value> {
+    fn from(template: PodTemplate) -> Self {
+        template.to_map()
+    }
+}
 
 impl JsonSchema for PodTemplate {
     fn schema_name() -> Cow<'static, str> {

@@ -141,6 +141,51 @@ fn of_the_queue_and_its_workers() -> Vec<Row> {
                 )],
             ],
         ),
+        row(
+            "redis.tls needs a redis.url that begins with rediss",
+            [
+                vec![(
+                    "/spec/redis",
+                    json!({"url": "rediss://a", "tls": {"caFrom": secret()}}),
+                )],
+                vec![(
+                    "/spec/redis",
+                    json!({"urlFrom": secret(), "tls": {"caFrom": secret()}}),
+                )],
+            ],
+            [vec![(
+                "/spec/redis",
+                json!({"url": "redis://a", "tls": {"caFrom": secret()}}),
+            )]],
+        ),
+        row(
+            "redis.tls is empty",
+            [vec![(
+                "/spec/redis",
+                json!({"url": "rediss://a", "tls": {"caFrom": secret()}}),
+            )]],
+            [vec![(
+                "/spec/redis",
+                json!({"url": "rediss://a", "tls": {}}),
+            )]],
+        ),
+        row(
+            "redis.tls needs both or neither of certFrom and keyFrom",
+            [vec![(
+                "/spec/redis",
+                json!({"url": "rediss://a", "tls": {"certFrom": secret(), "keyFrom": secret()}}),
+            )]],
+            [
+                vec![(
+                    "/spec/redis",
+                    json!({"url": "rediss://a", "tls": {"caFrom": secret(), "keyFrom": secret()}}),
+                )],
+                vec![(
+                    "/spec/redis",
+                    json!({"url": "rediss://a", "tls": {"certFrom": secret()}}),
+                )],
+            ],
+        ),
         field(
             "redis.url must look like redis://host:6379",
             "/spec/redis/url",

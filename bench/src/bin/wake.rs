@@ -1,100 +1,137 @@
-//! From zero to N: how long after 50 tasks enter a queue at zero replicas are 10 replicas asked
-//! for, in one write, and how long until 10 pods are ready.
+//! From zero to N: how long after a burst of tasks has entered a queue at zero replicas are all the
+//! replicas asked for that it needs, in one write, on an API server with 1, 100 and 1,000
+//! TaskQueues.
 #![allow(clippy::print_stdout, clippy::panic, clippy::expect_used)]
 
-use std::time::Duration;
+use std::{collections::HashMap, fmt::Write as _, path::PathBuf, time::Duration};
 
+use clap::Parser;
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
-    Api,
+    Api, Client,
+    api::PostParams,
     runtime::{WatchStreamExt, watcher},
 };
-use taskqueue_e2e::{Patience, Story};
+use serde_json::json;
+use taskqueue_api::TaskQueue;
+use taskqueue_e2e::alone::{ApiServer, Operator, settled};
+use taskqueue_queue::{
+    NewTask, Payload, Queue, QueueName,
+    testing::RedisServer,
+    worker::{LeasedTask, Outcome, Worker},
+};
 use tokio::{
     sync::mpsc,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
-const TRIALS: usize = 20;
 const TASKS: usize = 50;
 const REPLICAS: i32 = 10;
-/// Longer than ten pods take to start on a busy machine, so that none is stopped before all are ready.
-const TASK_PAYLOAD: &str = r#"{"ms": 6000}"#;
-/// How long a trial may take.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_mins(10);
+/// Trials lie this far apart and a part of it more, so that they meet the operator's ticks in all
+/// of their phases.
+const APART: Duration = Duration::from_millis(130);
 
-const MANIFEST: &str = "
-apiVersion: taskqueue.dev/v1alpha1
-kind: TaskQueue
-metadata: {name: wake}
-spec:
-  worker: {concurrency: 5, handler: {native: {}}}
-  scaling: {maxReplicas: 20, target: {backlogPerReplica: 5}, idle: 1s}
-";
+/// Measures how long workers take to be asked for.
+#[derive(Parser)]
+struct Arguments {
+    /// Numbers of TaskQueues, ascending.
+    #[arg(long, value_delimiter = ',', default_value = "1,100,1000")]
+    queues: Vec<usize>,
+    /// Trials with each of them.
+    #[arg(long, default_value_t = 100)]
+    trials: usize,
+    /// Where the table goes as well.
+    #[arg(long)]
+    output: Option<PathBuf>,
+}
 
 /// What a trial measured.
 struct Trial {
-    first: (i32, Duration),
+    /// The replicas of the first write.
+    first: i32,
+    /// Until all of them were asked for, as a watch sees it.
     asked: Duration,
-    ready: Duration,
 }
 
 #[tokio::main]
 async fn main() {
-    let story = Story::begin("wake").await;
-    story.apply(MANIFEST);
-    story
-        .status_until("wake", "ready at zero", Patience::NORMAL, |status| {
-            status.desired_replicas == Some(0)
-        })
-        .await;
-    let mut changes = watch(&story);
-    let mut trials = Vec::new();
-    for number in 1..=TRIALS {
-        let trial = trial(&story, &mut changes, number).await;
-        println!(
-            "{number:>2}  first write: {} replicas after {:>6.1} ms   {REPLICAS} asked: {:>6.1} ms   {REPLICAS} ready: {:>7.1} ms",
-            trial.first.0,
-            millis(trial.first.1),
-            millis(trial.asked),
-            millis(trial.ready),
-        );
-        trials.push(trial);
+    let arguments = Arguments::parse();
+    let (server, redis) = (ApiServer::start().await, RedisServer::start().await);
+    let client = server.client().await;
+    let operator = Operator::start(&server, "operator", &redis.url());
+    operator.leads().await;
+    let mut changes = watch(&client);
+    let (mut rows, mut there) = (Vec::new(), 0);
+    for queues in arguments.queues {
+        make(&client, there..queues).await;
+        there = queues;
+        settled(&operator, PATIENCE).await;
+        let mut trials = Vec::new();
+        for number in 0..arguments.trials {
+            // A prime step visits all of them.
+            let name = name(number * 7919 % queues);
+            trials.push(trial(&redis, &mut changes, &name).await);
+            sleep(APART * u32::try_from(number % 11).unwrap_or(0) / 4).await;
+        }
+        let row = line(queues, &trials);
+        println!("{row}");
+        rows.push(row);
     }
-    let single = trials
-        .iter()
-        .filter(|trial| trial.first.0 == REPLICAS)
-        .count();
-    println!("in one write: {single} of {TRIALS}");
-    report(
-        "enqueue → replicas asked",
-        trials.iter().map(|trial| trial.asked).collect(),
-    );
-    report(
-        "enqueue → pods ready",
-        trials.iter().map(|trial| trial.ready).collect(),
-    );
+    let document = document(&rows);
+    println!("{document}");
+    if let Some(output) = arguments.output {
+        std::fs::write(&output, document).expect("the output can be written");
+    }
 }
 
-/// Observed `(spec.replicas, readyReplicas)` of the Deployment with the time of observation.
-type Change = (Instant, i32, i32);
+fn name(number: usize) -> String {
+    format!("wake-{number:04}")
+}
 
-fn watch(story: &Story) -> mpsc::UnboundedReceiver<Change> {
-    let api: Api<Deployment> = Api::namespaced(story.client.clone(), &story.namespace);
+async fn make(client: &Client, numbers: std::ops::Range<usize>) {
+    let api: Api<TaskQueue> = Api::namespaced(client.clone(), "default");
+    for number in numbers {
+        let manifest = json!({
+            "apiVersion": "taskqueue.dev/v1alpha1", "kind": "TaskQueue",
+            "metadata": { "name": name(number), "namespace": "default" },
+            "spec": {
+                "worker": { "concurrency": 5, "handler": { "native": {} } },
+                "scaling": { "maxReplicas": 20, "target": { "backlogPerReplica": 5 }, "idle": "1s",
+                             "scaleDown": { "stabilization": "1s" } }
+            }
+        });
+        let resource = serde_json::from_value(manifest).expect("the manifest is right");
+        let made = api.create(&PostParams::default(), &resource).await;
+        made.expect("the TaskQueue can be made");
+    }
+}
+
+/// A Deployment that has been seen with other replicas, and when.
+struct Change {
+    at: Instant,
+    name: String,
+    replicas: i32,
+}
+
+fn watch(client: &Client) -> mpsc::UnboundedReceiver<Change> {
+    let api: Api<Deployment> = Api::namespaced(client.clone(), "default");
     let (sender, receiver) = mpsc::unbounded_channel();
     tokio::spawn(async move {
+        let mut seen = HashMap::new();
         let mut stream = watcher(api, watcher::Config::default())
             .applied_objects()
             .boxed();
         while let Ok(Some(deployment)) = stream.try_next().await {
-            let ready = deployment.status.and_then(|status| status.ready_replicas);
-            let change = (
-                Instant::now(),
-                deployment.spec.replicas.unwrap_or(0),
-                ready.unwrap_or(0),
-            );
-            if sender.send(change).is_err() {
+            let at = Instant::now();
+            let name = deployment.metadata.name.unwrap_or_default();
+            let replicas = deployment.spec.replicas.unwrap_or(0);
+            if seen.insert(name.clone(), replicas) != Some(replicas)
+                && sender.send(Change { at, name, replicas }).is_err()
+            {
                 return;
             }
         }
@@ -103,63 +140,98 @@ fn watch(story: &Story) -> mpsc::UnboundedReceiver<Change> {
 }
 
 async fn trial(
-    story: &Story,
+    redis: &RedisServer,
     changes: &mut mpsc::UnboundedReceiver<Change>,
-    number: usize,
+    name: &str,
 ) -> Trial {
+    let queue_name = QueueName::new("default", name).expect("the name is right");
+    let queue = redis.client().await.queue(queue_name);
+    let task = NewTask::new("sleep", Payload::json("{}").expect("it is JSON"));
+    // What the connection and the policy cost at first is the producer's, not the operator's.
+    queue.policy().await.expect("Redis answers");
     while changes.try_recv().is_ok() {}
     let start = Instant::now();
-    story.enqueue("wake", TASKS, "sleep", TASK_PAYLOAD).await;
-    let (mut first, mut asked) = (None, None);
-    let ready = loop {
-        let change = timeout_at(start + PATIENCE, changes.recv()).await;
-        let change = change.unwrap_or_else(|_| panic!("{REPLICAS} pods were never ready"));
-        let (at, replicas, ready) = change.expect("the watch goes on");
-        if replicas > 0 && first.is_none() {
-            first = Some((replicas, at - start));
+    let enqueued = queue.enqueue_many(vec![task; TASKS]).await;
+    enqueued.expect("Redis takes the tasks");
+    let (mut first, mut at) = (None, start);
+    while first.is_none() || first != Some(REPLICAS) {
+        let change = next(changes, name).await;
+        first.get_or_insert(change.replicas);
+        at = change.at;
+        if change.replicas == REPLICAS {
+            break;
         }
-        if replicas == REPLICAS && asked.is_none() {
-            asked = Some(at - start);
-        }
-        if ready == REPLICAS {
-            break at - start;
-        }
-    };
-    let done = u64::try_from(TASKS * number).unwrap_or(u64::MAX);
-    story.drained("wake", done, Patience::NORMAL).await;
-    story
-        .status_until("wake", "no pods", Patience::NORMAL, |status| {
-            status.replicas == Some(0)
-        })
-        .await;
+    }
+    let asked = at - start;
+    empty(queue).await;
+    while next(changes, name).await.replicas != 0 {}
     Trial {
-        first: first.expect("a write was seen"),
-        asked: asked.expect("the write of all replicas was seen"),
-        ready,
+        first: first.unwrap_or(0),
+        asked,
     }
 }
 
-fn report(what: &str, mut times: Vec<Duration>) {
-    times.sort();
-    let at = |share: f64| {
-        // The nearest rank; 20 samples are far below any limit of the types.
-        #[allow(
-            clippy::cast_precision_loss,
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss
-        )]
-        let rank = (share * times.len() as f64).ceil() as usize;
-        times[rank.clamp(1, times.len()) - 1]
-    };
-    println!(
-        "{what}: p50 {:.1} ms, p99 {:.1} ms, least {:.1} ms, most {:.1} ms",
-        millis(at(0.5)),
-        millis(at(0.99)),
-        millis(times[0]),
-        millis(times[times.len() - 1]),
-    );
+async fn next(changes: &mut mpsc::UnboundedReceiver<Change>, name: &str) -> Change {
+    loop {
+        let change = timeout(PATIENCE, changes.recv()).await;
+        let change = change.unwrap_or_else(|_| panic!("{name} is not scaled"));
+        let change = change.expect("the watch goes on");
+        if change.name == name {
+            return change;
+        }
+    }
 }
 
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
+/// Runs all tasks, as the workers would that nobody starts here.
+async fn empty(queue: Queue) {
+    let (done, mut runs) = mpsc::unbounded_channel();
+    let worker = Worker::new(queue, move |_: LeasedTask| {
+        let _ = done.send(());
+        async { Outcome::Completed(None) }
+    });
+    let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
+    let running = tokio::spawn(worker.concurrency(TASKS).run(stop.clone(), abort));
+    for _ in 0..TASKS {
+        runs.recv().await;
+    }
+    stop.cancel();
+    running.await.expect("it ends").expect("Redis answers");
+}
+
+fn line(queues: usize, trials: &[Trial]) -> String {
+    let mut times: Vec<Duration> = trials.iter().map(|trial| trial.asked).collect();
+    times.sort();
+    let at = |percent: usize| {
+        // The nearest rank.
+        let rank = (percent * times.len()).div_ceil(100);
+        times[rank.clamp(1, times.len()) - 1].as_secs_f64() * 1000.0
+    };
+    let single = trials.iter().filter(|trial| trial.first == REPLICAS);
+    format!(
+        "| {queues} | {} of {} | {:.1} ms | {:.1} ms | {:.1} ms | {:.1} ms |",
+        single.count(),
+        trials.len(),
+        at(0),
+        at(50),
+        at(99),
+        at(100)
+    )
+}
+
+fn document(rows: &[String]) -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let mut text = format!(
+        "# How long do tasks wait for workers to be asked for?\n\n\
+         Written by `make bench-wake`; do not edit.\n\n\
+         {cores} cores that the API server, etcd, Redis, the operator (a release build) and this measurement share. One \
+         trial: {TASKS} tasks enter a queue at zero replicas, whose target is 5 tasks a replica. The time is from before \
+         the call that enqueues them to when a watch of Deployments shows {REPLICAS} replicas.\n\n\
+         | TaskQueues | in one write | least | p50 | p99 | most |\n\
+         |---|---|---|---|---|---|\n"
+    );
+    for row in rows {
+        let _ = writeln!(text, "{row}");
+    }
+    text.push_str("\nRequired: p50 within 50 ms and p99 within 300 ms.\n");
+    text
 }

@@ -1,4 +1,4 @@
-use taskqueue_e2e::{Patience, Story};
+use taskqueue_e2e::{Patience, Story, eventually};
 
 use crate::workload::Workload;
 
@@ -58,9 +58,77 @@ async fn a_url_from_a_secret_is_used_and_its_password_is_shown_nowhere() {
         "-p",
         &secret,
     ]);
-    // An edit is looked at once; without one the Secret is read again within a minute.
+    // The operator asks for the version of the Secret every second.
     story.enqueue("work", 3, "echo", "1").await;
-    story.drained("work", 3, Patience::LONG).await;
+    story.drained("work", 3, Patience::NORMAL).await;
+}
+
+#[tokio::test]
+async fn a_rotated_password_is_taken_up_without_a_restart_and_rolls_the_workers_out() {
+    let story = Story::begin_with_own_redis("rotation").await;
+    let host = format!("redis.{}.svc:6379", story.namespace);
+    let redis = |arguments: &[&str]| {
+        let mut all = vec!["exec", "deploy/redis", "--", "redis-cli"];
+        all.extend(arguments);
+        story.kubectl(&all)
+    };
+    // A user of its own, so that the story's way to Redis stays as it is.
+    let user = |password: &str| {
+        redis(&[
+            "ACL",
+            "SETUSER",
+            "app",
+            "on",
+            "resetpass",
+            &format!(">{password}"),
+            "~*",
+            "&*",
+            "+@all",
+        ]);
+    };
+    user("first");
+    let url = |password: &str| format!("url=redis://app:{password}@{host}");
+    story.kubectl(&[
+        "create",
+        "secret",
+        "generic",
+        "redis-url",
+        "--from-literal",
+        &url("first"),
+    ]);
+    let workload = Workload {
+        min: 1,
+        ..from_secret()
+    };
+    story.apply(&workload.native());
+    story.enqueue("work", 3, "echo", "1").await;
+    story.drained("work", 3, Patience::NORMAL).await;
+    let before = mark(&story);
+
+    user("second");
+    // Whoever is connected stays so; the next connections are refused.
+    redis(&["CLIENT", "KILL", "USER", "app"]);
+    let edit = format!(r#"{{"stringData":{{"url":"redis://app:second@{host}"}}}}"#);
+    story.kubectl(&["patch", "secret", "redis-url", "--type=merge", "-p", &edit]);
+    eventually(
+        "the workers are rolled out",
+        Patience::NORMAL,
+        async || match mark(&story) {
+            after if after == before => Err(after),
+            after => Ok(after),
+        },
+    )
+    .await;
+    story.enqueue("work", 3, "echo", "1").await;
+    story.drained("work", 6, Patience::NORMAL).await;
+    let everything = story.kubectl(&["get", "tq,deploy,pods,events", "-o", "yaml"]);
+    assert!(!everything.contains("app:second"), "the password is shown");
+}
+
+/// The mark of the credentials in the pods' template.
+fn mark(story: &Story) -> String {
+    let path = "jsonpath={.spec.template.metadata.annotations.taskqueue\\.dev/redis-credentials}";
+    story.kubectl(&["get", "deploy", "work", "-o", path])
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::Deployment;
 use tokio::time::Instant;
 
-use super::{demand, handshake::Passed, shrink::Marks, watched::Step};
+use super::{demand, handshake::Passed, replicas::Step, shrink::Marks};
 
 /// How often marks are renewed while nothing else happens. A mark lasts for `shrink::SPAN`.
 const RENEWAL: Duration = Duration::from_secs(5);

@@ -8,22 +8,22 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::future;
 use jiff::Timestamp;
-use taskqueue_queue::{Announcement, Announcements, Client, Endpoint, Error, QueueName, Snapshot};
+use taskqueue_queue::{Announcement, Announcements, Client, Error, QueueName, Snapshot};
 use taskqueue_sources::{Depth, SourceError};
 use tokio::{
-    sync::watch,
+    sync::mpsc,
     time::{Instant, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Assignment, Shared,
+    Changes, Shared,
     jobs::{Done, Jobs},
     sources::{Sources, Woken},
     watched::Watched,
     write::Writes,
 };
-use crate::{endpoint::EndpointUrl, key::Key};
+use crate::{endpoint::EndpointUrl, index::Orders, key::Key};
 
 /// Time between two looks at all queues.
 pub(super) const TICK: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ const HOT: Duration = Duration::from_secs(1);
 pub(super) async fn run(
     url: EndpointUrl,
     (shared, writes): (Arc<Shared>, Arc<Writes>),
-    mut assignment: watch::Receiver<Assignment>,
+    mut changes: mpsc::UnboundedReceiver<Changes>,
     stop: CancellationToken,
 ) {
     let mut pods = shared.pods.changes();
@@ -56,17 +56,18 @@ pub(super) async fn run(
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut hot_tick = interval(HOT_TICK);
     hot_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    assignment.mark_changed();
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            changed = assignment.changed() => {
-                if changed.is_err() {
+            orders = changes.recv() => {
+                let Some(mut orders) = orders else {
                     break;
+                };
+                while let Ok(more) = changes.try_recv() {
+                    orders.extend(more);
                 }
-                let assigned = assignment.borrow_and_update().clone();
-                let news = server.assign(assigned);
+                let news = server.assign(orders);
                 server.look_at(news).await;
             }
             // Pods outlive whoever watches them.
@@ -115,38 +116,47 @@ async fn announced(redis: &mut Option<Redis>) -> Vec<Announcement> {
 }
 
 impl Server {
-    /// Takes over the queues to serve and returns those that are new or have other orders. Those
-    /// that stay keep their past.
-    fn assign(&mut self, assignment: Assignment) -> Vec<Key> {
-        let (sources, assignment) = assignment
-            .into_iter()
-            .partition::<Assignment, _>(|(_, orders)| orders.source.is_some());
-        let mut news = self.sources.assign(sources);
-        let mut before = std::mem::take(&mut self.queues);
-        self.names.clear();
-        for (key, orders) in assignment {
-            self.names.insert(orders.queue.clone(), key.clone());
-            let past = before
-                .remove(&key)
-                .filter(|past| past.orders.queue == orders.queue);
-            if past
-                .as_ref()
-                .is_none_or(|past| !Arc::ptr_eq(&past.orders, &orders))
-            {
-                news.push(key.clone());
-            }
-            let watched = if let Some(past) = past {
-                past.with_orders(orders)
-            } else {
-                self.lives += 1;
-                Watched::new(orders, self.lives)
+    /// Takes over changes of the queues to serve and returns those that are new or have other
+    /// orders. Those that stay keep their past.
+    fn assign(&mut self, changes: Changes) -> Vec<Key> {
+        let mut news = Vec::new();
+        for (key, orders) in changes {
+            // A queue of ours may have become a source, or the other way round.
+            let (queue, source) = match orders {
+                Some(orders) if orders.source.is_some() => (None, Some(orders)),
+                orders => (orders, None),
             };
-            self.queues.insert(key, watched);
+            if queue.is_none() && source.is_none() {
+                self.hot.remove(&key);
+            }
+            news.push(key.clone());
+            self.sources.assign(&key, source);
+            self.assign_queue(key, queue);
         }
-        let (queues, sources) = (&self.queues, &self.sources);
-        self.hot
-            .retain(|key, _| queues.contains_key(key) || sources.contains(key));
+        // One that changed twice meanwhile is looked at once, one that went not at all.
+        news.sort();
+        news.dedup();
+        news.retain(|key| self.queues.contains_key(key) || self.sources.contains(key));
         news
+    }
+
+    fn assign_queue(&mut self, key: Key, orders: Option<Arc<Orders>>) {
+        let past = self.queues.remove(&key);
+        if let Some(past) = &past
+            && self.names.get(&past.orders.queue) == Some(&key)
+        {
+            self.names.remove(&past.orders.queue);
+        }
+        let Some(orders) = orders else { return };
+        self.names.insert(orders.queue.clone(), key.clone());
+        let past = past.filter(|past| past.orders.queue == orders.queue);
+        let watched = if let Some(past) = past {
+            past.with_orders(orders)
+        } else {
+            self.lives += 1;
+            Watched::new(orders, self.lives)
+        };
+        self.queues.insert(key, watched);
     }
 
     /// Redis announced queues that have become non-empty, or that it may have missed some.
@@ -226,19 +236,9 @@ impl Server {
             let fleet = (self.shared.pods.view(&key), synced);
             let (ready, shielded) = (fleet.0.ready, fleet.0.shielded);
             let look = watched.look(reading, deployment.as_deref(), fleet, now, at);
-            if let Some(turned) = look.turned {
-                self.shared.events.redis_turned(&key, turned.err());
-            }
+            self.shared.tell(&key, look.news);
             if let Some(blocked) = look.blocked {
                 self.shared.events.blocked(&key, blocked.err());
-            }
-            if let Some(reason) = look.held {
-                self.shared.metrics.held(reason);
-            }
-            if let Some(step) = look.recommended {
-                self.shared
-                    .events
-                    .recommended(&key, step.from, step.to, &step.decision.equation);
             }
             // The wake comes first: everything else can wait for it.
             if let Some(step) = look.write {
@@ -327,7 +327,7 @@ impl Server {
 
     /// Makes the connection. The client bounds the time that this takes.
     async fn connect(&mut self) -> Result<(), Error> {
-        let endpoint = Endpoint::parse(self.url.expose())?;
+        let endpoint = self.url.endpoint()?;
         let client = Client::connect(&endpoint).await?;
         tracing::info!(redis = %self.url, "connected");
         self.redis = Some(Redis {

@@ -4,8 +4,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use jiff::Timestamp;
-use taskqueue_queue::{Error, Reclaimed, Snapshot};
+use taskqueue_queue::{Counters, Error, Reclaimed, Snapshot};
 use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 
 use super::{
@@ -13,9 +12,10 @@ use super::{
     drains::PassOrder,
     endings::{self, Released},
     handshake::{Pass, Passed},
+    replicas::Step,
     shrink::Marks,
     tend::{Tended, tend},
-    watched::{Step, Watched},
+    watched::Watched,
     write::{WriteError, Writes},
 };
 use crate::{
@@ -58,7 +58,11 @@ enum Outcome {
         marks: Marks,
         outcome: Result<Passed, Error>,
     },
-    Tended(Result<Tended, Error>),
+    Tended {
+        /// What the queue had counted before.
+        counters: Counters,
+        outcome: Result<Tended, Error>,
+    },
     Released {
         endings: Vec<Ending>,
         outcome: Result<Vec<Released>, Error>,
@@ -106,7 +110,7 @@ impl Jobs {
         step: Step,
         announced: Option<Instant>,
     ) {
-        watched.writing = true;
+        watched.replicas.writing = true;
         let (writes, queue) = (Arc::clone(&self.writes), key.clone());
         self.spawn(key, watched, async move {
             let outcome = writes.scale(&queue, step.to).await;
@@ -163,11 +167,13 @@ impl Jobs {
         };
         watched.tending = true;
         let policy = project.then(|| watched.orders.policy.clone());
-        let (turns, name, version) = (Arc::clone(&self.turns), key.clone(), snapshot.version);
+        let (turns, name) = (Arc::clone(&self.turns), key.clone());
+        let (version, counters) = (snapshot.version, snapshot.counters);
         self.spawn(key, watched, async move {
             // It is never closed.
             let _turn = turns.acquire().await;
-            Outcome::Tended(tend(&name, queue, version, policy, chores).await)
+            let outcome = tend(&name, queue, version, policy, chores).await;
+            Outcome::Tended { counters, outcome }
         });
     }
 
@@ -230,14 +236,9 @@ impl Jobs {
                 announced,
                 outcome,
             } => {
-                watched.writing = false;
-                if outcome.is_ok()
-                    && step.from == 0
-                    && let Some(announced) = announced
-                {
-                    self.shared.metrics.woke(announced.elapsed());
-                }
-                self.wrote(&key, watched, &step, outcome);
+                let replicas = &mut watched.replicas;
+                replicas.writing = false;
+                self.shared.wrote(&key, replicas, &step, announced, outcome);
                 false
             }
             Outcome::Passed {
@@ -248,7 +249,7 @@ impl Jobs {
                 watched.drains.returned(marks);
                 self.passed(&key, watched, step, outcome)
             }
-            Outcome::Tended(outcome) => {
+            Outcome::Tended { counters, outcome } => {
                 watched.tending = false;
                 match outcome {
                     Ok(tended) => {
@@ -256,7 +257,7 @@ impl Jobs {
                             watched.projected(policy, version);
                         }
                         if let Some(tidied) = tended.tidied {
-                            watched.tidied(tidied);
+                            watched.tidied(tidied, counters);
                         }
                     }
                     Err(error) => tracing::warn!(queue = %key, %error, "cannot tend to a queue"),
@@ -273,32 +274,6 @@ impl Jobs {
                     tracing::warn!(queue = %key, %error, "cannot tell which pods to shield");
                 }
                 false
-            }
-        }
-    }
-
-    fn wrote(
-        &self,
-        key: &Key,
-        watched: &mut Watched,
-        step: &Step,
-        outcome: Result<(), WriteError>,
-    ) {
-        let (from, to, equation) = (step.from, step.to, &step.decision.equation);
-        match outcome {
-            Ok(()) => {
-                tracing::info!(queue = %key, from, to, equation, "scaled");
-                watched.wrote(step, Timestamp::now());
-                self.shared.events.scaled(key, from, to, equation);
-            }
-            // The Deployment went between the look and the write: the reconcile sees to it.
-            Err(error) if error.is_gone() => {}
-            Err(error) => {
-                let told = error.to_string();
-                tracing::warn!(queue = %key, from, to, error = told, "cannot scale");
-                if watched.not_written(told.clone()) {
-                    self.shared.events.scale_failed(key, from, to, &told);
-                }
             }
         }
     }
@@ -320,7 +295,8 @@ impl Jobs {
         let moves = passed.moves;
         watched.drains.passed(&passed);
         if let Some((to, outcome)) = passed.lowered {
-            self.wrote(key, watched, &Step { to, ..step }, outcome);
+            let step = Step { to, ..step };
+            self.shared.wrote(key, &mut watched.replicas, &step, None, outcome);
         }
         moves
     }

@@ -12,10 +12,12 @@ mod endpoint;
 mod gate;
 mod handshake;
 mod jobs;
+mod replicas;
 mod shields;
 pub mod shrink;
 mod sourced;
 mod sources;
+mod tell;
 mod tend;
 mod tending;
 mod watched;
@@ -28,7 +30,7 @@ use std::{
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Client, runtime::reflector::Store};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -59,43 +61,36 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
 }
 
-/// The queues of one Redis.
-type Assignment = Vec<(Key, Arc<Orders>)>;
+/// What one Redis is to serve otherwise than before: orders, or `None` for what is not its any more.
+type Changes = Vec<(Key, Option<Arc<Orders>>)>;
 
 /// Runs one task per Redis until `stop`.
 pub async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+    let mut roster = Roster::default();
     let mut endpoints: HashMap<EndpointUrl, Running> = HashMap::new();
     let mut tasks = JoinSet::new();
     let writes = Arc::new(write::Writes::new(shared.client.clone()));
     loop {
-        let mut wanted: BTreeMap<EndpointUrl, Assignment> = BTreeMap::new();
-        for (key, orders) in shared.index.orders() {
-            wanted
-                .entry(orders.endpoint.clone())
-                .or_default()
-                .push((key, orders));
-        }
-        endpoints.retain(|url, _| wanted.contains_key(url));
-        for (url, assignment) in wanted {
-            if let Some(running) = endpoints.get(&url) {
-                running.assignment.send_replace(assignment);
-                continue;
-            }
-            let (sender, receiver) = watch::channel(assignment);
-            let token = stop.child_token();
-            tasks.spawn(endpoint::run(
-                url.clone(),
-                (Arc::clone(&shared), Arc::clone(&writes)),
-                receiver,
-                token.clone(),
-            ));
-            endpoints.insert(
-                url,
+        for (url, changes) in roster.take(shared.index.take_reordered()) {
+            let running = endpoints.entry(url.clone()).or_insert_with(|| {
+                let (changes, receiver) = mpsc::unbounded_channel();
+                let token = stop.child_token();
+                tasks.spawn(endpoint::run(
+                    url.clone(),
+                    (Arc::clone(&shared), Arc::clone(&writes)),
+                    receiver,
+                    token.clone(),
+                ));
                 Running {
-                    assignment: sender,
+                    changes,
                     _stop: token.drop_guard(),
-                },
-            );
+                }
+            });
+            // It ends only when it is told to, or in a panic, which is told where it happens.
+            let _ = running.changes.send(changes);
+            if !roster.serves(&url) {
+                endpoints.remove(&url);
+            }
         }
         tokio::select! {
             () = stop.cancelled() => break,
@@ -107,6 +102,54 @@ pub async fn run(shared: Arc<Shared>, stop: CancellationToken) {
 
 /// A task that serves one Redis; it ends when this is dropped.
 struct Running {
-    assignment: watch::Sender<Assignment>,
+    changes: mpsc::UnboundedSender<Changes>,
     _stop: tokio_util::sync::DropGuard,
+}
+
+/// Which queue is in which Redis. It deals changes out to them, so that one edit among thousands
+/// of TaskQueues costs no more than one among few. Pure.
+#[derive(Default)]
+struct Roster {
+    places: HashMap<Key, EndpointUrl>,
+    queues: HashMap<EndpointUrl, usize>,
+}
+
+impl Roster {
+    /// Takes changes in, and returns what each Redis is to know.
+    fn take(&mut self, changes: Changes) -> BTreeMap<EndpointUrl, Changes> {
+        let mut dealt: BTreeMap<EndpointUrl, Changes> = BTreeMap::new();
+        for (key, orders) in changes {
+            let after = orders.as_ref().map(|orders| orders.endpoint.clone());
+            let before = match &after {
+                Some(after) => self.places.insert(key.clone(), after.clone()),
+                None => self.places.remove(&key),
+            };
+            if before != after {
+                if let Some(before) = before {
+                    self.count(&before, -1);
+                    dealt.entry(before).or_default().push((key.clone(), None));
+                }
+                if let Some(after) = &after {
+                    self.count(after, 1);
+                }
+            }
+            if let Some(after) = after {
+                dealt.entry(after).or_default().push((key, orders));
+            }
+        }
+        dealt
+    }
+
+    /// Whether there is any queue in it.
+    fn serves(&self, url: &EndpointUrl) -> bool {
+        self.queues.contains_key(url)
+    }
+
+    fn count(&mut self, url: &EndpointUrl, change: isize) {
+        let queues = self.queues.entry(url.clone()).or_default();
+        *queues = queues.saturating_add_signed(change);
+        if *queues == 0 {
+            self.queues.remove(url);
+        }
+    }
 }

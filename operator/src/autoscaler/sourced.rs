@@ -11,12 +11,9 @@ use taskqueue_scaling::{
 use taskqueue_sources::{Depth, SourceError};
 use tokio::time::Instant;
 
-use super::{
-    gate::Gate,
-    watched::{CACHE_LAG, Step, change, held},
-};
+use super::replicas::{News, Replicas, Step};
 use crate::{
-    index::{Changes, Orders, Reading, Sight, SourceOrders, SourceSight, Trouble},
+    index::{Orders, Reading, Sight, SourceOrders, SourceSight, Trouble},
     rates::Rates,
     targets::{Found, TargetView},
 };
@@ -34,18 +31,8 @@ pub(super) struct Sourced {
     pub(super) seen: bool,
     /// Nothing was there to run at the last look, and no worker.
     pub(super) at_rest: bool,
-    /// A write is under way.
-    pub(super) writing: bool,
+    pub(super) replicas: Replicas,
     history: History,
-    /// The replicas that were written last, and when.
-    asked: Option<(u32, Instant)>,
-    /// The decision of the last look and when its number or reason changed.
-    last: Option<(Decision, Timestamp)>,
-    /// Whether Redis answered at the last look; `None` before the first.
-    reachable: Option<bool>,
-    changes: Changes,
-    refused: Option<String>,
-    gate: Gate,
 }
 
 /// What a look at a source led to.
@@ -53,12 +40,7 @@ pub(super) struct Look {
     pub(super) sight: Sight,
     /// Replicas to write, with what they were.
     pub(super) write: Option<Step>,
-    /// Redis has become reachable or unreachable.
-    pub(super) turned: Option<Result<(), String>>,
-    /// The reason for which the number is held back, if that is news.
-    pub(super) held: Option<Reason>,
-    /// The number that is recommended is another one.
-    pub(super) recommended: Option<Step>,
+    pub(super) news: News,
 }
 
 impl Sourced {
@@ -68,14 +50,8 @@ impl Sourced {
             orders,
             life,
             at_rest: false,
-            writing: false,
+            replicas: Replicas::default(),
             history: History::default(),
-            asked: None,
-            last: None,
-            reachable: None,
-            changes: Changes::default(),
-            refused: None,
-            gate: Gate::default(),
         }
     }
 
@@ -120,55 +96,43 @@ impl Sourced {
         let trouble = self.trouble(&reading, found);
         explain(&mut decision, &reading, found, trouble.as_ref());
         self.at_rest = fleet.replicas == 0 && decision.replicas == 0;
-        let before = self.last.take();
-        let decided_at = match &before {
-            Some((last, since))
-                if last.replicas == decision.replicas && last.reason == decision.reason =>
-            {
-                *since
-            }
-            _ => at,
+        // Trouble with the source is none of Redis'.
+        let redis = match &reading {
+            Err(SourceError::Redis(error)) => Err(error.to_string()),
+            Ok(_) | Err(_) => Ok(()),
         };
-        let before = before.map(|(decision, _)| decision);
-        self.last = Some((decision.clone(), decided_at));
+        let recommends = self.orders.scaling.mode == Mode::Recommend;
+        let (decided_at, news) =
+            self.replicas
+                .decided(fleet.replicas, &decision, redis, recommends, at);
         let step = Step {
             from: fleet.replicas,
             to: decision.replicas,
             decision: decision.clone(),
         };
-        let recommended = self.recommend(before.as_ref(), &step, at);
-        let held = held(before.as_ref(), &decision, fleet.replicas);
         let write = self.write(step, target.is_some());
-        // Trouble with the source is none of Redis'.
-        let turned = match &reading {
-            Err(SourceError::Redis(error)) => self.turn(Err(error.to_string())),
-            Ok(_) | Err(_) => self.turn(Ok(())),
-        };
         let queue = told(reading, at);
         Look {
-            turned,
             sight: Sight {
                 queue,
                 decision,
                 decided_at,
                 waits_for: None,
-                refused: self.refused.clone(),
+                refused: self.replicas.refused(),
                 obstacle: None,
-                changes: self.changes.clone(),
+                changes: self.replicas.changes(),
                 source: Some(SourceSight { trouble, target }),
             },
             write,
-            held,
-            recommended,
+            news,
         }
     }
 
     /// The workers there are. Nobody can drain them one by one.
     fn fleet(&self, target: Option<&TargetView>) -> Fleet {
-        let asked = self.asked.filter(|(_, at)| at.elapsed() < CACHE_LAG);
-        let standing = target.map_or(0, |target| target.replicas);
+        let cached = target.map_or(0, |target| target.replicas);
         Fleet {
-            replicas: asked.map_or(standing, |(replicas, _)| replicas),
+            replicas: self.replicas.standing(cached).0,
             ready: target.map_or(0, |target| target.ready),
             rolling: target.is_some_and(|target| target.rolling),
             obstacle: target
@@ -209,48 +173,10 @@ impl Sourced {
     /// The number to write, if it is for us to write one.
     fn write(&self, step: Step, there: bool) -> Option<Step> {
         let ours = self.orders.scaling.mode != Mode::Recommend;
-        let opens = self.gate.open(step.from == 0, Instant::now());
-        (there && ours && opens && !self.writing && step.from != step.to).then_some(step)
+        let opens = self.replicas.gate.open(step.from == 0, Instant::now());
+        (there && ours && opens && !self.replicas.writing && step.from != step.to).then_some(step)
     }
 
-    /// The replicas were written.
-    pub(super) fn wrote(&mut self, step: &Step, at: Timestamp) {
-        let now = Instant::now();
-        self.asked = Some((step.to, now));
-        self.refused = None;
-        self.gate.passed(now);
-        self.changes.push(change(step, at));
-    }
-
-    /// The replicas could not be written. Returns whether that is news.
-    pub(super) fn not_written(&mut self, cause: String) -> bool {
-        self.gate.shut(Instant::now());
-        self.refused.replace(cause.clone()) != Some(cause)
-    }
-
-    /// In mode Recommend a number that is told for the first time, which is a change like any
-    /// other.
-    fn recommend(&mut self, before: Option<&Decision>, step: &Step, at: Timestamp) -> Option<Step> {
-        let is_news = before.is_none_or(|before| before.replicas != step.to);
-        if self.orders.scaling.mode != Mode::Recommend || !is_news || step.from == step.to {
-            return None;
-        }
-        let from = before.map_or(step.from, |before| before.replicas);
-        let step = Step {
-            from,
-            ..step.clone()
-        };
-        self.changes.push(change(&step, at));
-        Some(step)
-    }
-
-    fn turn(&mut self, redis: Result<(), String>) -> Option<Result<(), String>> {
-        let before = self.reachable.replace(redis.is_ok());
-        match (before, &redis) {
-            (Some(false), Ok(())) | (Some(true) | None, Err(_)) => Some(redis),
-            _ => None,
-        }
-    }
 }
 
 /// What the source needs workers for. Other systems do not count what was added and what was done.
@@ -304,6 +230,7 @@ fn told(reading: Result<Depth, SourceError>, at: Timestamp) -> Result<Reading, S
             next_due: depth.next_due.and_then(|left| at.checked_add(left).ok()),
             workers: 0,
             expired_workers: 0,
+            tidy_at: None,
             counters: Counters::default(),
             version: 0,
         },

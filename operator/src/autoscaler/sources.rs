@@ -9,9 +9,9 @@ use taskqueue_sources::{Asked, Depth, SourceError, Wakes, look};
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
-    Assignment, Shared,
+    Shared,
+    replicas::Step,
     sourced::Sourced,
-    watched::Step,
     write::{WriteError, Writes},
 };
 use crate::{index::Orders, key::Key};
@@ -56,27 +56,18 @@ impl Sources {
         }
     }
 
-    /// Takes over the sources to serve and returns those that are new or have other orders.
-    pub(super) fn assign(&mut self, assignment: Assignment) -> Vec<Key> {
-        let mut before = std::mem::take(&mut self.all);
-        let mut news = Vec::new();
-        for (key, orders) in assignment {
-            let past = before.remove(&key).filter(|past| past.stands_for(&orders));
-            if past
-                .as_ref()
-                .is_none_or(|past| !Arc::ptr_eq(&past.orders, &orders))
-            {
-                news.push(key.clone());
-            }
-            let sourced = if let Some(past) = past {
-                past.with_orders(orders)
-            } else {
-                self.lives += 1;
-                Sourced::new(orders, self.lives)
-            };
-            self.all.insert(key, sourced);
-        }
-        news
+    /// Takes over a source, or drops it without orders. One that stays keeps its past.
+    pub(super) fn assign(&mut self, key: &Key, orders: Option<Arc<Orders>>) {
+        let past = self.all.remove(key);
+        let Some(orders) = orders else { return };
+        let past = past.filter(|past| past.stands_for(&orders));
+        let sourced = if let Some(past) = past {
+            past.with_orders(orders)
+        } else {
+            self.lives += 1;
+            Sourced::new(orders, self.lives)
+        };
+        self.all.insert(key.clone(), sourced);
     }
 
     pub(super) fn contains(&self, key: &Key) -> bool {
@@ -126,20 +117,9 @@ impl Sources {
             let found = self.shared.targets.of(&orders.target);
             let target = orders.target.clone();
             let look = sourced.look(reading, &found, now, at);
-            if let Some(turned) = look.turned {
-                self.shared.events.redis_turned(&key, turned.err());
-            }
-            if let Some(reason) = look.held {
-                self.shared.metrics.held(reason);
-            }
-            if let Some(step) = look.recommended {
-                let equation = &step.decision.equation;
-                self.shared
-                    .events
-                    .recommended(&key, step.from, step.to, equation);
-            }
+            self.shared.tell(&key, look.news);
             if let Some(step) = look.write {
-                sourced.writing = true;
+                sourced.replicas.writing = true;
                 let (writes, key, life) = (Arc::clone(&self.writes), key.clone(), sourced.life);
                 self.running.spawn(async move {
                     let outcome = writes.scale_target(&target, step.to).await;
@@ -208,27 +188,9 @@ impl Sources {
         let Some(sourced) = sourced.filter(|sourced| sourced.life == life) else {
             return;
         };
-        sourced.writing = false;
-        let (from, to, equation) = (step.from, step.to, &step.decision.equation);
-        match outcome {
-            Ok(()) => {
-                if let Some(announced) = announced.filter(|_| from == 0) {
-                    self.shared.metrics.woke(announced.elapsed());
-                }
-                tracing::info!(queue = %key, from, to, equation, "scaled");
-                sourced.wrote(&step, Timestamp::now());
-                self.shared.events.scaled(&key, from, to, equation);
-            }
-            // It went between the look and the write: the next look says so.
-            Err(error) if error.is_gone() => {}
-            Err(error) => {
-                let told = error.to_string();
-                tracing::warn!(queue = %key, from, to, error = told, "cannot scale");
-                if sourced.not_written(told.clone()) {
-                    self.shared.events.scale_failed(&key, from, to, &told);
-                }
-            }
-        }
+        let replicas = &mut sourced.replicas;
+        replicas.writing = false;
+        self.shared.wrote(&key, replicas, &step, announced, outcome);
     }
 }
 

@@ -5,14 +5,27 @@
 
 use std::time::Duration;
 
-use taskqueue_queue::{Policy, Snapshot, Tidied};
+use taskqueue_queue::{Counters, Policy, Snapshot, Tidied};
 
 use super::endpoint::TICK;
 
-/// Time between two times that a queue is tidied in which nothing is urgent: ended tasks that are
-/// old enough, tasks that come near (a minute ahead) and tasks that did not start in time, which no
-/// worker would start any more, can all wait that long.
-const AT_REST: Duration = Duration::from_secs(10);
+/// Time between two times that a queue without workers is tidied in which nothing is urgent: tasks
+/// that come near (a minute ahead) and tasks that did not start in time, which no worker would start
+/// any more, can wait that long.
+const AT_LEISURE: Duration = Duration::from_secs(10);
+/// The same where workers do it too, or where there is nothing but what has ended.
+const RARELY: Duration = Duration::from_mins(1);
+
+/// The last time that a queue was tidied.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LastTidy {
+    /// What was done.
+    pub(super) done: Tidied,
+    /// What the queue had counted when it was decided on.
+    pub(super) counters: Counters,
+    /// How long ago it was.
+    pub(super) ago: Duration,
+}
 
 /// What is to be done in a queue, apart from putting its policy in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,16 +39,11 @@ pub(super) struct Chores {
 }
 
 impl Chores {
-    /// What there is to do. `tidied` is what the queue was tidied of last, and how long ago.
-    pub(super) fn of(
-        policy: &Policy,
-        snapshot: &Snapshot,
-        tidied: Option<(Tidied, Duration)>,
-    ) -> Self {
-        let every = tidies_every(policy, snapshot, tidied.map(|(tidied, _)| tidied));
-        let tidy = every.is_some_and(|every| {
+    /// What there is to do. `last` is the last time that the queue was tidied.
+    pub(super) fn of(policy: &Policy, snapshot: &Snapshot, last: Option<LastTidy>) -> Self {
+        let tidy = tidies_every(policy, snapshot, last).is_some_and(|every| {
             // Looks come at every tick, a little early or late.
-            tidied.is_none_or(|(_, ago)| ago + TICK / 2 >= every)
+            last.is_none_or(|last| last.ago + TICK / 2 >= every)
         });
         Self {
             promote: snapshot.due > 0 || (tidy && snapshot.dead > 0),
@@ -52,22 +60,36 @@ impl Chores {
 
 /// How much time may lie between two times that a queue is tidied; `None` if nothing can be out of
 /// order in it.
-fn tidies_every(policy: &Policy, snapshot: &Snapshot, last: Option<Tidied>) -> Option<Duration> {
+fn tidies_every(
+    policy: &Policy,
+    snapshot: &Snapshot,
+    last: Option<LastTidy>,
+) -> Option<Duration> {
     let scheduled = policy.schedules.iter().any(|schedule| !schedule.suspend);
     // One time does a bounded part of it.
-    let goes_on = last.is_some_and(|last| last != Tidied::default());
+    let goes_on = last.is_some_and(|last| last.done != Tidied::default());
     let fills = policy.completed_max_count.is_some() && snapshot.active > 0;
     if scheduled || goes_on || fills {
-        Some(TICK)
-    } else {
-        (snapshot.counters.enqueued > 0).then_some(AT_REST)
+        return Some(TICK);
     }
+    let unfinished = snapshot.backlog() + snapshot.scheduled + snapshot.active + snapshot.blocked;
+    let workers = snapshot.workers + snapshot.expired_workers;
+    if unfinished + snapshot.dead + workers > 0 {
+        let alone = unfinished > 0 && snapshot.workers == 0;
+        return Some(if alone { AT_LEISURE } else { RARELY });
+    }
+    let untouched = last.is_some_and(|last| last.counters == snapshot.counters);
+    if untouched {
+        let due = snapshot.tidy_at.is_some_and(|at| at <= snapshot.now);
+        return due.then_some(RARELY);
+    }
+    (snapshot.counters.enqueued > 0).then_some(AT_LEISURE)
 }
 
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use taskqueue_queue::{Counters, Missed, Payload, Schedule};
+    use taskqueue_queue::{Missed, Payload, Schedule};
 
     use super::*;
 
@@ -86,6 +108,7 @@ mod tests {
             next_due: None,
             workers: 0,
             expired_workers: 0,
+            tidy_at: None,
             counters: Counters {
                 enqueued: 1,
                 ..Counters::default()
@@ -111,49 +134,60 @@ mod tests {
         }
     }
 
+    /// Tidied of this with the counters of [`at_rest`].
+    fn tidied(done: Tidied, ago: Duration) -> Option<LastTidy> {
+        Some(LastTidy {
+            done,
+            counters: at_rest().counters,
+            ago,
+        })
+    }
+
     #[test]
     fn a_queue_is_tidied_as_often_as_something_in_it_can_be_out_of_order() {
         let rest = at_rest();
-        let unused = Snapshot {
-            counters: Counters::default(),
-            ..at_rest()
+        let with = |edit: fn(&mut Snapshot)| {
+            let mut snapshot = at_rest();
+            edit(&mut snapshot);
+            snapshot
         };
-        let busy = Snapshot {
-            active: 1,
-            ..at_rest()
-        };
+        let unused = with(|queue| queue.counters = Counters::default());
+        let used = with(|queue| queue.counters.enqueued = 2);
+        let waiting = with(|queue| queue.scheduled = 1);
+        let worked = with(|queue| (queue.active, queue.workers) = (1, 1));
+        let stranded = with(|queue| (queue.active, queue.expired_workers) = (1, 1));
+        let dead = with(|queue| queue.dead = 1);
+        let old = with(|queue| queue.tidy_at = Some(queue.now));
+        let young = with(|queue| queue.tidy_at = Some(Timestamp::MAX));
         let counted = Policy {
             completed_max_count: Some(1_000),
             ..Policy::default()
         };
-        let found = Some(Tidied {
+        let found = Tidied {
             expired: 1,
             ..Tidied::default()
-        });
-        let nothing = Some(Tidied::default());
+        };
+        let found = tidied(found, Duration::ZERO);
+        let nothing = tidied(Tidied::default(), Duration::ZERO);
         let plain = Policy::default();
+        let cron = schedules(false);
+        let suspended = schedules(true);
         let table = [
             ("never used", &plain, &unused, None, None),
-            ("new to us", &plain, &rest, None, Some(AT_REST)),
-            ("at rest", &plain, &rest, nothing, Some(AT_REST)),
-            ("busy", &plain, &busy, nothing, Some(AT_REST)),
+            ("new to us", &plain, &rest, None, Some(AT_LEISURE)),
+            ("at rest", &plain, &rest, nothing, None),
+            ("used since", &plain, &used, nothing, Some(AT_LEISURE)),
+            ("what ended is old", &plain, &old, nothing, Some(RARELY)),
+            ("what ended is young", &plain, &young, nothing, None),
+            ("without workers", &plain, &waiting, nothing, Some(AT_LEISURE)),
+            ("lost workers", &plain, &stranded, nothing, Some(AT_LEISURE)),
+            ("with workers", &plain, &worked, nothing, Some(RARELY)),
+            ("dead letters", &plain, &dead, nothing, Some(RARELY)),
             ("there may be more", &plain, &rest, found, Some(TICK)),
-            (
-                "kept by count, at rest",
-                &counted,
-                &rest,
-                nothing,
-                Some(AT_REST),
-            ),
-            ("kept by count, busy", &counted, &busy, nothing, Some(TICK)),
-            ("schedules", &schedules(false), &unused, nothing, Some(TICK)),
-            (
-                "schedules that are suspended",
-                &schedules(true),
-                &rest,
-                nothing,
-                Some(AT_REST),
-            ),
+            ("kept by count, at rest", &counted, &rest, nothing, None),
+            ("kept by count, busy", &counted, &worked, nothing, Some(TICK)),
+            ("schedules", &cron, &unused, nothing, Some(TICK)),
+            ("schedules, suspended", &suspended, &rest, nothing, None),
         ];
         for (what, policy, snapshot, last, every) in table {
             assert_eq!(tidies_every(policy, snapshot, last), every, "{what}");
@@ -162,25 +196,29 @@ mod tests {
 
     #[test]
     fn it_is_tidied_when_its_time_has_come_and_at_the_first_look() {
-        let tidied = |ago: u64| Some((Tidied::default(), Duration::from_millis(ago)));
+        let waiting = Snapshot {
+            scheduled: 1,
+            ..at_rest()
+        };
+        let after = |ago| tidied(Tidied::default(), Duration::from_millis(ago));
         let table = [
             (Policy::default(), None, true),
-            (Policy::default(), tidied(9_400), false),
-            (Policy::default(), tidied(9_990), true),
+            (Policy::default(), after(9_400), false),
+            (Policy::default(), after(9_990), true),
             // Looks come more often right after an announcement.
-            (schedules(false), tidied(100), false),
-            (schedules(false), tidied(990), true),
+            (schedules(false), after(100), false),
+            (schedules(false), after(990), true),
         ];
-        for (policy, tidied, tidy) in table {
-            let chores = Chores::of(&policy, &at_rest(), tidied);
-            assert_eq!(chores.tidy, tidy, "{tidied:?}");
+        for (policy, last, tidy) in table {
+            let chores = Chores::of(&policy, &waiting, last);
+            assert_eq!(chores.tidy, tidy, "{last:?}");
             assert_eq!(chores.any(), tidy);
         }
     }
 
     #[test]
     fn what_is_due_and_what_is_lost_cannot_wait() {
-        let tidied = Some((Tidied::default(), Duration::ZERO));
+        let last = tidied(Tidied::default(), Duration::ZERO);
         let due = Snapshot {
             due: 1,
             ..at_rest()
@@ -189,7 +227,7 @@ mod tests {
             expired_workers: 1,
             ..at_rest()
         };
-        let chores = |snapshot| Chores::of(&Policy::default(), snapshot, tidied);
+        let chores = |snapshot| Chores::of(&Policy::default(), snapshot, last);
         assert!(chores(&due).promote && chores(&lost).reclaim);
         assert!(!chores(&due).reclaim && !chores(&lost).promote);
     }

@@ -5,25 +5,22 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
-use taskqueue_queue::{Policy, Queue, Snapshot, Tidied};
+use taskqueue_queue::{Counters, Policy, Queue, Snapshot, Tidied};
 use taskqueue_scaling::{Decision, Estimator, Fleet, History, Mode, Reason, decide};
 use tokio::time::Instant;
 
 use super::{
     demand::{self, demand},
     drains::{Drains, PassOrder, Signs},
-    gate::Gate,
+    replicas::{News, Replicas, Step},
     shields::Shields,
-    tending::Chores,
+    tending::{Chores, LastTidy},
 };
 use crate::{
     fleet::{Ending, FleetView},
-    index::{Change, Changes, Orders, Reading, Sight},
+    index::{Orders, Reading, Sight},
     rates::Rates,
 };
-
-/// How long the number that was written last counts for more than the cache, which lags behind.
-pub(super) const CACHE_LAG: Duration = Duration::from_secs(2);
 
 /// One queue and its past.
 pub(super) struct Watched {
@@ -39,28 +36,17 @@ pub(super) struct Watched {
     next_run: Option<(Arc<Orders>, Option<Timestamp>)>,
     /// The policy that was projected last and the version it got.
     projected: Option<(Policy, u64)>,
-    /// What the queue was tidied of last, and when.
-    tidied: Option<(Tidied, Instant)>,
-    /// The replicas that were written last, and when.
-    asked: Option<(u32, Instant)>,
-    /// The decision of the last look and when its number or reason changed.
-    last: Option<(Decision, Timestamp)>,
-    /// Whether the last look could read the queue; `None` before the first.
-    reachable: Option<bool>,
-    changes: Changes,
-    /// Why the last write of replicas failed.
-    refused: Option<String>,
+    /// What the queue was tidied of last, what it had counted, and when that was.
+    tidied: Option<(Tidied, Counters, Instant)>,
     /// What kept pods from working, in a word, when that was told last.
     blocked: Option<String>,
     pub(super) shields: Shields,
-    /// Whether replicas may be written.
-    pub(super) gate: Gate,
+    pub(super) replicas: Replicas,
     /// The workers that are let go.
     pub(super) drains: Drains,
     /// Pods that ended and whose tasks were not taken back yet, and when the first was heard of.
     pub(super) endings: Option<(Vec<Ending>, Instant)>,
     /// Jobs that are under way, each at most once.
-    pub(super) writing: bool,
     pub(super) tending: bool,
     pub(super) releasing: bool,
 }
@@ -73,23 +59,10 @@ pub(super) struct Look {
     pub(super) write: Option<Step>,
     /// A pass over the workers.
     pub(super) pass: Option<PassOrder>,
-    /// The queue became readable or unreadable.
-    pub(super) turned: Option<Result<(), String>>,
     /// Something keeps pods from working, as reason and message, or does so no more, if that is
     /// news.
     pub(super) blocked: Option<Result<(), (String, String)>>,
-    /// The reason for which the number is held back, if that is news.
-    pub(super) held: Option<Reason>,
-    /// The number that is recommended is another one: from and to.
-    pub(super) recommended: Option<Step>,
-}
-
-/// A change of the replicas.
-#[derive(Clone, Debug)]
-pub(super) struct Step {
-    pub(super) from: u32,
-    pub(super) to: u32,
-    pub(super) decision: Decision,
+    pub(super) news: News,
 }
 
 impl Watched {
@@ -104,17 +77,11 @@ impl Watched {
             next_run: None,
             projected: None,
             tidied: None,
-            asked: None,
-            last: None,
-            reachable: None,
-            changes: Changes::default(),
-            refused: None,
             blocked: None,
             shields: Shields::default(),
-            gate: Gate::default(),
+            replicas: Replicas::default(),
             drains: Drains::default(),
             endings: None,
-            writing: false,
             tending: false,
             releasing: false,
         }
@@ -143,7 +110,7 @@ impl Watched {
             let flow = self.estimator.flow();
             demand(snapshot, &self.orders.policy, next_run, flow)
         });
-        let (replicas, asked_lately) = self.replicas(deployment);
+        let (replicas, asked_lately) = self.replicas.standing(cached(deployment));
         let starting = view.starting;
         let (blocked, obstacle) = (self.block(&view), view.obstacle.clone());
         let fleet = Fleet {
@@ -164,20 +131,11 @@ impl Watched {
             decision: decision.clone(),
         };
         let decision = self.told(decision, replicas);
-        let before = self.last.take();
-        let decided_at = match &before {
-            Some((last, since))
-                if last.replicas == decision.replicas && last.reason == decision.reason =>
-            {
-                *since
-            }
-            _ => at,
-        };
-        let before = before.map(|(decision, _)| decision);
-        self.last = Some((decision.clone(), decided_at));
-        let turned = self.turn(&reading);
-        let recommended = self.recommend(before.as_ref(), &step, at);
-        let held = held(before.as_ref(), &decision, replicas);
+        let readable = reading.as_ref().map(|_| ()).map_err(Clone::clone);
+        let recommends = self.orders.scaling.mode == Mode::Recommend;
+        let (decided_at, news) = self
+            .replicas
+            .decided(replicas, &decision, readable, recommends, at);
         let signs = Signs {
             replicas,
             target: self.target(&decision, replicas),
@@ -198,7 +156,8 @@ impl Watched {
                     signs.target
                 };
                 let signs = Signs { target, ..signs };
-                let has_turn = !self.writing && self.gate.open(false, Instant::now());
+                let has_turn =
+                    !self.replicas.writing && self.replicas.gate.open(false, Instant::now());
                 let pass = self.drains.pass(&step, signs, has_turn, deployment);
                 (write, pass)
             }
@@ -217,17 +176,15 @@ impl Watched {
                 decision,
                 decided_at,
                 waits_for: self.drains.waits_for(),
-                refused: self.refused.clone(),
+                refused: self.replicas.refused(),
                 obstacle,
-                changes: self.changes.clone(),
+                changes: self.replicas.changes(),
                 source: None,
             },
             write,
             pass,
-            turned,
             blocked,
-            held,
-            recommended,
+            news,
         }
     }
 
@@ -259,8 +216,8 @@ impl Watched {
     fn write(&self, step: &Step, signs: &Signs) -> Option<Step> {
         let at_once = signs.target > signs.replicas
             || (signs.target < signs.replicas && !self.orders.scaling.wait_for_idle);
-        let opens = self.gate.open(signs.replicas == 0, Instant::now());
-        (at_once && opens && !self.writing && self.drains.at_rest()).then(|| step.clone())
+        let opens = self.replicas.gate.open(signs.replicas == 0, Instant::now());
+        (at_once && opens && !self.replicas.writing && self.drains.at_rest()).then(|| step.clone())
     }
 
     /// Pods of the queue have ended.
@@ -269,21 +226,6 @@ impl Watched {
             .endings
             .get_or_insert_with(|| (Vec::new(), Instant::now()));
         all.extend(endings);
-    }
-
-    /// The replicas were written.
-    pub(super) fn wrote(&mut self, step: &Step, at: Timestamp) {
-        let now = Instant::now();
-        self.asked = Some((step.to, now));
-        self.refused = None;
-        self.gate.passed(now);
-        self.changes.push(change(step, at));
-    }
-
-    /// The replicas could not be written. Returns whether that is news.
-    pub(super) fn not_written(&mut self, cause: String) -> bool {
-        self.gate.shut(Instant::now());
-        self.refused.replace(cause.clone()) != Some(cause)
     }
 
     /// Whether Redis holds another policy than ordered.
@@ -300,13 +242,17 @@ impl Watched {
 
     /// What is to be done in the queue.
     pub(super) fn chores(&self, snapshot: &Snapshot) -> Chores {
-        let tidied = self.tidied.map(|(tidied, at)| (tidied, at.elapsed()));
-        Chores::of(&self.orders.policy, snapshot, tidied)
+        let last = self.tidied.map(|(done, counters, at)| LastTidy {
+            done,
+            counters,
+            ago: at.elapsed(),
+        });
+        Chores::of(&self.orders.policy, snapshot, last)
     }
 
-    /// The queue was tidied of this.
-    pub(super) fn tidied(&mut self, tidied: Tidied) {
-        self.tidied = Some((tidied, Instant::now()));
+    /// The queue was tidied of this; it had counted that when it was decided on.
+    pub(super) fn tidied(&mut self, done: Tidied, counters: Counters) {
+        self.tidied = Some((done, counters, Instant::now()));
     }
 
     /// When the schedules run next. It is computed anew only once that has come.
@@ -322,35 +268,6 @@ impl Watched {
         next
     }
 
-    /// In mode Recommend a number that is told for the first time, which is a change like any
-    /// other.
-    fn recommend(&mut self, before: Option<&Decision>, step: &Step, at: Timestamp) -> Option<Step> {
-        let is_news = before.is_none_or(|before| before.replicas != step.to);
-        if self.orders.scaling.mode != Mode::Recommend || !is_news || step.from == step.to {
-            return None;
-        }
-        let from = before.map_or(step.from, |before| before.replicas);
-        let step = Step {
-            from,
-            ..step.clone()
-        };
-        self.changes.push(change(&step, at));
-        Some(step)
-    }
-
-    /// The replicas asked for last, and whether that was just now.
-    fn replicas(&self, deployment: Option<&Deployment>) -> (u32, bool) {
-        if let Some((replicas, at)) = self.asked
-            && at.elapsed() < CACHE_LAG
-        {
-            return (replicas, true);
-        }
-        let replicas = deployment
-            .and_then(|deployment| deployment.spec.replicas)
-            .unwrap_or(0);
-        (u32::try_from(replicas).unwrap_or(0), false)
-    }
-
     /// Whether what keeps pods from working is news: the same trouble of another pod is none, and it
     /// is over only once a pod is ready.
     fn block(&mut self, view: &FleetView) -> Option<Result<(), (String, String)>> {
@@ -362,35 +279,10 @@ impl Watched {
             None => self.blocked.take_if(|_| view.ready > 0).map(|_| Ok(())),
         }
     }
-
-    fn turn(&mut self, reading: &Result<Snapshot, String>) -> Option<Result<(), String>> {
-        let before = self.reachable.replace(reading.is_ok());
-        match (before, reading) {
-            (Some(false), Ok(_)) => Some(Ok(())),
-            (Some(true) | None, Err(cause)) => Some(Err(cause.clone())),
-            _ => None,
-        }
-    }
 }
 
-pub(super) fn change(step: &Step, at: Timestamp) -> Change {
-    Change {
-        time: at,
-        from: step.from,
-        to: step.to,
-        wanted: step.decision.wanted,
-        reason: step.decision.reason,
-        equation: step.decision.equation.clone(),
-    }
-}
-
-/// The reason for which another number is wanted and not aimed at, if it was another one before.
-pub(super) fn held(
-    before: Option<&Decision>,
-    decision: &Decision,
-    replicas: u32,
-) -> Option<Reason> {
-    let is_held = |decision: &Decision| decision.wanted != decision.replicas;
-    let was = before.is_some_and(|before| is_held(before) && before.reason == decision.reason);
-    (is_held(decision) && decision.replicas == replicas && !was).then_some(decision.reason)
+/// The replicas by the cache.
+fn cached(deployment: Option<&Deployment>) -> u32 {
+    let replicas = deployment.and_then(|deployment| deployment.spec.replicas);
+    u32::try_from(replicas.unwrap_or(0)).unwrap_or(0)
 }

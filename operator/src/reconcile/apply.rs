@@ -14,8 +14,13 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use taskqueue_api::spec::TargetKind;
 
-use super::{build::Children, observe::Observed, validate::ValidQueue};
-use crate::{key::Key, targets::Target};
+use super::{
+    build::{Children, pod},
+    credentials,
+    observe::Observed,
+    validate::ValidQueue,
+};
+use crate::{key::Key, targets::Target, watch};
 
 /// Field manager of everything but the replicas.
 pub const MANAGER: &str = "taskqueue-operator";
@@ -47,25 +52,23 @@ pub enum ApplyError {
     },
 }
 
-/// The children as the API server returned them. Status can only be told from this, not from
-/// objects that were merely built.
+/// The children as the API server returned them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Applied {
-    /// Generation of the Deployment after the apply.
-    pub generation: Option<i64>,
-    /// Generation of the budget after the apply; `None` where there is none.
+    /// The Deployment, as [`watch::shape`] tells it.
+    pub shape: u64,
+    /// Generation of the budget; `None` where there is none.
     pub budget: Option<i64>,
 }
 
 impl Applied {
-    /// The children as they stand.
-    pub fn of(observed: &Observed) -> Self {
-        let deployment = observed.deployment.as_deref();
+    /// The children as they stand; `None` without workers.
+    pub fn of(observed: &Observed) -> Option<Self> {
         let budget = observed.budget.as_deref();
-        Self {
-            generation: deployment.and_then(|deployment| deployment.metadata.generation),
+        Some(Self {
+            shape: watch::shape(observed.deployment.as_deref()?),
             budget: budget.and_then(|budget| budget.metadata.generation),
-        }
+        })
     }
 }
 
@@ -74,13 +77,19 @@ pub async fn apply(
     client: &Client,
     valid: &ValidQueue,
     observed: &Observed,
-    children: Children,
+    children: &Children,
 ) -> Result<Applied, ApplyError> {
     let Children {
         deployment,
         redis_secret,
         budget,
     } = children;
+    let mut deployment = deployment.clone();
+    let annotations = deployment.metadata.annotations.get_or_insert_default();
+    annotations.insert(
+        watch::APPLIED.to_owned(),
+        watch::mark(watch::fingerprint(children)),
+    );
     if let Some(existing) = &observed.deployment {
         check_owner("Deployment", existing.as_ref(), valid)?;
     }
@@ -88,17 +97,17 @@ pub async fn apply(
         check_owner("PodDisruptionBudget", existing.as_ref(), valid)?;
     }
     if let Some(secret) = redis_secret {
-        apply_secret(client, valid, &secret).await?;
+        let mark = apply_secret(client, valid, secret).await?;
+        pod::mark_credentials(&mut deployment.spec.template, &mark);
     }
-    let generation =
-        apply_deployment(client, valid, observed.deployment.as_deref(), deployment).await?;
+    let shape = apply_deployment(client, valid, observed.deployment.as_deref(), deployment).await?;
     let budget = if let Some(budget) = budget {
-        apply_budget(client, valid, &budget).await?
+        apply_budget(client, valid, budget).await?
     } else {
         prune_budget(client, valid, observed.budget.as_deref()).await?;
         None
     };
-    Ok(Applied { generation, budget })
+    Ok(Applied { shape, budget })
 }
 
 /// Returns its generation.
@@ -145,11 +154,12 @@ async fn prune_budget(
     }
 }
 
+/// Returns the mark of what is in it.
 async fn apply_secret(
     client: &Client,
     valid: &ValidQueue,
     secret: &Secret,
-) -> Result<(), ApplyError> {
+) -> Result<String, ApplyError> {
     let api: Api<Secret> = Api::namespaced(client.clone(), &valid.key.namespace);
     let name = secret.name_any();
     let failed = |source| ApplyError::Api {
@@ -161,13 +171,14 @@ async fn apply_secret(
         check_owner("Secret", &existing, valid)?;
     }
     let params = PatchParams::apply(MANAGER).force();
-    api.patch(&name, &params, &Patch::Apply(secret))
+    let applied = api
+        .patch(&name, &params, &Patch::Apply(secret))
         .await
         .map_err(failed)?;
-    Ok(())
+    Ok(credentials::mark(&applied, secret))
 }
 
-/// Applies the Deployment without touching its replicas, and returns its generation.
+/// Applies the Deployment without touching its replicas, and returns its shape.
 ///
 /// A Deployment that nobody gave replicas gets one by default. So as long as the autoscaler does
 /// not own the field, it is part of the apply, and then handed over to the autoscaler, which
@@ -177,7 +188,7 @@ async fn apply_deployment(
     valid: &ValidQueue,
     existing: Option<&Deployment>,
     mut deployment: Deployment,
-) -> Result<Option<i64>, ApplyError> {
+) -> Result<u64, ApplyError> {
     let name = deployment.name_any();
     let handed_over = existing.is_some_and(scaler_owns_replicas);
     let replicas = existing
@@ -208,7 +219,7 @@ async fn apply_deployment(
                 source,
             })?;
     }
-    Ok(applied.metadata.generation)
+    Ok(watch::shape(&applied))
 }
 
 /// Writes the replicas of a TaskQueue's Deployment, as the autoscaler.
@@ -274,7 +285,8 @@ pub(super) fn is_owned(existing: &impl Resource, valid: &ValidQueue) -> bool {
     owners.iter().any(|owner| owner.uid == valid.owner.uid)
 }
 
-fn scaler_owns_replicas(existing: &Deployment) -> bool {
+/// Whether the autoscaler owns the replicas, so that an apply that leaves them out keeps them.
+pub fn scaler_owns_replicas(existing: &Deployment) -> bool {
     existing
         .meta()
         .managed_fields

@@ -10,8 +10,9 @@ use crate::index::Problem;
 /// Longest wait between two tries.
 const MAX_BACKOFF: Duration = Duration::from_mins(5);
 
-/// How long after a queue name conflict is looked at again. The holder may have gone.
-const CONFLICT_RECHECK: Duration = Duration::from_secs(10);
+/// How long after a queue name conflict is looked at again. That the holder has gone is heard; that
+/// it asks for another Redis now is not.
+const CONFLICT_RECHECK: Duration = Duration::from_mins(1);
 
 /// Why a reconcile did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +74,9 @@ impl Error {
             Self::Observe(
                 ObserveError::SecretMissing { .. } | ObserveError::SecretKeyMissing { .. },
             ) => "SecretMissing",
-            Self::Observe(ObserveError::RedisUrl(_)) => "InvalidRedisUrl",
+            Self::Observe(ObserveError::RedisUrl(_) | ObserveError::SecretTooLong { .. }) => {
+                "InvalidRedisUrl"
+            }
             Self::Observe(ObserveError::Api { .. }) => "ReadFailed",
             Self::Apply(ApplyError::NotOurs { .. }) => "NameTaken",
             Self::Apply(error @ ApplyError::Api { .. }) if is_terminating(error) => {
@@ -106,6 +109,7 @@ impl Error {
             Self::Observe(
                 ObserveError::SecretMissing { .. }
                 | ObserveError::SecretKeyMissing { .. }
+                | ObserveError::SecretTooLong { .. }
                 | ObserveError::RedisUrl(_)
                 | ObserveError::Api { .. },
             )

@@ -7,23 +7,27 @@
 pub mod apply;
 pub mod build;
 pub mod claim;
+mod credentials;
 pub mod error;
 pub mod memory;
 pub mod observe;
 mod template;
 pub mod validate;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use k8s_openapi::api::{apps::v1::Deployment, policy::v1::PodDisruptionBudget};
 use kube::{
     Client, Resource,
     core::DeserializeGuard,
-    runtime::{controller::Action, reflector::Store},
+    runtime::{
+        controller::Action,
+        reflector::{ObjectRef, Store},
+    },
 };
 use taskqueue_api::TaskQueue;
 use taskqueue_queue::Policy;
-use tokio::time::Instant;
+use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
     config::Config,
@@ -31,16 +35,16 @@ use crate::{
     index::{Index, Orders, SourceOrders},
     key::Key,
     metrics::Metrics,
+    secrets::References,
 };
+use claim::Claims;
 use error::Error;
 use memory::Memory;
-use validate::{RedisSource, Valid, ValidQueue, ValidSource};
+use observe::Observed;
+use validate::{Valid, ValidQueue, ValidSource};
 
 /// The resource as it is watched: one that does not parse stops nothing.
 pub type Guarded = DeserializeGuard<TaskQueue>;
-
-/// How often a URL that lives in a Secret is read again.
-const SECRET_REFRESH: Duration = Duration::from_mins(1);
 
 /// What every pass shares.
 pub struct Context {
@@ -58,8 +62,14 @@ pub struct Context {
     pub index: Arc<Index>,
     /// Where Events go.
     pub events: Events,
+    /// Who asks for which queue.
+    pub claims: Claims,
+    /// Who read which Secrets.
+    pub secrets: Arc<References>,
     /// What was applied before.
     pub memory: Memory,
+    /// Starts passes for what no watch tells.
+    pub triggers: mpsc::UnboundedSender<ObjectRef<Guarded>>,
     /// Counters.
     pub metrics: Arc<Metrics>,
 }
@@ -78,14 +88,9 @@ pub async fn reconcile(resource: Arc<Guarded>, context: Arc<Context>) -> Result<
         .reconciled(outcome.as_ref().err().map(Error::reason), started.elapsed());
     match outcome {
         Ok(orders) => {
-            let refresh = orders.from_secret;
             context.memory.succeeded(&key);
             context.index.order(&key, Ok(orders));
-            Ok(if refresh {
-                Action::requeue(SECRET_REFRESH)
-            } else {
-                Action::await_change()
-            })
+            Ok(Action::await_change())
         }
         Err(error) => {
             let problem = error.problem(resource.meta().generation);
@@ -99,12 +104,12 @@ pub async fn reconcile(resource: Arc<Guarded>, context: Arc<Context>) -> Result<
 #[allow(clippy::needless_pass_by_value)]
 pub fn error_policy(resource: Arc<Guarded>, error: &Error, context: Arc<Context>) -> Action {
     let key = Key::of(resource.as_ref());
-    let failures = context.memory.failed(&key);
-    if error.is_news() {
-        tracing::warn!(queue = %key, reason = error.reason(), failures, error = error.chain(), "reconcile failed");
+    let failed = context.memory.failed(&key, error);
+    if failed.anew && error.is_news() {
+        tracing::warn!(queue = %key, reason = error.reason(), error = error.chain(), "reconcile failed");
         context.events.reconcile_failed(resource.as_ref(), error);
     }
-    error::action(error, failures)
+    error::action(error, failed.times)
 }
 
 async fn steps(resource: &Guarded, context: &Context) -> Result<Orders, Error> {
@@ -122,23 +127,30 @@ async fn queue(
     valid: ValidQueue,
     context: &Context,
 ) -> Result<Orders, Error> {
-    unclaimed(resource, &valid, &context.resources)?;
+    unclaimed(resource, &valid, context)?;
     let observed = observe::observe(context, &valid).await?;
     let children = build::build(&valid, &observed, &context.config.worker_image);
-    if context.memory.differs(&valid.key, &children, &observed) {
-        let applied = apply::apply(&context.client, &valid, &observed, children.clone()).await?;
-        context.memory.applied(&valid.key, children, applied);
+    let orders = orders(&valid, &observed);
+    if observed.stands_for(&valid) {
+        context.index.stand(&valid.key, &orders);
     }
-    Ok(Orders {
+    if context.memory.differs(&valid.key, &children, &observed) {
+        let applied = apply::apply(&context.client, &valid, &observed, &children).await?;
+        context.memory.applied(&valid.key, &children, applied);
+    }
+    Ok(orders)
+}
+
+fn orders(valid: &ValidQueue, observed: &Observed) -> Orders {
+    Orders {
         generation: valid.generation,
-        queue: valid.queue,
-        endpoint: observed.endpoint,
-        policy: valid.policy,
-        scaling: valid.scaling,
+        queue: valid.queue.clone(),
+        endpoint: observed.endpoint.clone(),
+        policy: valid.policy.clone(),
+        scaling: valid.scaling.clone(),
         shield: valid.worker.shield,
-        from_secret: matches!(valid.redis, RedisSource::Secret { .. }),
         source: None,
-    })
+    }
 }
 
 /// A queue of another system. Nothing is applied: its workers are not ours.
@@ -147,15 +159,14 @@ async fn source(
     valid: ValidSource,
     context: &Context,
 ) -> Result<Orders, Error> {
-    let all = context.resources.state();
-    let parsed = all.iter().filter_map(|other| other.0.as_ref().ok());
-    if let Some(holder) = claim::target_held_by_another(resource, parsed) {
+    let rivals = rivals(resource, context);
+    if let Some(holder) = claim::target_held_by_another(resource, parsed_of(&rivals)) {
         return Err(Error::TargetConflict {
             target: valid.target.to_string(),
             holder: holder.meta().name.clone().unwrap_or_default(),
         });
     }
-    let endpoint = observe::endpoint(context, &valid.key.namespace, &valid.redis).await?;
+    let (endpoint, _) = observe::endpoint(context, &valid.key, &valid.redis, &valid.tls).await?;
     Ok(Orders {
         generation: valid.generation,
         queue: valid.queue,
@@ -163,7 +174,6 @@ async fn source(
         policy: Policy::default(),
         scaling: valid.scaling,
         shield: None,
-        from_secret: matches!(valid.redis, RedisSource::Secret { .. }),
         source: Some(SourceOrders {
             source: valid.source,
             seen: valid.seen,
@@ -179,10 +189,9 @@ fn parsed(resource: &Guarded) -> Result<&TaskQueue, Error> {
         .map_err(|invalid| Error::Malformed(invalid.error.clone()))
 }
 
-fn unclaimed(resource: &TaskQueue, valid: &ValidQueue, all: &Store<Guarded>) -> Result<(), Error> {
-    let all = all.state();
-    let parsed = all.iter().filter_map(|other| other.0.as_ref().ok());
-    match claim::held_by_another(resource, parsed) {
+fn unclaimed(resource: &TaskQueue, valid: &ValidQueue, context: &Context) -> Result<(), Error> {
+    let rivals = rivals(resource, context);
+    match claim::held_by_another(resource, parsed_of(&rivals)) {
         None => Ok(()),
         Some(holder) => Err(Error::Conflict {
             queue: valid.queue.to_string(),
@@ -191,11 +200,30 @@ fn unclaimed(resource: &TaskQueue, valid: &ValidQueue, all: &Store<Guarded>) -> 
     }
 }
 
+/// The other TaskQueues that may claim the same.
+fn rivals(resource: &TaskQueue, context: &Context) -> Vec<Arc<Guarded>> {
+    let rivals = context.claims.rivals(resource).into_iter();
+    rivals
+        .filter_map(|rival| context.resources.get(&rival.object_ref()))
+        .collect()
+}
+
+fn parsed_of(all: &[Arc<Guarded>]) -> impl Iterator<Item = &TaskQueue> {
+    all.iter().filter_map(|other| other.0.as_ref().ok())
+}
+
 impl Context {
+    /// Has a TaskQueue reconciled soon.
+    pub fn trigger(&self, key: &Key) {
+        // Nobody listens any more once the operator stops.
+        let _ = self.triggers.send(key.object_ref());
+    }
+
     /// Drops what is kept of a TaskQueue that is gone or going.
     pub fn forget(&self, key: &Key) {
         self.index.forget(key);
         self.memory.forget(key);
+        self.secrets.forget(key);
         self.metrics.forget(key);
     }
 }

@@ -2,25 +2,37 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Secret, policy::v1::PodDisruptionBudget};
+use k8s_openapi::api::{apps::v1::Deployment, policy::v1::PodDisruptionBudget};
 use kube::Api;
+use taskqueue_worker::config::RedisTls;
 
 use super::{
     Context,
     apply::is_owned,
-    validate::{RedisSource, ValidQueue},
+    credentials::Reader,
+    validate::{RedisSource, TlsSource, ValidQueue},
 };
-use crate::endpoint::EndpointUrl;
+use crate::{endpoint::EndpointUrl, key::Key};
 
 /// What was found.
 #[derive(Clone, Debug)]
 pub struct Observed {
     /// The Redis of the queue.
     pub endpoint: EndpointUrl,
+    /// A mark of what came from Secrets for it. Another one means that pods have to start anew.
+    pub credentials: Option<String>,
     /// The Deployment of that name, whoever made it.
     pub deployment: Option<Arc<Deployment>>,
     /// The budget of that name: whoever made it where the TaskQueue asks for one, else ours.
     pub budget: Option<Arc<PodDisruptionBudget>>,
+}
+
+impl Observed {
+    /// Whether the workers' Deployment is there already.
+    pub fn stands_for(&self, valid: &ValidQueue) -> bool {
+        let deployment = self.deployment.as_deref();
+        deployment.is_some_and(|deployment| is_owned(deployment, valid))
+    }
 }
 
 /// Why the cluster could not be read, or what is missing in it.
@@ -31,24 +43,40 @@ pub enum ObserveError {
     NoDefaultRedis,
     /// The Secret is not there.
     #[error(
-        "Secret {name} named in spec.redis.urlFrom.secretKeyRef does not exist in namespace {namespace}: create it"
+        "Secret {name} named in {field}.secretKeyRef does not exist in namespace {namespace}: create it"
     )]
     SecretMissing {
         /// Namespace of the TaskQueue.
         namespace: String,
         /// Name of the Secret.
         name: String,
+        /// The part of the spec that names it.
+        field: &'static str,
     },
     /// The Secret has no such key, or no text in it.
-    #[error("Secret {name} has no text under key {key}, named in spec.redis.urlFrom.secretKeyRef")]
+    #[error("Secret {name} has no text under key {key}, named in {field}.secretKeyRef")]
     SecretKeyMissing {
         /// Name of the Secret.
         name: String,
         /// Key within it.
         key: String,
+        /// The part of the spec that names it.
+        field: &'static str,
     },
-    /// The URL cannot be used.
-    #[error("the URL of the Redis cannot be used: {0}")]
+    /// More text than a pod can be given.
+    #[error(
+        "Secret {name} has {length} bytes under key {key}, and at most 65536 can be used: leave out certificates that the Redis does not need"
+    )]
+    SecretTooLong {
+        /// Name of the Secret.
+        name: String,
+        /// Key within it.
+        key: String,
+        /// Bytes that it has.
+        length: usize,
+    },
+    /// The URL or a certificate cannot be used.
+    #[error("the Redis of spec.redis cannot be used: {0}")]
     RedisUrl(#[source] taskqueue_queue::Error),
     /// The API server did not answer as it should.
     #[error("cannot read {what} {name}")]
@@ -65,18 +93,34 @@ pub enum ObserveError {
 
 /// Reads what the next steps need.
 pub async fn observe(context: &Context, valid: &ValidQueue) -> Result<Observed, ObserveError> {
+    let (endpoint, credentials) = endpoint(context, &valid.key, &valid.redis, &valid.tls).await?;
     Ok(Observed {
-        endpoint: endpoint(context, &valid.key.namespace, &valid.redis).await?,
+        endpoint,
+        credentials,
         deployment: deployment(context, valid).await?,
         budget: budget(context, valid).await?,
     })
 }
 
-/// The URL of the Redis.
+/// The Redis, and a mark of what came from Secrets for it. Takes note of these Secrets, also when
+/// something is missing in them: it may come.
 pub(super) async fn endpoint(
     context: &Context,
-    namespace: &str,
+    key: &Key,
     redis: &RedisSource,
+    tls: &TlsSource,
+) -> Result<(EndpointUrl, Option<String>), ObserveError> {
+    let mut reader = Reader::new(&context.client, &key.namespace);
+    let endpoint = read(context, redis, tls, &mut reader).await;
+    context.secrets.refer(key, reader.versions());
+    Ok((endpoint?, reader.mark()))
+}
+
+async fn read(
+    context: &Context,
+    redis: &RedisSource,
+    tls: &TlsSource,
+    reader: &mut Reader<'_>,
 ) -> Result<EndpointUrl, ObserveError> {
     let url = match redis {
         RedisSource::Default => {
@@ -87,40 +131,21 @@ pub(super) async fn endpoint(
                 .ok_or(ObserveError::NoDefaultRedis);
         }
         RedisSource::Url(url) => url.clone(),
-        RedisSource::Secret { name, key } => secret_text(context, namespace, name, key).await?,
+        RedisSource::Secret(selector) => reader.text(selector, "spec.redis.urlFrom").await?,
     };
-    EndpointUrl::parse(url).map_err(ObserveError::RedisUrl)
-}
-
-async fn secret_text(
-    context: &Context,
-    namespace: &str,
-    name: &str,
-    key: &str,
-) -> Result<String, ObserveError> {
-    let api: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
-    let secret = api
-        .get_opt(name)
-        .await
-        .map_err(|source| ObserveError::Api {
-            what: "Secret",
-            name: name.to_owned(),
-            source,
-        })?;
-    let secret = secret.ok_or_else(|| ObserveError::SecretMissing {
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-    })?;
-    secret
-        .data
-        .and_then(|mut data| data.remove(key))
-        .and_then(|value| String::from_utf8(value.0).ok())
-        .map(|text| text.trim().to_owned())
-        .filter(|text| !text.is_empty())
-        .ok_or_else(|| ObserveError::SecretKeyMissing {
-            name: name.to_owned(),
-            key: key.to_owned(),
-        })
+    let TlsSource { ca, identity } = tls;
+    let ca = match ca {
+        Some(ca) => Some(reader.text(ca, "spec.redis.tls.caFrom").await?),
+        None => None,
+    };
+    let identity = match identity {
+        Some((cert, key)) => Some((
+            reader.text(cert, "spec.redis.tls.certFrom").await?,
+            reader.text(key, "spec.redis.tls.keyFrom").await?,
+        )),
+        None => None,
+    };
+    EndpointUrl::with_tls(url, RedisTls { ca, identity }).map_err(ObserveError::RedisUrl)
 }
 
 /// The Deployment from the cache, else from the API server: the cache holds only those that

@@ -10,7 +10,7 @@ use super::validate::Invalid;
 /// without a word: a misspelt `resources` is a worker without limits.
 pub(super) fn parse(template: &PodTemplate) -> Result<PodTemplateSpec, Invalid> {
     let refused = |error: serde_json::Error| Invalid::Template(error.to_string());
-    let given = Value::Object(template.0.clone());
+    let given = Value::Object(template.to_map());
     let parsed: PodTemplateSpec = serde_json::from_value(given.clone()).map_err(refused)?;
     let kept = serde_json::to_value(&parsed).map_err(refused)?;
     match dropped(&given, &kept) {

@@ -17,7 +17,9 @@ use k8s_openapi::{
 use kube::Resource;
 use taskqueue_api::{
     TaskQueue,
-    spec::{self, DisruptionBudget, Handler, PodCount, RedisEndpoint},
+    spec::{
+        self, DisruptionBudget, Handler, PodCount, RedisEndpoint, SecretKeySelector, SecretSource,
+    },
 };
 use taskqueue_queue::{Policy, QueueName};
 use taskqueue_worker::config::{Concurrency, HandlerConfig};
@@ -49,6 +51,8 @@ pub struct ValidQueue {
     pub queue: QueueName,
     /// Where its Redis is.
     pub redis: RedisSource,
+    /// Where the certificates for it come from.
+    pub tls: TlsSource,
     /// What producers and workers read in Redis.
     pub policy: Policy,
     /// How it is scaled.
@@ -65,12 +69,16 @@ pub enum RedisSource {
     /// The spec itself; carries no password.
     Url(String),
     /// A key of a Secret in the TaskQueue's namespace.
-    Secret {
-        /// Name of the Secret.
-        name: String,
-        /// Key within it.
-        key: String,
-    },
+    Secret(SecretKeySelector),
+}
+
+/// Where the certificates for a Redis come from: keys of Secrets in the TaskQueue's namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsSource {
+    /// The authorities to trust.
+    pub ca: Option<SecretKeySelector>,
+    /// A certificate to show, and its private key.
+    pub identity: Option<(SecretKeySelector, SecretKeySelector)>,
 }
 
 /// The worker pods.
@@ -113,6 +121,9 @@ pub enum Invalid {
     /// The endpoint names no source, or two.
     #[error("spec.redis needs exactly one of url and urlFrom")]
     RedisSource,
+    /// A client certificate without its key, or the other way round.
+    #[error("spec.redis.tls needs both or neither of certFrom and keyFrom")]
+    TlsIdentity,
     /// Neither or several handlers.
     #[error("spec.worker.handler needs exactly one of exec and native")]
     Handler,
@@ -221,6 +232,7 @@ fn queue(
             .controller_owner_ref(&())
             .ok_or(Invalid::Metadata("uid"))?,
         redis: redis_source(spec.redis.as_ref(), has_default_redis)?,
+        tls: tls_source(spec.redis.as_ref())?,
         policy: policy::policy(spec)?,
         scaling: scaling::policy(resource)?,
         worker: worker(given)?,
@@ -236,16 +248,30 @@ fn redis_source(redis: Option<&RedisEndpoint>, has_default: bool) -> Result<Redi
         Some(RedisEndpoint {
             url: Some(url),
             url_from: None,
+            tls: _,
         }) => Ok(RedisSource::Url(url.clone())),
         Some(RedisEndpoint {
             url: None,
             url_from: Some(source),
-        }) => Ok(RedisSource::Secret {
-            name: source.secret_key_ref.name.clone(),
-            key: source.secret_key_ref.key.clone(),
-        }),
+            tls: _,
+        }) => Ok(RedisSource::Secret(source.secret_key_ref.clone())),
         Some(_) => Err(Invalid::RedisSource),
     }
+}
+
+fn tls_source(redis: Option<&RedisEndpoint>) -> Result<TlsSource, Invalid> {
+    let Some(tls) = redis.and_then(|redis| redis.tls.as_ref()) else {
+        return Ok(TlsSource::default());
+    };
+    let selector = |source: &SecretSource| source.secret_key_ref.clone();
+    Ok(TlsSource {
+        ca: tls.ca_from.as_ref().map(selector),
+        identity: match (&tls.cert_from, &tls.key_from) {
+            (Some(cert), Some(key)) => Some((selector(cert), selector(key))),
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => return Err(Invalid::TlsIdentity),
+        },
+    })
 }
 
 fn worker(worker: &spec::Worker) -> Result<ValidWorker, Invalid> {

@@ -4,6 +4,7 @@ pub mod build;
 mod condition;
 mod decision;
 mod source;
+mod pace;
 mod write;
 
 pub use write::Writer;

@@ -1,4 +1,5 @@
-//! The one writer of statuses: at most once a second per TaskQueue, and only what changed.
+//! The one writer of statuses: at most once a second per TaskQueue, at a steady pace for all of
+//! them together, and only what changed. Nothing waits for it: replicas are written elsewhere.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -16,10 +17,10 @@ use kube::{
 };
 use serde_json::json;
 use taskqueue_api::{TaskQueue, TaskQueueStatus};
-use tokio::time::Instant;
+use tokio::time::{Instant, error::Elapsed, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::build;
+use super::{build, pace::Bucket};
 use crate::{
     index::Index,
     key::Key,
@@ -28,8 +29,18 @@ use crate::{
 
 /// Least time between two writes of one status.
 const PACE: Duration = Duration::from_secs(1);
+/// Time in which one more status may be written, of whichever TaskQueue. An operator that starts
+/// among thousands of them, and thousands that are busy, leave the API server room.
+const EVERY: Duration = Duration::from_millis(10);
+/// Writes that may follow each other at once after a quiet time.
+const BURST: u32 = 100;
 /// Writes under way at once.
 const CONCURRENCY: usize = 8;
+/// How long an answer is waited for, so that a server that is stuck holds up no other status for
+/// longer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Least time between two looks at which written statuses the cache has caught up with.
+const CATCH_UP: Duration = Duration::from_secs(5);
 
 /// Writes statuses.
 pub struct Writer {
@@ -37,10 +48,12 @@ pub struct Writer {
     index: Arc<Index>,
     resources: Store<Guarded>,
     deployments: Store<Deployment>,
-    /// What was written last, since the store lags behind.
+    /// What was written last, until the store, which lags behind, has it too.
     written: HashMap<Key, Written>,
-    /// When a write was last tried.
+    /// When a write was last tried, as long as that counts.
     tried: HashMap<Key, Instant>,
+    bucket: Bucket,
+    caught_up: Instant,
 }
 
 struct Written {
@@ -63,6 +76,8 @@ impl Writer {
             deployments,
             written: HashMap::new(),
             tried: HashMap::new(),
+            bucket: Bucket::new(EVERY, BURST, Instant::now()),
+            caught_up: Instant::now(),
         }
     }
 
@@ -76,6 +91,7 @@ impl Writer {
                 () = stop.cancelled() => return,
                 () = self.index.status_wanted.notified(), if next.is_none() => {}
                 () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
+                () = tokio::time::sleep_until(self.caught_up + CATCH_UP), if !self.written.is_empty() => self.catch_up(),
             }
         }
     }
@@ -83,21 +99,29 @@ impl Writer {
     /// Writes every wanted status that may be written now and returns when the next one may.
     async fn write_due(&mut self, wanted: &mut BTreeSet<Key>) -> Option<Instant> {
         let now = Instant::now();
-        let due: Vec<Key> = wanted
+        let mut due: Vec<Key> = wanted
             .iter()
             .filter(|key| self.due_at(key).is_none_or(|due| due <= now))
             .cloned()
             .collect();
-        wanted.retain(|key| !due.contains(key));
-        let writes: Vec<_> = due
-            .into_iter()
-            .filter_map(|key| self.changed(key))
-            .collect();
+        // Whoever has waited longest comes first, so that among many busy ones nobody starves.
+        due.sort_by_cached_key(|key| self.tried.get(key).copied());
+        let mut writes = Vec::new();
+        for key in due {
+            if !self.bucket.take(now) {
+                break;
+            }
+            wanted.remove(&key);
+            match self.changed(key) {
+                Some(write) => writes.push(write),
+                None => self.bucket.put_back(),
+            }
+        }
         let mut patches = Vec::with_capacity(writes.len());
         for (key, uid, status) in writes {
             let client = self.client.clone();
             patches.push(async move {
-                let outcome = patch(&client, &key, &status).await;
+                let outcome = timeout(PATIENCE, patch(&client, &key, &status)).await;
                 (key, uid, status, outcome)
             });
         }
@@ -108,10 +132,27 @@ impl Writer {
         for (key, uid, status, outcome) in outcomes {
             self.took(key, uid, status, outcome, wanted);
         }
-        wanted
+        let next = wanted
             .iter()
             .map(|key| self.due_at(key).unwrap_or(now))
-            .min()
+            .min()?;
+        Some(next.max(self.bucket.next()))
+    }
+
+    /// Forgets what the cache knows as well by now: one copy of each status is enough.
+    fn catch_up(&mut self) {
+        let now = Instant::now();
+        self.caught_up = now;
+        let resources = &self.resources;
+        self.written.retain(|key, written| {
+            let Some(resource) = resources.get(&key.object_ref()) else {
+                return false;
+            };
+            let parsed = resource.0.as_ref().ok();
+            let status = parsed.and_then(|parsed| parsed.status.as_ref());
+            resource.meta().uid != written.uid || status != Some(&written.status)
+        });
+        self.tried.retain(|_, at| *at + PACE > now);
     }
 
     /// When the status may be written again; `None` when it never was.
@@ -138,6 +179,15 @@ impl Writer {
             parsed.and_then(|parsed| parsed.status.clone())
         };
         let previous = known.or_else(stored).unwrap_or_default();
+        // After a start the status of an earlier operator stands until the queue was looked at:
+        // to tell every user that it starts, and a second later that it did, would be two writes
+        // for nothing.
+        if entry.sight.is_none()
+            && matches!(entry.orders, Some(Ok(_)))
+            && previous.desired_replicas.is_some()
+        {
+            return None;
+        }
         let deployment = self.deployments.get(&key.object_ref());
         let status = build::build(
             &key,
@@ -154,19 +204,23 @@ impl Writer {
         key: Key,
         uid: Option<String>,
         status: TaskQueueStatus,
-        outcome: Result<(), kube::Error>,
+        outcome: Result<Result<(), kube::Error>, Elapsed>,
         wanted: &mut BTreeSet<Key>,
     ) {
         self.tried.insert(key.clone(), Instant::now());
         match outcome {
-            Ok(()) => {
+            Ok(Ok(())) => {
                 self.written.insert(key, Written { uid, status });
             }
-            Err(kube::Error::Api(refusal)) if refusal.code == 404 => {
+            Ok(Err(kube::Error::Api(refusal))) if refusal.code == 404 => {
                 self.written.remove(&key);
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 tracing::warn!(queue = %key, %error, "cannot write the status");
+                wanted.insert(key);
+            }
+            Err(_) => {
+                tracing::warn!(queue = %key, seconds = PATIENCE.as_secs(), "no answer to the write of a status");
                 wanted.insert(key);
             }
         }

@@ -117,7 +117,6 @@ pub(crate) fn source_orders(edits: &[Edit]) -> Orders {
         policy: Policy::default(),
         scaling: valid.scaling,
         shield: None,
-        from_secret: false,
         source: Some(SourceOrders {
             source: valid.source,
             seen: valid.seen,
@@ -141,6 +140,7 @@ pub(crate) fn image() -> WorkerImage {
 pub(crate) fn build(edits: &[Edit], url: &str) -> Children {
     let observed = Observed {
         endpoint: endpoint(url),
+        credentials: None,
         deployment: None,
         budget: None,
     };
@@ -170,6 +170,7 @@ pub(crate) fn standing(generation: i64, replicas: i32) -> Deployment {
 pub(crate) fn observed(deployment: Option<Deployment>, budget: Option<i64>) -> Observed {
     Observed {
         endpoint: endpoint("redis://redis:6379"),
+        credentials: None,
         deployment: deployment.map(Arc::new),
         budget: budget.map(|generation| Arc::new(standing_budget(generation))),
     }
@@ -197,7 +198,6 @@ pub(crate) fn orders(edits: &[Edit]) -> Orders {
         policy: valid.policy,
         scaling: valid.scaling,
         shield: valid.worker.shield,
-        from_secret: false,
         source: None,
     }
 }
@@ -220,6 +220,7 @@ pub(crate) fn snapshot() -> Snapshot {
         next_due: None,
         workers: 3,
         expired_workers: 0,
+        tidy_at: None,
         counters: Counters::default(),
         version: 1,
     }

@@ -13,7 +13,8 @@ use super::{
     CONCURRENCY_VARIABLE, Concurrency, DEFAULT_DRAIN_TIMEOUT, DEFAULT_HTTP_ADDRESS,
     DRAIN_TIMEOUT_VARIABLE, HANDLER_VARIABLE, HTTP_ADDRESS_VARIABLE, HandlerConfig,
     LOG_FORMAT_VARIABLE, LogFormat, MAX_DRAIN_TIMEOUT, NODE_NAME_VARIABLE, POD_NAME_VARIABLE,
-    QUEUE_VARIABLE, REDIS_URL_VARIABLE, RedisUrl, WorkerConfig,
+    QUEUE_VARIABLE, REDIS_CA_VARIABLE, REDIS_CERT_VARIABLE, REDIS_KEY_VARIABLE, REDIS_URL_VARIABLE,
+    RedisTls, RedisUrl, WorkerConfig,
 };
 
 /// Why a configuration cannot be used. The message names the variable, the value and the fix.
@@ -54,6 +55,18 @@ const QUEUE: Variable = Variable {
 const REDIS_URL: Variable = Variable {
     name: REDIS_URL_VARIABLE,
     fix: "the Redis to use, for example redis://redis:6379 or rediss://user:password@redis:6380/0",
+};
+const REDIS_CA: Variable = Variable {
+    name: REDIS_CA_VARIABLE,
+    fix: "the certificates of the authorities to trust as PEM, with a URL that begins with rediss",
+};
+const REDIS_CERT: Variable = Variable {
+    name: REDIS_CERT_VARIABLE,
+    fix: "a certificate as PEM, with its private key in TASKQUEUE_REDIS_KEY and a URL that begins with rediss",
+};
+const REDIS_KEY: Variable = Variable {
+    name: REDIS_KEY_VARIABLE,
+    fix: "the private key of TASKQUEUE_REDIS_CERT as PEM",
 };
 const CONCURRENCY: Variable = Variable {
     name: CONCURRENCY_VARIABLE,
@@ -98,9 +111,12 @@ pub(super) fn parse(lookup: &impl Fn(&str) -> Option<String>) -> Result<WorkerCo
     let find = |name: &str| lookup(name).filter(|value| !value.is_empty());
     let optional = |variable: &Variable| find(variable.name);
     let required = |variable: &Variable| find(variable.name).ok_or_else(|| variable.missing());
+    let redis_url = parse_redis_url(required(&REDIS_URL)?)?;
+    let redis_tls = parse_redis_tls(&redis_url, find)?;
     Ok(WorkerConfig {
         queue: parse_queue(required(&QUEUE)?)?,
-        redis_url: parse_redis_url(required(&REDIS_URL)?)?,
+        redis_url,
+        redis_tls,
         concurrency: optional(&CONCURRENCY)
             .map(parse_concurrency)
             .transpose()?
@@ -135,6 +151,33 @@ fn parse_redis_url(value: String) -> Result<RedisUrl, ConfigError> {
     }
 }
 
+/// Certificates are checked here as well; the error names the variable of the one that is of no use.
+fn parse_redis_tls(
+    url: &RedisUrl,
+    find: impl Fn(&str) -> Option<String>,
+) -> Result<RedisTls, ConfigError> {
+    let (cert, key) = (find(REDIS_CERT.name), find(REDIS_KEY.name));
+    let identity = match (cert, key) {
+        (Some(cert), Some(key)) => Some((cert, key)),
+        (None, None) => None,
+        (Some(_), None) => return Err(REDIS_KEY.missing()),
+        (None, Some(_)) => return Err(REDIS_CERT.missing()),
+    };
+    let tls = RedisTls {
+        ca: find(REDIS_CA.name),
+        identity,
+    };
+    let check = |variable: &Variable, part: RedisTls| {
+        Endpoint::parse(url.expose())
+            .and_then(|endpoint| part.apply(endpoint))
+            .map_err(|error| variable.invalid("(hidden)", &error))
+    };
+    let (ca, identity) = (tls.ca.clone(), tls.identity.clone());
+    check(&REDIS_CA, RedisTls { ca, identity: None })?;
+    check(&REDIS_CERT, RedisTls { ca: None, identity })?;
+    Ok(tls)
+}
+
 fn parse_concurrency(value: String) -> Result<Concurrency, ConfigError> {
     match value.parse().map(Concurrency::new) {
         Ok(Some(concurrency)) => Ok(concurrency),
@@ -167,11 +210,9 @@ fn parse_address(value: String) -> Result<SocketAddr, ConfigError> {
 }
 
 fn parse_log_format(value: String) -> Result<LogFormat, ConfigError> {
-    match value.as_str() {
-        "json" => Ok(LogFormat::Json),
-        "text" => Ok(LogFormat::Text),
-        _ => Err(LOG_FORMAT.invalid(value, &"no such format")),
-    }
+    value
+        .parse()
+        .map_err(|error| LOG_FORMAT.invalid(value, &error))
 }
 
 /// `60s` and `1500ms`: whole milliseconds, because that is what the queue counts in.
@@ -289,6 +330,47 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_that_is_of_no_use_is_refused_without_showing_it() {
+        let tls = (REDIS_URL_VARIABLE, "rediss://redis");
+        for (variables, start) in [
+            (
+                vec![tls, (REDIS_CA_VARIABLE, "hunter2")],
+                "TASKQUEUE_REDIS_CA is ",
+            ),
+            (
+                vec![tls, (REDIS_CERT_VARIABLE, "hunter2")],
+                "TASKQUEUE_REDIS_KEY is not set",
+            ),
+            (
+                vec![tls, (REDIS_KEY_VARIABLE, "hunter2")],
+                "TASKQUEUE_REDIS_CERT is not set",
+            ),
+            (
+                vec![
+                    tls,
+                    (REDIS_CERT_VARIABLE, "hunter2"),
+                    (REDIS_KEY_VARIABLE, "hunter2"),
+                ],
+                "TASKQUEUE_REDIS_CERT is ",
+            ),
+            // Certificates for a connection that has none.
+            (
+                vec![
+                    (REDIS_URL_VARIABLE, "redis://redis"),
+                    (REDIS_CA_VARIABLE, "hunter2"),
+                ],
+                "TASKQUEUE_REDIS_CA is ",
+            ),
+        ] {
+            let error = parse_with(&variables)
+                .expect_err("it is refused")
+                .to_string();
+            assert!(error.starts_with(start), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
     fn the_password_is_not_in_the_debug_text_nor_in_the_rendered_variables() {
         let config = parse_with(&[]).expect("it is complete");
         assert!(!format!("{config:?}").contains("hunter2"));
@@ -327,6 +409,7 @@ mod tests {
             WorkerConfig {
                 queue: QueueName::new(&namespace, &name).expect("the name is good"),
                 redis_url: RedisUrl::new("rediss://user:secret@redis:6380/1"),
+                redis_tls: RedisTls::default(),
                 concurrency: Concurrency::new(tasks).expect("it is in range"),
                 handler,
                 drain_timeout: Duration::from_millis(drain_millis),

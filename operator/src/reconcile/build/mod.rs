@@ -6,13 +6,14 @@ pub mod pod;
 pub mod secret;
 
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Secret, policy::v1::PodDisruptionBudget};
+use serde::Serialize;
 
 use super::{observe::Observed, validate::ValidQueue};
 use crate::config::WorkerImage;
 
 /// Every child of one TaskQueue. Taken apart without `..` where it is applied, so that a new
 /// kind of child does not compile until someone applies it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Children {
     /// The workers.
     pub deployment: Deployment,
@@ -22,12 +23,25 @@ pub struct Children {
     pub budget: Option<PodDisruptionBudget>,
 }
 
+impl Children {
+    /// Whether the Deployment, which is watched, is all there is.
+    pub fn is_deployment_alone(&self) -> bool {
+        let Self {
+            deployment: _,
+            redis_secret,
+            budget,
+        } = self;
+        redis_secret.is_none() && budget.is_none()
+    }
+}
+
 /// Builds the children.
 pub fn build(valid: &ValidQueue, observed: &Observed, image: &WorkerImage) -> Children {
     let redis_secret = secret::build(valid, &observed.endpoint);
     let redis = secret::source(valid, &observed.endpoint);
+    let credentials = observed.credentials.as_deref();
     Children {
-        deployment: deployment::build(valid, pod::build(valid, image, redis)),
+        deployment: deployment::build(valid, pod::build(valid, image, redis, credentials)),
         redis_secret,
         budget: valid
             .worker

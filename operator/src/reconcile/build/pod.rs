@@ -17,12 +17,12 @@ use k8s_openapi::{
 use kube::core::ObjectMeta;
 use taskqueue_worker::config::{
     DEFAULT_HTTP_ADDRESS, HandlerConfig, LogFormat, NODE_NAME_VARIABLE, POD_NAME_VARIABLE,
-    REDIS_URL_VARIABLE, RedisUrl, WorkerConfig,
+    REDIS_URL_VARIABLE, RedisTls, RedisUrl, WorkerConfig,
 };
 
 use super::super::validate::{Invalid, ValidQueue, ValidWorker};
 use super::deployment;
-use super::secret::PodRedis;
+use super::secret::{self, PodRedis};
 use crate::config::WorkerImage;
 
 /// Name of the volume that carries the worker's binary into the user's container.
@@ -37,6 +37,8 @@ const INSTALLER: &str = "taskqueue-install";
 const PORT: &str = "taskqueue";
 /// What the kubelet grants beyond the drain, for the last acknowledgements.
 const GRACE_AFTER_DRAIN: i64 = 10;
+/// Annotation of the pods: the mark of the credentials and certificates that they started with.
+const CREDENTIALS: &str = "taskqueue.dev/redis-credentials";
 /// Prefix of the variables that configure the worker.
 const VARIABLES: &str = "TASKQUEUE_";
 
@@ -100,10 +102,18 @@ pub fn check(
 }
 
 /// Builds the pod template.
-pub fn build(valid: &ValidQueue, image: &WorkerImage, redis: PodRedis) -> PodTemplateSpec {
+pub fn build(
+    valid: &ValidQueue,
+    image: &WorkerImage,
+    redis: PodRedis,
+    credentials: Option<&str>,
+) -> PodTemplateSpec {
     let worker = &valid.worker;
     let mut template = worker.template.clone().unwrap_or_default();
     label(&mut template.metadata, valid);
+    if let Some(mark) = credentials {
+        mark_credentials(&mut template, mark);
+    }
     let pod = template.spec.get_or_insert_with(|| demo_pod(image));
     pod.automount_service_account_token.get_or_insert(false);
     // A Service named taskqueue-redis would give every pod a variable TASKQUEUE_REDIS_PORT.
@@ -137,6 +147,14 @@ fn label(metadata: &mut Option<ObjectMeta>, valid: &ValidQueue) {
         labels.entry(name).or_insert(value);
     }
     labels.extend(deployment::selector(&valid.key.name));
+}
+
+/// Pods with another mark are other pods, so that a changed Secret rolls them out: a variable keeps
+/// its value for as long as its pod lives.
+pub fn mark_credentials(template: &mut PodTemplateSpec, mark: &str) {
+    let metadata = template.metadata.get_or_insert_default();
+    let annotations = metadata.annotations.get_or_insert_default();
+    annotations.insert(CREDENTIALS.to_owned(), mark.to_owned());
 }
 
 /// The pod of a TaskQueue without a template: the worker's own image with its demo handlers.
@@ -217,6 +235,7 @@ fn configure(container: &mut Container, valid: &ValidQueue, redis: PodRedis) {
         queue: valid.queue.clone(),
         // Rendered apart, since it may come from a Secret.
         redis_url: RedisUrl::new(""),
+        redis_tls: RedisTls::default(),
         concurrency: valid.worker.concurrency,
         handler: valid.worker.handler.clone(),
         drain_timeout: valid.worker.drain_timeout,
@@ -240,6 +259,12 @@ fn configure(container: &mut Container, valid: &ValidQueue, redis: PodRedis) {
         value,
         value_from,
     });
+    let certificates = secret::certificates(valid).into_iter();
+    env.extend(certificates.map(|(name, source)| EnvVar {
+        name: name.to_owned(),
+        value: None,
+        value_from: Some(source),
+    }));
     env.push(from_field(POD_NAME_VARIABLE, "metadata.name"));
     env.push(from_field(NODE_NAME_VARIABLE, "spec.nodeName"));
 

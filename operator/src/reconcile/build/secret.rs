@@ -1,4 +1,4 @@
-//! How the worker pods get the URL of their Redis.
+//! How the worker pods get the URL of their Redis and its certificates.
 //!
 //! A password is never written into a pod spec: it stays in the Secret that the user named, or,
 //! when it comes from the operator's own configuration (or from a spec that is older than the
@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     ByteString,
-    api::core::v1::{EnvVarSource, Secret, SecretKeySelector},
+    api::core::v1::{self as core, EnvVarSource, Secret},
 };
 use kube::core::ObjectMeta;
+use taskqueue_api::spec::SecretKeySelector;
+use taskqueue_worker::config::{REDIS_CA_VARIABLE, REDIS_CERT_VARIABLE, REDIS_KEY_VARIABLE};
 
-use super::super::validate::{RedisSource, ValidQueue};
+use super::super::validate::{RedisSource, TlsSource, ValidQueue};
 use super::deployment;
 use crate::endpoint::EndpointUrl;
 
@@ -29,7 +31,7 @@ pub enum PodRedis {
 
 /// The Secret that carries the URL to the pods, where it has a password and no Secret yet.
 pub fn build(valid: &ValidQueue, endpoint: &EndpointUrl) -> Option<Secret> {
-    if matches!(valid.redis, RedisSource::Secret { .. }) || !endpoint.has_password() {
+    if matches!(valid.redis, RedisSource::Secret(_)) || !endpoint.has_password() {
         return None;
     }
     Some(Secret {
@@ -52,9 +54,13 @@ pub fn build(valid: &ValidQueue, endpoint: &EndpointUrl) -> Option<Secret> {
 /// Where the pods read the URL.
 pub fn source(valid: &ValidQueue, endpoint: &EndpointUrl) -> PodRedis {
     match &valid.redis {
-        RedisSource::Secret { name, key } => from_secret(name.clone(), key.clone()),
+        RedisSource::Secret(selector) => PodRedis::From(Box::new(env_source(selector))),
         RedisSource::Default | RedisSource::Url(_) if endpoint.has_password() => {
-            from_secret(name(valid), URL_KEY.to_owned())
+            let selector = SecretKeySelector {
+                name: name(valid),
+                key: URL_KEY.to_owned(),
+            };
+            PodRedis::From(Box::new(env_source(&selector)))
         }
         RedisSource::Default | RedisSource::Url(_) => PodRedis::Value(endpoint.expose().to_owned()),
     }
@@ -64,13 +70,30 @@ fn name(valid: &ValidQueue) -> String {
     format!("{}-redis", valid.key.name)
 }
 
-fn from_secret(name: String, key: String) -> PodRedis {
-    PodRedis::From(Box::new(EnvVarSource {
-        secret_key_ref: Some(SecretKeySelector {
-            name,
-            key,
+/// The certificates as variables of the pods: a name, and where its value is. They are no files, so
+/// that a task's command cannot read them; the worker takes its own variables away from it.
+pub fn certificates(valid: &ValidQueue) -> Vec<(&'static str, EnvVarSource)> {
+    let TlsSource { ca, identity } = &valid.tls;
+    let (cert, key) = identity
+        .as_ref()
+        .map_or((None, None), |(cert, key)| (Some(cert), Some(key)));
+    [
+        (REDIS_CA_VARIABLE, ca.as_ref()),
+        (REDIS_CERT_VARIABLE, cert),
+        (REDIS_KEY_VARIABLE, key),
+    ]
+    .into_iter()
+    .filter_map(|(variable, selector)| Some((variable, env_source(selector?))))
+    .collect()
+}
+
+fn env_source(selector: &SecretKeySelector) -> EnvVarSource {
+    EnvVarSource {
+        secret_key_ref: Some(core::SecretKeySelector {
+            name: selector.name.clone(),
+            key: selector.key.clone(),
             optional: None,
         }),
         ..EnvVarSource::default()
-    }))
+    }
 }

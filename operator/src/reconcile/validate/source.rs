@@ -13,7 +13,7 @@ use taskqueue_sources::{
     Stream, Unit,
 };
 
-use super::{Invalid, RedisSource, redis_source, scaling};
+use super::{Invalid, RedisSource, TlsSource, redis_source, scaling, tls_source};
 use crate::{key::Key, targets::Target};
 
 /// A TaskQueue with a source whose every part has a meaning.
@@ -27,6 +27,8 @@ pub struct ValidSource {
     pub queue: QueueName,
     /// Where its Redis is.
     pub redis: RedisSource,
+    /// Where the certificates for it come from.
+    pub tls: TlsSource,
     /// What is read.
     pub source: Source,
     /// Whether it was read before, under this very spec.
@@ -55,6 +57,7 @@ pub(super) fn validate(
         generation: resource.meta().generation.unwrap_or_default(),
         queue: QueueName::new(&key.namespace, &key.name).map_err(Invalid::QueueName)?,
         redis: redis_source(spec.redis.as_ref(), has_default_redis)?,
+        tls: tls_source(spec.redis.as_ref())?,
         source: source(given)?,
         seen: seen(resource),
         target: Target {

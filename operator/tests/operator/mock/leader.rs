@@ -98,7 +98,7 @@ fn created() -> Call {
     Call::post(LEASES).checked(|lease| {
         assert_eq!(lease["metadata"]["name"], "taskqueue-operator");
         assert_eq!(lease["spec"]["holderIdentity"], ME);
-        assert_eq!(lease["spec"]["leaseDurationSeconds"], 15);
+        assert_eq!(lease["spec"]["leaseDurationSeconds"], 10);
         assert_eq!(lease["spec"]["leaseTransitions"], 0);
     })
 }
@@ -168,8 +168,8 @@ async fn of_two_that_take_a_lease_over_the_second_waits() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_does_not_answer_is_asked_again() {
     let elected = Scenario::TheServerDoesNotAnswerAtFirst.play(secs(60)).await;
-    // 3 s for the answer and 1 s to the next look.
-    assert_eq!(elected, Some(secs(4)));
+    // 2 s for the answer and 1 s to the next look.
+    assert_eq!(elected, Some(secs(3)));
 }
 
 /// How leadership went: its outcome and how long it was held.
@@ -222,11 +222,11 @@ fn given_up(version: &'static str) -> Call {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_lease_is_renewed_every_three_seconds_and_its_holder_cleared_at_the_end() {
+async fn the_lease_is_renewed_every_two_seconds_and_its_holder_cleared_at_the_end() {
     let calls = vec![renewal("9", "10"), renewal("10", "11"), given_up("11")];
-    let leadership = lead(calls, Some(secs(7))).await;
+    let leadership = lead(calls, Some(secs(5))).await;
     assert!(leadership.outcome.is_ok());
-    assert_eq!(leadership.held, secs(7));
+    assert_eq!(leadership.held, secs(5));
 }
 
 #[tokio::test(start_paused = true)]
@@ -240,7 +240,7 @@ async fn a_lease_in_the_hands_of_another_ends_leadership_at_once() {
         Err(Lost::Taken(holder)) => assert_eq!(holder, OTHER),
         other => panic!("{other:?}"),
     }
-    assert_eq!(leadership.held, secs(3));
+    assert_eq!(leadership.held, secs(2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -251,59 +251,60 @@ async fn a_lease_that_somebody_only_annotated_is_renewed_under_its_new_version()
         renewal("10", "11"),
         given_up("11"),
     ];
-    assert!(lead(calls, Some(secs(5))).await.outcome.is_ok());
+    assert!(lead(calls, Some(secs(3))).await.outcome.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_shorter_than_the_deadline_is_survived() {
     let refused = || Call::put(LEASE).refuse(500, "etcd has no leader");
     let calls = vec![refused(), refused(), renewal("9", "10"), given_up("10")];
-    assert!(lead(calls, Some(secs(6))).await.outcome.is_ok());
+    assert!(lead(calls, Some(secs(5))).await.outcome.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_cannot_be_renewed_ends_leadership_before_another_may_take_it() {
     let refused = || Call::put(LEASE).refuse(500, "etcd has no leader");
-    let leadership = lead((0..7).map(|_| refused()).collect(), None).await;
+    let leadership = lead((0..5).map(|_| refused()).collect(), None).await;
     match leadership.outcome {
         Err(Lost::Expired(Some(cause))) => assert!(cause.to_string().contains("no leader")),
         other => panic!("{other:?}"),
     }
-    assert_eq!(leadership.held, secs(10));
+    assert_eq!(leadership.held, secs(7));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_never_answers_ends_leadership_in_time_too() {
-    // Asked at 3, 6 and 9.
+    // Asked at 2, 4 and 6.
     let calls = (0..3).map(|_| Call::put(LEASE).silent()).collect();
     let leadership = lead(calls, None).await;
     assert!(matches!(leadership.outcome, Err(Lost::Expired(None))));
-    assert_eq!(leadership.held, secs(10));
+    assert_eq!(leadership.held, secs(7));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_deadline_counts_from_when_the_renewal_was_sent_not_from_its_answer() {
-    // Sent at 3, answered at 5; the next ones are sent at 8 and 11.
+    // Sent at 2, answered at 3.5; the next ones are sent at 5.5 and 7.5.
     let silent = || Call::put(LEASE).silent();
-    let calls = vec![renewal("9", "10").after(secs(2)), silent(), silent()];
+    let late = renewal("9", "10").after(Duration::from_millis(1500));
+    let calls = vec![late, silent(), silent()];
     let leadership = lead(calls, None).await;
     assert!(matches!(leadership.outcome, Err(Lost::Expired(None))));
-    assert_eq!(leadership.held, secs(3 + 10));
+    assert_eq!(leadership.held, secs(2 + 7));
 }
 
 #[tokio::test(start_paused = true)]
 async fn conflicts_while_the_lease_cannot_be_read_are_tried_with_a_pause() {
     let conflict = || Call::put(LEASE).refuse(409, "the object has been modified");
     let unreadable = || Call::get(LEASE).refuse(500, "etcd has no leader");
-    let calls = (0..7).flat_map(|_| [conflict(), unreadable()]).collect();
+    let calls = (0..5).flat_map(|_| [conflict(), unreadable()]).collect();
     let leadership = lead(calls, None).await;
     assert!(matches!(leadership.outcome, Err(Lost::Expired(Some(_)))));
-    assert_eq!(leadership.held, secs(10));
+    assert_eq!(leadership.held, secs(7));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_got_lost_costs_one_try_and_not_the_leadership() {
-    // Not answered at 3; written all the same, so that the try at 6 is refused.
+    // Not answered at 2; written all the same, so that the try at 4 is refused.
     let calls = vec![
         Call::put(LEASE).silent(),
         Call::put(LEASE).refuse(409, "the object has been modified"),
@@ -311,12 +312,12 @@ async fn an_answer_that_got_lost_costs_one_try_and_not_the_leadership() {
         renewal("10", "11"),
         given_up("11"),
     ];
-    assert!(lead(calls, Some(secs(8))).await.outcome.is_ok());
+    assert!(lead(calls, Some(secs(5))).await.outcome.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
 async fn stopping_does_not_wait_long_for_a_server_that_does_not_answer() {
     let leadership = lead(vec![Call::put(LEASE).silent()], Some(secs(1))).await;
     assert!(leadership.outcome.is_ok());
-    assert_eq!(leadership.held, secs(1 + 3));
+    assert_eq!(leadership.held, secs(1 + 2));
 }

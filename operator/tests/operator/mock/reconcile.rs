@@ -1,13 +1,17 @@
 //! Passes over one TaskQueue.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use kube::runtime::controller::Action;
 use serde_json::json;
 use taskqueue_operator::reconcile::{Context, Guarded, error_policy, reconcile};
 
 use super::{
-    server::playing,
+    server::{Call, playing},
     world::{DEFAULT_REDIS, Scenario, World, users_secret, without_replicas},
 };
 use crate::fixtures::{Edit, exec, resource, standing, standing_budget, template};
@@ -160,7 +164,7 @@ async fn an_unusable_url_in_a_secret_is_told_without_showing_it() {
 }
 
 #[tokio::test]
-async fn a_url_from_a_secret_is_read_again_after_a_minute() {
+async fn a_url_from_a_secret_goes_to_the_autoscaler_and_never_into_the_deployment() {
     // redis://:hunter2@redis, with the line end that an editor leaves.
     let data = json!({ "url": "cmVkaXM6Ly86aHVudGVyMkByZWRpcwo=" });
     let mut calls = Scenario::TheUsersSecretHas { data }.calls();
@@ -174,9 +178,73 @@ async fn a_url_from_a_secret_is_read_again_after_a_minute() {
     let action = world.pass(&[users_secret()]).await;
     let orders = world.context.index.orders();
     world.end().await;
-    assert_eq!(action.unwrap(), Action::requeue(Duration::from_mins(1)));
+    assert_eq!(action.unwrap(), Action::await_change());
     assert_eq!(orders[0].1.endpoint.expose(), "redis://:hunter2@redis");
-    assert!(orders[0].1.from_secret);
+}
+
+/// The Secret of a user with this URL, as base64.
+fn holding(url: &str) -> Call {
+    Call::get("/api/v1/namespaces/shop/secrets/cache").answer(json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": { "name": "cache", "uid": "only who may read it knows", "resourceVersion": "7" },
+        "data": { "url": url }
+    }))
+}
+
+#[tokio::test]
+async fn a_secret_that_changed_rolls_the_workers_out_and_one_that_did_not_does_nothing() {
+    let marks = Arc::new(Mutex::new(BTreeSet::new()));
+    let marked = || {
+        let marks = Arc::clone(&marks);
+        Call::apply(
+            "/apis/apps/v1/namespaces/shop/deployments/thumbnails",
+            "taskqueue-operator",
+        )
+        .checked(move |deployment| {
+            let annotations = &deployment["spec"]["template"]["metadata"]["annotations"];
+            let mark = &annotations["taskqueue.dev/redis-credentials"];
+            marks
+                .lock()
+                .unwrap()
+                .insert(mark.as_str().unwrap().to_owned());
+        })
+    };
+    // redis://:one@redis, twice, and redis://:two@redis.
+    let (one, two) = ("cmVkaXM6Ly86b25lQHJlZGlz", "cmVkaXM6Ly86dHdvQHJlZGlz");
+    let calls = vec![holding(one), marked(), holding(one), holding(two), marked()];
+    let mut world = World::new(Scenario::NobodyCalls);
+    let context = Arc::into_inner(world.context).unwrap();
+    let (client, played) = playing(calls);
+    world.context = Arc::new(Context { client, ..context });
+    world.played = played;
+    let mut deployment = standing(7, 5);
+    world.stands(deployment.clone());
+    let first = world.pass(&[users_secret()]).await;
+    let mark = marks.lock().unwrap().first().unwrap().clone();
+    deployment
+        .spec
+        .template
+        .metadata
+        .as_mut()
+        .unwrap()
+        .annotations = Some([("taskqueue.dev/redis-credentials".to_owned(), mark)].into());
+    // As the mock answers it: what was applied, and no more.
+    let variable = &mut deployment.spec.template.spec.as_mut().unwrap().containers[0];
+    for env in variable.env.iter_mut().flatten() {
+        if env.name == "TASKQUEUE_REDIS_URL" {
+            env.value = None;
+            env.value_from = serde_json::from_value(
+                json!({ "secretKeyRef": { "name": "cache", "key": "url" } }),
+            )
+            .unwrap();
+        }
+    }
+    world.stands(deployment);
+    let second = world.pass(&[users_secret()]).await;
+    let third = world.pass(&[users_secret()]).await;
+    world.end().await;
+    assert!(first.is_ok() && second.is_ok() && third.is_ok());
+    assert_eq!(marks.lock().unwrap().len(), 2);
 }
 
 #[tokio::test]
@@ -246,7 +314,7 @@ async fn the_younger_of_two_that_claim_a_queue_touches_nothing_and_looks_again()
         "{}",
         problem.message
     );
-    assert_eq!(action, Action::requeue(Duration::from_secs(10)));
+    assert_eq!(action, Action::requeue(Duration::from_mins(1)));
 }
 
 #[tokio::test]

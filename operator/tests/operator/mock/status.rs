@@ -30,6 +30,7 @@ enum Scenario {
     OneStatusIsWritten,
     StatusesAreWrittenWithWaiting(Vec<i64>),
     TheFirstWriteFails,
+    TheFirstWriteIsNotAnswered,
     TheTaskQueueIsGone,
     AMalformedOneIsToldSo,
     NobodyCalls,
@@ -54,6 +55,7 @@ impl Scenario {
                 })
                 .collect(),
             Self::TheFirstWriteFails => vec![write().refuse(500, "etcd has no leader"), write()],
+            Self::TheFirstWriteIsNotAnswered => vec![write().silent(), write()],
             Self::TheTaskQueueIsGone => vec![write().not_found()],
             Self::AMalformedOneIsToldSo => vec![write().checked(|body| {
                 assert_eq!(body["status"]["conditions"][0]["reason"], "Malformed");
@@ -146,6 +148,14 @@ async fn a_write_that_failed_is_tried_again_a_second_later() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_write_that_is_not_answered_is_tried_again() {
+    let world = World::new(Scenario::TheFirstWriteIsNotAnswered, parsed());
+    world.index.order(&key(), Ok(orders(&[])));
+    sleep(Duration::from_secs(10)).await;
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_task_queue_that_is_gone_is_not_written_again() {
     let world = World::new(Scenario::TheTaskQueueIsGone, parsed());
     world.index.order(&key(), Ok(orders(&[])));
@@ -183,5 +193,21 @@ async fn an_object_that_does_not_parse_is_told_so_in_its_status() {
     let world = World::new(Scenario::AMalformedOneIsToldSo, malformed);
     world.index.order(&key(), Err(problem));
     sleep(Duration::from_secs(2)).await;
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_a_status_stands_until_the_queue_was_looked_at() {
+    let mut stored = resource(&[]);
+    stored.status = Some(taskqueue_api::TaskQueueStatus {
+        desired_replicas: Some(5),
+        ..taskqueue_api::TaskQueueStatus::default()
+    });
+    let scenario = Scenario::StatusesAreWrittenWithWaiting(vec![7]);
+    let world = World::new(scenario, DeserializeGuard(Ok(stored)));
+    world.index.order(&key(), Ok(orders(&[])));
+    sleep(Duration::from_secs(5)).await;
+    world.sees(7);
+    sleep(Duration::from_secs(5)).await;
     world.end().await;
 }

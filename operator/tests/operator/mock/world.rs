@@ -14,12 +14,16 @@ use kube::{
 use serde_json::{Value, json};
 use taskqueue_api::TaskQueue;
 use taskqueue_operator::{
-    config::{Config, LogFormat},
+    config::Config,
     events,
     index::{Index, Problem},
     metrics::Metrics,
-    reconcile::{Context, Guarded, error::Error, error_policy, memory::Memory, reconcile},
+    reconcile::{
+        Context, Guarded, claim::Claims, error::Error, error_policy, memory::Memory, reconcile,
+    },
 };
+use taskqueue_worker::config::LogFormat;
+use tokio::sync::mpsc;
 
 use super::server::{Call, Played, playing};
 use crate::fixtures::{Edit, UID, endpoint, image, key, resource};
@@ -183,6 +187,7 @@ impl World {
         let (resources, resource_writer) = reflector::store();
         let (deployments, deployment_writer) = reflector::store();
         let (budgets, budget_writer) = reflector::store();
+        let (triggers, _) = mpsc::unbounded_channel();
         // Events are told to nobody here: their publisher is dropped.
         let (events, _) = events::channel(client.clone(), "operator-0", resources.clone());
         let context = Context {
@@ -201,7 +206,10 @@ impl World {
             budgets,
             index: Arc::new(Index::default()),
             events,
+            claims: Claims::default(),
+            secrets: Arc::default(),
             memory: Memory::default(),
+            triggers,
             metrics: Arc::new(Metrics::default()),
         };
         Self {
@@ -226,8 +234,9 @@ impl World {
 
     /// The cache holds this TaskQueue.
     pub(super) fn exists(&mut self, resource: TaskQueue) {
-        let guarded = DeserializeGuard(Ok(resource));
-        self.resources.apply_watcher_event(&Event::Apply(guarded));
+        let event = Event::Apply(DeserializeGuard(Ok(resource)));
+        self.context.claims.follow(&event);
+        self.resources.apply_watcher_event(&event);
     }
 
     pub(super) async fn pass(&self, edits: &[Edit]) -> Result<Action, Error> {

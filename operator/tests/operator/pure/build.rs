@@ -328,6 +328,25 @@ fn a_url_from_a_secret_is_read_from_that_very_secret() {
 }
 
 #[test]
+fn certificates_are_variables_from_the_secrets_that_the_spec_names() {
+    let from = |key: &str| json!({ "secretKeyRef": { "name": "tls", "key": key } });
+    let tls = json!({ "caFrom": from("ca.crt"), "certFrom": from("tls.crt"), "keyFrom": from("tls.key") });
+    let redis = json!({ "url": "rediss://redis", "tls": tls });
+    let deployment = deployment(&[("/spec/redis", redis)]);
+    let env = &deployment["spec"]["template"]["spec"]["containers"][0]["env"];
+    for (name, key) in [
+        ("TASKQUEUE_REDIS_CA", "ca.crt"),
+        ("TASKQUEUE_REDIS_CERT", "tls.crt"),
+        ("TASKQUEUE_REDIS_KEY", "tls.key"),
+    ] {
+        let mut variables = env.as_array().unwrap().iter();
+        let variable = variables.find(|variable| variable["name"] == name).unwrap();
+        let reference = json!({ "name": "tls", "key": key });
+        assert_eq!(variable["valueFrom"]["secretKeyRef"], reference);
+    }
+}
+
+#[test]
 fn a_default_redis_without_a_password_needs_no_secret() {
     let children = build(&[("/spec/redis", Value::Null)], "redis://redis:6379/2");
     assert_eq!(children.redis_secret, None);

@@ -1,8 +1,12 @@
 //! Who keeps a queue that several claim.
 
+use kube::{core::DeserializeGuard, runtime::watcher::Event};
 use serde_json::{Value, json};
 use taskqueue_api::{TaskQueue, spec::TargetKind};
-use taskqueue_operator::reconcile::claim::{held_by_another, target_held_by_another};
+use taskqueue_operator::reconcile::{
+    Guarded,
+    claim::{Claims, held_by_another, target_held_by_another},
+};
 
 use crate::fixtures::{Edit, resource, sourced};
 
@@ -115,4 +119,53 @@ fn a_source_claims_no_queue_of_ours() {
     let source = scaler("images", OLDER, "mailer");
     let ours = claimant("a", NEWER, &[]);
     assert_eq!(holder(&ours, &[&source]), None);
+}
+
+fn guarded(name: &str, queue: &str) -> Guarded {
+    DeserializeGuard(Ok(resource(&[
+        ("/metadata/name", name.into()),
+        ("/spec/queueName", queue.into()),
+    ])))
+}
+
+fn rivals(claims: &Claims, name: &str, queue: &str) -> Vec<String> {
+    let rivals = claims.rivals(&guarded(name, queue).0.unwrap());
+    rivals.into_iter().map(|rival| rival.name).collect()
+}
+
+#[test]
+fn only_those_are_looked_at_that_ask_for_the_same_queue() {
+    let claims = Claims::default();
+    for (name, queue) in [("a", "x"), ("b", "x"), ("c", "y"), ("a", "x")] {
+        claims.follow(&Event::Apply(guarded(name, queue)));
+    }
+    assert_eq!(rivals(&claims, "a", "x"), ["b"]);
+    assert_eq!(rivals(&claims, "d", "x"), ["a", "b"]);
+    assert!(rivals(&claims, "c", "y").is_empty());
+    claims.follow(&Event::Delete(guarded("b", "x")));
+    assert!(rivals(&claims, "a", "x").is_empty());
+}
+
+#[test]
+fn a_list_that_begins_anew_drops_who_went_unseen() {
+    let claims = Claims::default();
+    claims.follow(&Event::Apply(guarded("a", "x")));
+    claims.follow(&Event::Init);
+    claims.follow(&Event::InitApply(guarded("b", "x")));
+    // Until the list is whole, nobody is forgotten.
+    assert_eq!(rivals(&claims, "b", "x"), ["a"]);
+    claims.follow(&Event::InitDone);
+    assert!(rivals(&claims, "b", "x").is_empty());
+}
+
+#[test]
+fn whoever_scales_one_object_is_looked_at_together() {
+    let claims = Claims::default();
+    let follow = |resource| claims.follow(&Event::Apply(DeserializeGuard(Ok(resource))));
+    follow(scaler("a", OLDER, "mailer"));
+    follow(scaler("b", OLDER, "other"));
+    follow(claimant("mailer", NEWER, &[]));
+    let rivals = claims.rivals(&scaler("z", NEWER, "mailer"));
+    let names: Vec<_> = rivals.iter().map(|rival| rival.name.as_str()).collect();
+    assert_eq!(names, ["a", "mailer"]);
 }

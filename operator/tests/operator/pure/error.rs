@@ -51,7 +51,7 @@ fn table() -> Vec<(Error, Follow, &'static str)> {
                 queue: name(),
                 holder: name(),
             },
-            Follow::Recheck(Duration::from_secs(10)),
+            Follow::Recheck(Duration::from_mins(1)),
             "QueueNameConflict",
         ),
         (
@@ -63,6 +63,7 @@ fn table() -> Vec<(Error, Follow, &'static str)> {
             Error::Observe(ObserveError::SecretMissing {
                 namespace: name(),
                 name: name(),
+                field: "spec.redis.urlFrom",
             }),
             Follow::BackOff,
             "SecretMissing",
@@ -71,9 +72,19 @@ fn table() -> Vec<(Error, Follow, &'static str)> {
             Error::Observe(ObserveError::SecretKeyMissing {
                 name: name(),
                 key: name(),
+                field: "spec.redis.urlFrom",
             }),
             Follow::BackOff,
             "SecretMissing",
+        ),
+        (
+            Error::Observe(ObserveError::SecretTooLong {
+                name: name(),
+                key: name(),
+                length: 65_537,
+            }),
+            Follow::BackOff,
+            "InvalidRedisUrl",
         ),
         (
             Error::Observe(ObserveError::RedisUrl(unusable_url())),

@@ -1,9 +1,10 @@
 //! What is known of each TaskQueue, and who is woken by a change.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use taskqueue_operator::index::{Index, Problem};
+use taskqueue_queue::Snapshot;
 use tokio::sync::Notify;
 
 use crate::fixtures::{key, orders, sight, snapshot};
@@ -85,6 +86,59 @@ fn a_sight_is_for_the_status_and_outlives_a_problem() {
     index.order(&key(), Err(problem("InvalidSpec")));
     let entry = index.get(&key()).unwrap();
     assert!(Arc::ptr_eq(&entry.sight.unwrap(), &seen));
+}
+
+#[test]
+fn a_sight_that_tells_nothing_new_wakes_nobody() {
+    let index = ordered();
+    index.see(&key(), Arc::new(sight(Ok(snapshot()))));
+    assert!(woken(&index.status_wanted) && index.take_dirty().contains(&key()));
+    let later = Snapshot {
+        now: snapshot().now + Duration::from_secs(1),
+        ..snapshot()
+    };
+    let again = Arc::new(sight(Ok(later.clone())));
+    assert!(index.see(&key(), Arc::clone(&again)));
+    assert!(!woken(&index.status_wanted) && index.take_dirty().is_empty());
+    // It is kept all the same.
+    assert!(Arc::ptr_eq(
+        &index.get(&key()).unwrap().sight.unwrap(),
+        &again
+    ));
+    let news = [
+        Ok(Snapshot { active: 7, ..later }),
+        Err("no answer".to_owned()),
+        Err("no route".to_owned()),
+    ];
+    for reading in news {
+        index.see(&key(), Arc::new(sight(reading)));
+        assert!(woken(&index.status_wanted) && index.take_dirty().contains(&key()));
+    }
+}
+
+#[test]
+fn the_autoscaler_takes_what_was_ordered_otherwise_and_nothing_else() {
+    let index = ordered();
+    assert_eq!(index.take_reordered().len(), 1);
+    index.order(&key(), Ok(orders(&[])));
+    index.order(&key(), Err(problem("ApplyFailed")));
+    assert!(index.take_reordered().is_empty());
+    index.order(&key(), Ok(orders(&[("/spec/timeout", "7s".into())])));
+    index.forget(&key());
+    let taken = index.take_reordered();
+    assert!(taken.len() == 1 && taken[0].1.is_none());
+}
+
+#[test]
+fn orders_stand_before_they_are_in_place_unless_there_are_some() {
+    let index = Index::default();
+    index.stand(&key(), &orders(&[]));
+    assert!(woken(&index.orders_changed) && index.has_orders());
+    // Nothing is told of it yet.
+    assert!(!woken(&index.status_wanted) && index.get(&key()).unwrap().orders.is_none());
+    index.stand(&key(), &orders(&[("/spec/timeout", "7s".into())]));
+    assert!(!woken(&index.orders_changed));
+    assert_ne!(index.orders()[0].1.policy.timeout.as_secs(), 7);
 }
 
 #[test]

@@ -15,6 +15,7 @@ fn variant(invalid: &Invalid) -> &'static str {
         Invalid::QueueName(_) => "QueueName",
         Invalid::NoRedis => "NoRedis",
         Invalid::RedisSource => "RedisSource",
+        Invalid::TlsIdentity => "TlsIdentity",
         Invalid::Handler => "Handler",
         Invalid::Budget => "Budget",
         Invalid::Template(_) => "Template",
@@ -31,7 +32,7 @@ fn variant(invalid: &Invalid) -> &'static str {
     }
 }
 
-const VARIANTS: [&str; 16] = [
+const VARIANTS: [&str; 17] = [
     "Budget",
     "GracePeriod",
     "Handler",
@@ -46,6 +47,7 @@ const VARIANTS: [&str; 16] = [
     "Source",
     "Template",
     "TemplateConflict",
+    "TlsIdentity",
     "WithSource",
     "WorkerOrSource",
 ];
@@ -123,6 +125,15 @@ fn table() -> Vec<Row> {
             "RedisSource",
             "spec.redis",
             "exactly one of url and urlFrom",
+        ),
+        row(
+            vec![(
+                "/spec/redis",
+                json!({ "url": "rediss://a", "tls": { "certFrom": { "secretKeyRef": { "name": "a", "key": "b" } } } }),
+            )],
+            "TlsIdentity",
+            "spec.redis.tls",
+            "both or neither of certFrom and keyFrom",
         ),
         row(
             vec![("/spec/worker/handler", json!({}))],

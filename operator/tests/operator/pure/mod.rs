@@ -15,3 +15,4 @@ mod shrink;
 mod sources;
 mod status;
 mod validate;
+mod watch;

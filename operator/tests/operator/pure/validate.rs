@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::civil::{Weekday, time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
-use taskqueue_api::TaskQueue;
-use taskqueue_operator::reconcile::validate::{Budget, RedisSource, validate};
+use taskqueue_api::{TaskQueue, spec::SecretKeySelector};
+use taskqueue_operator::reconcile::validate::{Budget, RedisSource, TlsSource, validate};
 use taskqueue_queue::{
     BackoffKind, Cause, Limits, Missed, Order, Payload, Policy, Rate, RetryAction, RetryRule,
     Schedule,
@@ -343,11 +343,32 @@ fn the_redis_is_the_operators_unless_the_spec_names_one() {
     let secret = json!({ "urlFrom": { "secretKeyRef": { "name": "a", "key": "b" } } });
     assert_eq!(
         valid(&[("/spec/redis", secret)]).redis,
-        RedisSource::Secret {
-            name: "a".to_owned(),
-            key: "b".to_owned()
+        RedisSource::Secret(selector("a", "b"))
+    );
+}
+
+fn selector(name: &str, key: &str) -> SecretKeySelector {
+    SecretKeySelector {
+        name: name.to_owned(),
+        key: key.to_owned(),
+    }
+}
+
+#[test]
+fn certificates_come_from_the_secrets_that_the_spec_names() {
+    let from = |name: &str, key: &str| json!({ "secretKeyRef": { "name": name, "key": key } });
+    let tls = json!({
+        "caFrom": from("ca", "ca.crt"), "certFrom": from("me", "tls.crt"), "keyFrom": from("me", "tls.key")
+    });
+    let redis = json!({ "url": "rediss://redis", "tls": tls });
+    assert_eq!(
+        valid(&[("/spec/redis", redis)]).tls,
+        TlsSource {
+            ca: Some(selector("ca", "ca.crt")),
+            identity: Some((selector("me", "tls.crt"), selector("me", "tls.key"))),
         }
     );
+    assert_eq!(valid(&[]).tls, TlsSource::default());
 }
 
 /// A template with one field of its pod or of its container set.

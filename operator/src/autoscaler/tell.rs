@@ -1,0 +1,64 @@
+//! What is told of the replicas beside the status: logs, Events and metrics, on change only.
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::{
+    Shared,
+    replicas::{News, Replicas, Step},
+    write::WriteError,
+};
+use crate::key::Key;
+
+impl Shared {
+    /// Tells what is news of a look.
+    pub(super) fn tell(&self, key: &Key, news: News) {
+        let News {
+            turned,
+            held,
+            recommended,
+        } = news;
+        if let Some(turned) = turned {
+            self.events.redis_turned(key, turned.err());
+        }
+        if let Some(reason) = held {
+            self.metrics.held(reason);
+        }
+        if let Some(step) = recommended {
+            let equation = &step.decision.equation;
+            self.events.recommended(key, step.from, step.to, equation);
+        }
+    }
+
+    /// Takes in and tells what a write of replicas came to. `announced` is when a task was that
+    /// they were written for.
+    pub(super) fn wrote(
+        &self,
+        key: &Key,
+        replicas: &mut Replicas,
+        step: &Step,
+        announced: Option<Instant>,
+        outcome: Result<(), WriteError>,
+    ) {
+        let (from, to, equation) = (step.from, step.to, &step.decision.equation);
+        match outcome {
+            Ok(()) => {
+                if let Some(announced) = announced.filter(|_| from == 0) {
+                    self.metrics.woke(announced.elapsed());
+                }
+                tracing::info!(queue = %key, from, to, equation, "scaled");
+                replicas.wrote(step, Timestamp::now());
+                self.events.scaled(key, from, to, equation);
+            }
+            // What was scaled went between the look and the write: the next look says so.
+            Err(error) if error.is_gone() => {}
+            Err(error) => {
+                let told = error.to_string();
+                tracing::warn!(queue = %key, from, to, error = told, "cannot scale");
+                if replicas.not_written(told.clone()) {
+                    self.events.scale_failed(key, from, to, &told);
+                }
+            }
+        }
+    }
+}
