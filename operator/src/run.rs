@@ -161,8 +161,6 @@ async fn work(
     let namespace = context.config.namespace.as_deref();
     let pods = Arc::new(Pods::default());
     let listed = Arc::new(SetOnce::new());
-    let seen = (Arc::clone(&context), Arc::clone(&pods), Arc::clone(&listed));
-    let touching = Arc::clone(&index);
     let resource_stream = watcher(
         api::<Guarded>(&client, namespace),
         watcher::Config::default().page_size(PAGE),
@@ -170,31 +168,17 @@ async fn work(
     .default_backoff()
     .modify(watch::strip_resource)
     .reflect(resource_writer)
-    .inspect_ok(move |event| {
-        let (context, pods, listed) = &seen;
-        keep(context, pods, event);
-        if matches!(event, watcher::Event::InitDone) {
-            // A later listing is no news.
-            let _ = listed.set(());
-        }
-    });
-    let labels = format!("{}={}", MANAGED_BY.0, MANAGED_BY.1);
-    let deployment_stream = watcher(
-        api::<Deployment>(&client, namespace),
-        watcher::Config::default().labels(&labels).page_size(PAGE),
-    )
-    .default_backoff()
-    .modify(watch::strip_deployment)
-    .reflect(deployment_writer)
-    .inspect_ok(move |event| touch(&touching, event));
-
-    let budget_stream = watcher(
-        api::<PodDisruptionBudget>(&client, namespace),
-        watcher::Config::default().labels(&labels),
-    )
-    .default_backoff()
-    .reflect(budget_writer)
-    .touched_objects();
+    .inspect_ok(keeping(&context, &pods, &listed));
+    let touching = Arc::clone(&index);
+    let deployment_stream = watcher(api::<Deployment>(&client, namespace), ours())
+        .default_backoff()
+        .modify(watch::strip_deployment)
+        .reflect(deployment_writer)
+        .inspect_ok(move |event| touch(&touching, event));
+    let budget_stream = watcher(api::<PodDisruptionBudget>(&client, namespace), ours())
+        .default_backoff()
+        .reflect(budget_writer)
+        .touched_objects();
 
     let tasks = TaskTracker::new();
     tasks.spawn(publisher.run());
@@ -255,6 +239,12 @@ async fn work(
     tasks.wait().await;
 }
 
+/// What carries our label.
+fn ours() -> watcher::Config {
+    let label = format!("{}={}", MANAGED_BY.0, MANAGED_BY.1);
+    watcher::Config::default().labels(&label).page_size(PAGE)
+}
+
 fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
 where
     K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
@@ -265,7 +255,22 @@ where
     }
 }
 
-/// Keeps what is known beside the cache in step with it.
+/// Keeps what is known beside the cache in step with it, and tells once all are `listed`.
+fn keeping(
+    context: &Arc<Context>,
+    pods: &Arc<Pods>,
+    listed: &Arc<SetOnce<()>>,
+) -> impl Fn(&watcher::Event<Guarded>) + use<> {
+    let (context, pods, listed) = (Arc::clone(context), Arc::clone(pods), Arc::clone(listed));
+    move |event| {
+        keep(&context, &pods, event);
+        if matches!(event, watcher::Event::InitDone) {
+            // A later listing is no news.
+            let _ = listed.set(());
+        }
+    }
+}
+
 fn keep(context: &Context, pods: &Pods, event: &watcher::Event<Guarded>) {
     context.claims.follow(event);
     let forget = |key: &Key| {

@@ -163,6 +163,7 @@ mod tests {
             next_due: None,
             workers: 2,
             expired_workers: 0,
+            tidy_at: None,
             counters: Counters {
                 enqueued: 60,
                 completed: 4,

@@ -60,7 +60,7 @@ enum Outcome {
     },
     Tended {
         /// What the queue had counted before.
-        counters: Counters,
+        counters: Box<Counters>,
         outcome: Result<Tended, Error>,
     },
     Released {
@@ -168,7 +168,7 @@ impl Jobs {
         watched.tending = true;
         let policy = project.then(|| watched.orders.policy.clone());
         let (turns, name) = (Arc::clone(&self.turns), key.clone());
-        let (version, counters) = (snapshot.version, snapshot.counters);
+        let (version, counters) = (snapshot.version, Box::new(snapshot.counters));
         self.spawn(key, watched, async move {
             // It is never closed.
             let _turn = turns.acquire().await;
@@ -257,7 +257,7 @@ impl Jobs {
                             watched.projected(policy, version);
                         }
                         if let Some(tidied) = tended.tidied {
-                            watched.tidied(tidied, counters);
+                            watched.tidied(tidied, *counters);
                         }
                     }
                     Err(error) => tracing::warn!(queue = %key, %error, "cannot tend to a queue"),
@@ -296,7 +296,8 @@ impl Jobs {
         watched.drains.passed(&passed);
         if let Some((to, outcome)) = passed.lowered {
             let step = Step { to, ..step };
-            self.shared.wrote(key, &mut watched.replicas, &step, None, outcome);
+            self.shared
+                .wrote(key, &mut watched.replicas, &step, None, outcome);
         }
         moves
     }

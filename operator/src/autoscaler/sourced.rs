@@ -176,7 +176,6 @@ impl Sourced {
         let opens = self.replicas.gate.open(step.from == 0, Instant::now());
         (there && ours && opens && !self.replicas.writing && step.from != step.to).then_some(step)
     }
-
 }
 
 /// What the source needs workers for. Other systems do not count what was added and what was done.

@@ -60,11 +60,7 @@ impl Chores {
 
 /// How much time may lie between two times that a queue is tidied; `None` if nothing can be out of
 /// order in it.
-fn tidies_every(
-    policy: &Policy,
-    snapshot: &Snapshot,
-    last: Option<LastTidy>,
-) -> Option<Duration> {
+fn tidies_every(policy: &Policy, snapshot: &Snapshot, last: Option<LastTidy>) -> Option<Duration> {
     let scheduled = policy.schedules.iter().any(|schedule| !schedule.suspend);
     // One time does a bounded part of it.
     let goes_on = last.is_some_and(|last| last.done != Tidied::default());
@@ -135,12 +131,12 @@ mod tests {
     }
 
     /// Tidied of this with the counters of [`at_rest`].
-    fn tidied(done: Tidied, ago: Duration) -> Option<LastTidy> {
-        Some(LastTidy {
+    fn tidied(done: Tidied, ago: Duration) -> LastTidy {
+        LastTidy {
             done,
             counters: at_rest().counters,
             ago,
-        })
+        }
     }
 
     #[test]
@@ -167,8 +163,8 @@ mod tests {
             expired: 1,
             ..Tidied::default()
         };
-        let found = tidied(found, Duration::ZERO);
-        let nothing = tidied(Tidied::default(), Duration::ZERO);
+        let found = Some(tidied(found, Duration::ZERO));
+        let nothing = Some(tidied(Tidied::default(), Duration::ZERO));
         let plain = Policy::default();
         let cron = schedules(false);
         let suspended = schedules(true);
@@ -179,13 +175,25 @@ mod tests {
             ("used since", &plain, &used, nothing, Some(AT_LEISURE)),
             ("what ended is old", &plain, &old, nothing, Some(RARELY)),
             ("what ended is young", &plain, &young, nothing, None),
-            ("without workers", &plain, &waiting, nothing, Some(AT_LEISURE)),
+            (
+                "without workers",
+                &plain,
+                &waiting,
+                nothing,
+                Some(AT_LEISURE),
+            ),
             ("lost workers", &plain, &stranded, nothing, Some(AT_LEISURE)),
             ("with workers", &plain, &worked, nothing, Some(RARELY)),
             ("dead letters", &plain, &dead, nothing, Some(RARELY)),
             ("there may be more", &plain, &rest, found, Some(TICK)),
             ("kept by count, at rest", &counted, &rest, nothing, None),
-            ("kept by count, busy", &counted, &worked, nothing, Some(TICK)),
+            (
+                "kept by count, busy",
+                &counted,
+                &worked,
+                nothing,
+                Some(TICK),
+            ),
             ("schedules", &cron, &unused, nothing, Some(TICK)),
             ("schedules, suspended", &suspended, &rest, nothing, None),
         ];
@@ -200,7 +208,7 @@ mod tests {
             scheduled: 1,
             ..at_rest()
         };
-        let after = |ago| tidied(Tidied::default(), Duration::from_millis(ago));
+        let after = |ago| Some(tidied(Tidied::default(), Duration::from_millis(ago)));
         let table = [
             (Policy::default(), None, true),
             (Policy::default(), after(9_400), false),
@@ -218,7 +226,7 @@ mod tests {
 
     #[test]
     fn what_is_due_and_what_is_lost_cannot_wait() {
-        let last = tidied(Tidied::default(), Duration::ZERO);
+        let just_now = Some(tidied(Tidied::default(), Duration::ZERO));
         let due = Snapshot {
             due: 1,
             ..at_rest()
@@ -227,7 +235,7 @@ mod tests {
             expired_workers: 1,
             ..at_rest()
         };
-        let chores = |snapshot| Chores::of(&Policy::default(), snapshot, last);
+        let chores = |snapshot| Chores::of(&Policy::default(), snapshot, just_now);
         assert!(chores(&due).promote && chores(&lost).reclaim);
         assert!(!chores(&due).reclaim && !chores(&lost).promote);
     }

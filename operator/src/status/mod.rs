@@ -3,8 +3,8 @@
 pub mod build;
 mod condition;
 mod decision;
-mod source;
 mod pace;
+mod source;
 mod write;
 
 pub use write::Writer;
