@@ -108,8 +108,13 @@ async fn ended_tasks_are_forgotten_by_age_and_the_lists_of_them_too() {
     queue.configure(&policy).await.unwrap();
     let ids = complete(&redis, &queue, 1).await;
     assert_eq!(readable(&queue, &ids).await, 20);
+    let client = redis.client().await;
+    let at_rest = bench::snapshot(&queue, &client).await;
+    let left = at_rest.tidy_at.unwrap().duration_since(at_rest.now);
+    assert!(left.as_secs() <= 10, "the least time that they are kept");
     forget(&queue, 20).await;
     assert_eq!(readable(&queue, &ids).await, 0);
+    assert_eq!(bench::snapshot(&queue, &client).await.tidy_at, None);
     let listed = queue.tasks(&Listing::Ended, Page::default()).await.unwrap();
     assert!(listed.is_empty());
     // Nothing is kept of them but the counters and the policy.

@@ -86,6 +86,9 @@ async fn a_key_is_free_again_when_its_time_is_over() {
     })
     .await;
     assert_ne!(first, second);
+    // While there is a task, it is not asked for.
+    let client = redis.client().await;
+    assert_eq!(snapshot(&queue, &client).await.tidy_at, None);
     // The end of the one that had it before does not free it.
     queue.cancel(&first).await.unwrap();
     let third = queue.enqueue(unique(3, "brief")).await.unwrap();
