@@ -23,3 +23,4 @@ pub mod secrets;
 pub mod status;
 pub mod targets;
 pub mod watch;
+pub mod workload;

@@ -7,16 +7,41 @@ use taskqueue_queue::Counters;
 /// The time that a rate looks back.
 const WINDOW: Duration = Duration::from_secs(10);
 
+/// What rates are told of. The other counters of a queue would only take room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Totals {
+    /// Tasks enqueued.
+    pub enqueued: u64,
+    /// Tasks completed.
+    pub completed: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Time that completed attempts ran, together.
+    pub run: Duration,
+}
+
+impl From<Counters> for Totals {
+    fn from(counters: Counters) -> Self {
+        Self {
+            enqueued: counters.enqueued,
+            completed: counters.completed,
+            failed: counters.failed,
+            run: counters.run,
+        }
+    }
+}
+
 /// A queue's counters over the last seconds.
 #[derive(Clone, Debug, Default)]
 pub struct Rates {
-    samples: VecDeque<(Duration, Counters)>,
+    samples: VecDeque<(Duration, Totals)>,
     mean_run: Option<Duration>,
 }
 
 impl Rates {
     /// Takes note of the counters at `now`, a time since any fixed origin.
     pub fn record(&mut self, now: Duration, counters: Counters) {
+        let counters = Totals::from(counters);
         // Counters that fall were lost with their Redis: what was before says nothing any more.
         if self.samples.back().is_some_and(|(_, last)| {
             last.enqueued > counters.enqueued || last.completed > counters.completed
@@ -46,7 +71,7 @@ impl Rates {
 
     /// Takes a sample in. In a quiet queue, of which there may be thousands, it takes the place of
     /// the last one.
-    fn push(&mut self, now: Duration, counters: Counters) {
+    fn push(&mut self, now: Duration, counters: Totals) {
         let places = self.samples.len();
         if places >= 2
             && self
@@ -73,7 +98,7 @@ impl Rates {
     }
 
     /// Growth per second of one counter.
-    pub fn per_second(&self, counter: impl Fn(&Counters) -> u64) -> f64 {
+    pub fn per_second(&self, counter: impl Fn(&Totals) -> u64) -> f64 {
         let (Some((first, _)), Some((last, _))) = (self.samples.front(), self.samples.back())
         else {
             return 0.0;
@@ -100,7 +125,7 @@ impl Rates {
         run.checked_div(u32::try_from(completed).unwrap_or(u32::MAX))
     }
 
-    fn gained(&self, counter: impl Fn(&Counters) -> u64) -> u64 {
+    fn gained(&self, counter: impl Fn(&Totals) -> u64) -> u64 {
         match (self.samples.front(), self.samples.back()) {
             (Some((_, first)), Some((_, last))) => counter(last).saturating_sub(counter(first)),
             _ => 0,

@@ -3,7 +3,7 @@
 use std::{sync::Arc, sync::atomic::Ordering};
 
 use futures::{StreamExt, TryStreamExt, future};
-use k8s_openapi::api::{apps::v1::Deployment, policy::v1::PodDisruptionBudget};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::{
     Api, Client, Resource,
     client::ClientBuilder,
@@ -35,6 +35,7 @@ use crate::{
     secrets, status,
     targets::{self, Targets},
     watch,
+    workload::Workload,
 };
 
 /// Objects of a page of the first list. They are whole until they are stripped, so that pages of
@@ -137,7 +138,7 @@ async fn work(
     stop: CancellationToken,
 ) {
     let (resources, resource_writer) = reflector::store::<Guarded>();
-    let (deployments, deployment_writer) = reflector::store::<Deployment>();
+    let (workloads, workload_writer) = reflector::store::<Workload>();
     let (budgets, budget_writer) = reflector::store::<PodDisruptionBudget>();
     let index = Arc::new(Index::default());
     let (events, publisher) = events::channel(client.clone(), &config.identity, resources.clone());
@@ -146,7 +147,7 @@ async fn work(
     let context = Arc::new(Context {
         client: client.clone(),
         resources: resources.clone(),
-        deployments: deployments.clone(),
+        workloads: workloads.clone(),
         budgets,
         index: Arc::clone(&index),
         events: events.clone(),
@@ -170,10 +171,9 @@ async fn work(
     .reflect(resource_writer)
     .inspect_ok(keeping(&context, &pods, &listed));
     let touching = Arc::clone(&index);
-    let deployment_stream = watcher(api::<Deployment>(&client, namespace), ours())
+    let workload_stream = watcher(api::<Workload>(&client, namespace), ours())
         .default_backoff()
-        .modify(watch::strip_deployment)
-        .reflect(deployment_writer)
+        .reflect(workload_writer)
         .inspect_ok(move |event| touch(&touching, event));
     let budget_stream = watcher(api::<PodDisruptionBudget>(&client, namespace), ours())
         .default_backoff()
@@ -197,7 +197,7 @@ async fn work(
     let shared = Arc::new(autoscaler::Shared {
         client: client.clone(),
         index: Arc::clone(&index),
-        deployments: deployments.clone(),
+        workloads: workloads.clone(),
         pods,
         targets,
         events,
@@ -205,7 +205,7 @@ async fn work(
     });
     let scaling = tasks.spawn(autoscaler::run(shared, stop.clone()));
     let reported = Arc::clone(&index);
-    let writer = status::Writer::new(client, index, resources.clone(), deployments.clone());
+    let writer = status::Writer::new(client, index, resources.clone(), workloads.clone());
     let writing = tasks.spawn(writer.run(stop.clone()));
     let telling = Arc::clone(&context);
     let following = tasks.spawn(secrets::follow(
@@ -214,15 +214,10 @@ async fn work(
         move |key| telling.trigger(key),
         stop.clone(),
     ));
-    let watching = tasks.spawn(report(
-        health,
-        (listed, deployments),
-        reported,
-        stop.clone(),
-    ));
+    let watching = tasks.spawn(report(health, (listed, workloads), reported, stop.clone()));
 
     Controller::for_stream(watch::news(resource_stream, watch::meaning), resources)
-        .owns_stream(watch::news(deployment_stream, watch::shape))
+        .owns_stream(watch::news(workload_stream, |workload| workload.shape))
         .owns_stream(budget_stream)
         .reconcile_on(triggered)
         .with_config(controller::Config::default().concurrency(RECONCILES))
@@ -299,9 +294,9 @@ fn keep(context: &Context, pods: &Pods, event: &watcher::Event<Guarded>) {
 }
 
 /// A change of a Deployment's status starts no reconcile, but the TaskQueue's status tells it.
-fn touch(index: &Index, event: &watcher::Event<Deployment>) {
-    if let watcher::Event::Apply(deployment) | watcher::Event::InitApply(deployment) = event {
-        index.touch(&Key::of(deployment));
+fn touch(index: &Index, event: &watcher::Event<Workload>) {
+    if let watcher::Event::Apply(workload) | watcher::Event::InitApply(workload) = event {
+        index.touch(&Key::of(workload));
     }
 }
 
@@ -309,12 +304,12 @@ fn touch(index: &Index, event: &watcher::Event<Deployment>) {
 /// of those that wait for it, and the controller has to be that one.
 async fn report(
     health: Arc<Health>,
-    (listed, deployments): (Arc<SetOnce<()>>, Store<Deployment>),
+    (listed, workloads): (Arc<SetOnce<()>>, Store<Workload>),
     index: Arc<Index>,
     stop: CancellationToken,
 ) {
     let filled = async {
-        let _ = future::join(listed.wait(), deployments.wait_until_ready()).await;
+        let _ = future::join(listed.wait(), workloads.wait_until_ready()).await;
     };
     tokio::select! {
         () = stop.cancelled() => return,

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
 use taskqueue_queue::{Policy, Snapshot};
 use taskqueue_scaling::{Caps, Demand, Fleet, Flow, Obstacle};
 
-use crate::fleet::FleetView;
+use crate::{fleet::FleetView, workload::Workload};
 
 /// What the queue needs workers for. `next_run` is that of the policy's schedules.
 pub(super) fn demand(
@@ -42,7 +41,7 @@ fn caps(policy: &Policy) -> Caps {
 /// just now.
 pub(super) fn fleet(
     replicas: u32,
-    deployment: Option<&Deployment>,
+    workload: Option<&Workload>,
     view: FleetView,
     asked_lately: bool,
 ) -> Fleet {
@@ -50,33 +49,12 @@ pub(super) fn fleet(
         replicas,
         ready: view.ready,
         // A Deployment that was scaled a moment ago is not observed either, and rolls nothing out.
-        rolling: deployment.is_some_and(|it| rolling(it) || (unobserved(it) && !asked_lately)),
+        rolling: workload
+            .is_some_and(|it| it.is_rolling() || (it.is_unobserved() && !asked_lately)),
         obstacle: view
             .obstacle
             .map(|(reason, message)| Obstacle { reason, message }),
         start_time: view.start_time,
         handshake: true,
     }
-}
-
-/// Whether there are pods of an older template.
-pub(super) fn rolling(deployment: &Deployment) -> bool {
-    deployment
-        .status
-        .as_ref()
-        .is_some_and(|status| status.updated_replicas.unwrap_or(0) < status.replicas.unwrap_or(0))
-}
-
-/// Whether the Deployment's controller has yet to see its last edit.
-pub(super) fn unobserved(deployment: &Deployment) -> bool {
-    let status = deployment.status.as_ref();
-    let observed = status.and_then(|status| status.observed_generation);
-    observed.unwrap_or(0) < deployment.metadata.generation.unwrap_or(0)
-}
-
-/// Pods that the Deployment says it has.
-pub(super) fn counted(deployment: &Deployment) -> u32 {
-    let status = deployment.status.as_ref();
-    let replicas = status.and_then(|status| status.replicas).unwrap_or(0);
-    u32::try_from(replicas).unwrap_or(0)
 }

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::Deployment;
 use tokio::time::Instant;
 
-use super::{demand, handshake::Passed, replicas::Step, shrink::Marks};
+use super::{handshake::Passed, replicas::Step, shrink::Marks};
+use crate::workload::Workload;
 
 /// How often marks are renewed while nothing else happens. A mark lasts for `shrink::SPAN`.
 const RENEWAL: Duration = Duration::from_secs(5);
@@ -76,7 +76,7 @@ impl Drains {
         step: &Step,
         signs: Signs,
         has_turn: bool,
-        deployment: &Deployment,
+        workload: &Workload,
     ) -> Option<PassOrder> {
         let shrinks = signs.target < signs.replicas;
         let follows_up = self.marked && signs.ready + signs.starting > 0;
@@ -100,9 +100,9 @@ impl Drains {
                 ..step.clone()
             },
             marks,
-            rolling: demand::rolling(deployment),
-            unobserved: demand::unobserved(deployment),
-            counted: demand::counted(deployment),
+            rolling: workload.is_rolling(),
+            unobserved: workload.is_unobserved(),
+            counted: workload.existing,
         })
     }
 

@@ -231,11 +231,11 @@ impl Server {
             let Some(watched) = self.queues.get_mut(&key) else {
                 continue;
             };
-            let deployment = self.shared.deployments.get(&key.object_ref());
+            let workload = self.shared.workloads.get(&key.object_ref());
             let snapshot = reading.as_ref().ok().cloned();
             let fleet = (self.shared.pods.view(&key), synced);
             let (ready, shielded) = (fleet.0.ready, fleet.0.shielded);
-            let look = watched.look(reading, deployment.as_deref(), fleet, now, at);
+            let look = watched.look(reading, workload.as_deref(), fleet, now, at);
             self.shared.tell(&key, look.news);
             if let Some(blocked) = look.blocked {
                 self.shared.events.blocked(&key, blocked.err());

@@ -166,13 +166,13 @@ impl Jobs {
             return;
         };
         watched.tending = true;
-        let policy = project.then(|| watched.orders.policy.clone());
+        let project = project.then(|| Arc::clone(&watched.orders));
         let (turns, name) = (Arc::clone(&self.turns), key.clone());
         let (version, counters) = (snapshot.version, Box::new(snapshot.counters));
         self.spawn(key, watched, async move {
             // It is never closed.
             let _turn = turns.acquire().await;
-            let outcome = tend(&name, queue, version, policy, chores).await;
+            let outcome = tend(&name, queue, version, project, chores).await;
             Outcome::Tended { counters, outcome }
         });
     }
@@ -253,8 +253,8 @@ impl Jobs {
                 watched.tending = false;
                 match outcome {
                     Ok(tended) => {
-                        if let Some((policy, version)) = tended.projected {
-                            watched.projected(policy, version);
+                        if let Some((orders, version)) = tended.projected {
+                            watched.projected(orders, version);
                         }
                         if let Some(tidied) = tended.tidied {
                             watched.tidied(tidied, *counters);

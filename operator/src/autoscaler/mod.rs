@@ -28,7 +28,6 @@ use std::{
     sync::Arc,
 };
 
-use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Client, runtime::reflector::Store};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +40,7 @@ use crate::{
     key::Key,
     metrics::Metrics,
     targets::Targets,
+    workload::Workload,
 };
 
 /// What the tasks of all endpoints share.
@@ -50,7 +50,7 @@ pub struct Shared {
     /// Where orders come from and sights go.
     pub index: Arc<Index>,
     /// All Deployments that carry our label.
-    pub deployments: Store<Deployment>,
+    pub workloads: Store<Workload>,
     /// All worker pods.
     pub pods: Arc<Pods>,
     /// The workers of sources.

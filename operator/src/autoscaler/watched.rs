@@ -4,8 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
-use taskqueue_queue::{Counters, Policy, Queue, Snapshot, Tidied};
+use taskqueue_queue::{Counters, Queue, Snapshot, Tidied};
 use taskqueue_scaling::{Decision, Estimator, Fleet, History, Mode, Reason, decide};
 use tokio::time::Instant;
 
@@ -20,6 +19,7 @@ use crate::{
     fleet::{Ending, FleetView},
     index::{Orders, Reading, Sight},
     rates::Rates,
+    workload::Workload,
 };
 
 /// One queue and its past.
@@ -34,8 +34,8 @@ pub(super) struct Watched {
     estimator: Estimator,
     /// The next run of the policy's schedules, as of the policy it was computed for.
     next_run: Option<(Arc<Orders>, Option<Timestamp>)>,
-    /// The policy that was projected last and the version it got.
-    projected: Option<(Policy, u64)>,
+    /// The orders whose policy was projected last and the version it got.
+    projected: Option<(Arc<Orders>, u64)>,
     /// What the queue was tidied of last, what it had counted, and when that was.
     tidied: Option<(Tidied, Counters, Instant)>,
     /// What kept pods from working, in a word, when that was told last.
@@ -97,7 +97,7 @@ impl Watched {
     pub(super) fn look(
         &mut self,
         reading: Result<Snapshot, String>,
-        deployment: Option<&Deployment>,
+        workload: Option<&Workload>,
         (view, synced): (FleetView, bool),
         now: Duration,
         at: Timestamp,
@@ -110,12 +110,13 @@ impl Watched {
             let flow = self.estimator.flow();
             demand(snapshot, &self.orders.policy, next_run, flow)
         });
-        let (replicas, asked_lately) = self.replicas.standing(cached(deployment));
+        let cached = workload.and_then(|workload| workload.replicas).unwrap_or(0);
+        let (replicas, asked_lately) = self.replicas.standing(cached);
         let starting = view.starting;
         let (blocked, obstacle) = (self.block(&view), view.obstacle.clone());
         let fleet = Fleet {
             handshake: synced,
-            ..demand::fleet(replicas, deployment, view, asked_lately)
+            ..demand::fleet(replicas, workload, view, asked_lately)
         };
         let decision = decide(
             &self.orders.scaling,
@@ -143,10 +144,10 @@ impl Watched {
             ready: fleet.ready,
             starting,
         };
-        let (write, pass) = match (deployment, &reading) {
+        let (write, pass) = match (workload, &reading) {
             // A person may say how many even if nobody knows how many are needed.
             (Some(_), Err(_)) if self.by_hand() => (self.write(&step, &signs), None),
-            (Some(deployment), Ok(_)) => {
+            (Some(workload), Ok(_)) => {
                 let write = self.write(&step, &signs);
                 // Where no worker is waited for, there is only to take away what stands of marks.
                 let shrinks_at_once = !self.orders.scaling.wait_for_idle;
@@ -158,7 +159,7 @@ impl Watched {
                 let signs = Signs { target, ..signs };
                 let has_turn =
                     !self.replicas.writing && self.replicas.gate.open(false, Instant::now());
-                let pass = self.drains.pass(&step, signs, has_turn, deployment);
+                let pass = self.drains.pass(&step, signs, has_turn, workload);
                 (write, pass)
             }
             _ => (None, None),
@@ -230,14 +231,14 @@ impl Watched {
 
     /// Whether Redis holds another policy than ordered.
     pub(super) fn needs_projection(&self, version: u64) -> bool {
-        self.projected.as_ref().is_none_or(|(policy, projected)| {
-            *policy != self.orders.policy || *projected != version
+        self.projected.as_ref().is_none_or(|(orders, projected)| {
+            orders.policy != self.orders.policy || *projected != version
         })
     }
 
-    /// The policy is in Redis under this version.
-    pub(super) fn projected(&mut self, policy: Policy, version: u64) {
-        self.projected = Some((policy, version));
+    /// The policy of these orders is in Redis under this version.
+    pub(super) fn projected(&mut self, orders: Arc<Orders>, version: u64) {
+        self.projected = Some((orders, version));
     }
 
     /// What is to be done in the queue.
@@ -279,10 +280,4 @@ impl Watched {
             None => self.blocked.take_if(|_| view.ready > 0).map(|_| Ok(())),
         }
     }
-}
-
-/// The replicas by the cache.
-fn cached(deployment: Option<&Deployment>) -> u32 {
-    let replicas = deployment.and_then(|deployment| deployment.spec.replicas);
-    u32::try_from(replicas.unwrap_or(0)).unwrap_or(0)
 }

@@ -20,7 +20,12 @@ use super::{
     observe::Observed,
     validate::ValidQueue,
 };
-use crate::{key::Key, targets::Target, watch};
+use crate::{
+    key::Key,
+    targets::Target,
+    watch,
+    workload::{self, Workload},
+};
 
 /// Field manager of everything but the replicas.
 pub const MANAGER: &str = "taskqueue-operator";
@@ -55,7 +60,7 @@ pub enum ApplyError {
 /// The children as the API server returned them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Applied {
-    /// The Deployment, as [`watch::shape`] tells it.
+    /// The Deployment, as [`workload::shape`] tells it.
     pub shape: u64,
     /// Generation of the budget; `None` where there is none.
     pub budget: Option<i64>,
@@ -66,7 +71,7 @@ impl Applied {
     pub fn of(observed: &Observed) -> Option<Self> {
         let budget = observed.budget.as_deref();
         Some(Self {
-            shape: watch::shape(observed.deployment.as_deref()?),
+            shape: observed.workload.as_deref()?.shape,
             budget: budget.and_then(|budget| budget.metadata.generation),
         })
     }
@@ -87,10 +92,10 @@ pub async fn apply(
     let mut deployment = deployment.clone();
     let annotations = deployment.metadata.annotations.get_or_insert_default();
     annotations.insert(
-        watch::APPLIED.to_owned(),
+        workload::APPLIED.to_owned(),
         watch::mark(watch::fingerprint(children)),
     );
-    if let Some(existing) = &observed.deployment {
+    if let Some(existing) = &observed.workload {
         check_owner("Deployment", existing.as_ref(), valid)?;
     }
     if let (Some(existing), Some(_)) = (&observed.budget, &budget) {
@@ -100,7 +105,7 @@ pub async fn apply(
         let mark = apply_secret(client, valid, secret).await?;
         pod::mark_credentials(&mut deployment.spec.template, &mark);
     }
-    let shape = apply_deployment(client, valid, observed.deployment.as_deref(), deployment).await?;
+    let shape = apply_deployment(client, valid, observed.workload.as_deref(), deployment).await?;
     let budget = if let Some(budget) = budget {
         apply_budget(client, valid, budget).await?
     } else {
@@ -186,16 +191,15 @@ async fn apply_secret(
 async fn apply_deployment(
     client: &Client,
     valid: &ValidQueue,
-    existing: Option<&Deployment>,
+    existing: Option<&Workload>,
     mut deployment: Deployment,
 ) -> Result<u64, ApplyError> {
     let name = deployment.name_any();
-    let handed_over = existing.is_some_and(scaler_owns_replicas);
-    let replicas = existing
-        .and_then(|existing| existing.spec.replicas)
-        .unwrap_or_else(|| i32::try_from(valid.scaling.min).unwrap_or(i32::MAX));
+    let handed_over = existing.is_some_and(|existing| existing.scaler_owns_replicas);
+    let standing = existing.and_then(|existing| existing.replicas);
+    let replicas = standing.unwrap_or(valid.scaling.min);
     if !handed_over {
-        deployment.spec.replicas = Some(replicas);
+        deployment.spec.replicas = Some(i32::try_from(replicas).unwrap_or(i32::MAX));
     }
     let api: Api<Deployment> = Api::namespaced(client.clone(), &valid.key.namespace);
     let applied = api
@@ -211,7 +215,7 @@ async fn apply_deployment(
             source,
         })?;
     if !handed_over {
-        scale(client, &valid.key, u32::try_from(replicas).unwrap_or(0))
+        scale(client, &valid.key, replicas)
             .await
             .map_err(|source| ApplyError::Api {
                 what: "scale of Deployment",
@@ -219,7 +223,7 @@ async fn apply_deployment(
                 source,
             })?;
     }
-    Ok(watch::shape(&applied))
+    Ok(workload::shape(&applied))
 }
 
 /// Writes the replicas of a TaskQueue's Deployment, as the autoscaler.
@@ -283,14 +287,4 @@ fn check_owner(
 pub(super) fn is_owned(existing: &impl Resource, valid: &ValidQueue) -> bool {
     let owners = existing.owner_references();
     owners.iter().any(|owner| owner.uid == valid.owner.uid)
-}
-
-/// Whether the autoscaler owns the replicas, so that an apply that leaves them out keeps them.
-pub fn scaler_owns_replicas(existing: &Deployment) -> bool {
-    existing
-        .meta()
-        .managed_fields
-        .iter()
-        .flatten()
-        .any(|entry| entry.manager.as_deref() == Some(SCALER))
 }

@@ -9,12 +9,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::{
-    apply::{Applied, scaler_owns_replicas},
-    build::Children,
-    error::Error,
-    observe::Observed,
-};
+use super::{apply::Applied, build::Children, error::Error, observe::Observed};
 use crate::{
     key::Key,
     watch::{self, fingerprint},
@@ -104,13 +99,11 @@ impl Memory {
 /// Whether the cluster holds these children by the Deployment's own account. Children that are
 /// not watched can have changed without a trace there.
 fn stands(children: &Children, wanted: u64, existing: &Observed) -> bool {
-    let Some(deployment) = existing.deployment.as_deref() else {
+    let Some(workload) = existing.workload.as_deref() else {
         return false;
     };
-    let annotations = deployment.metadata.annotations.as_ref();
-    let applied = annotations.and_then(|annotations| annotations.get(watch::APPLIED));
     children.is_deployment_alone()
         && existing.budget.is_none()
-        && scaler_owns_replicas(deployment)
-        && applied.is_some_and(|applied| *applied == watch::mark(wanted))
+        && workload.scaler_owns_replicas
+        && workload.applied == Some(watch::mark(wanted))
 }

@@ -16,7 +16,7 @@ pub mod validate;
 
 use std::sync::Arc;
 
-use k8s_openapi::api::{apps::v1::Deployment, policy::v1::PodDisruptionBudget};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::{
     Client, Resource,
     core::DeserializeGuard,
@@ -36,6 +36,7 @@ use crate::{
     key::Key,
     metrics::Metrics,
     secrets::References,
+    workload::Workload,
 };
 use claim::Claims;
 use error::Error;
@@ -55,7 +56,7 @@ pub struct Context {
     /// All TaskQueues.
     pub resources: Store<Guarded>,
     /// All Deployments that carry our label.
-    pub deployments: Store<Deployment>,
+    pub workloads: Store<Workload>,
     /// All PodDisruptionBudgets that carry our label.
     pub budgets: Store<PodDisruptionBudget>,
     /// Where the outcome goes.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::{apps::v1::Deployment, policy::v1::PodDisruptionBudget};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::Api;
 use taskqueue_worker::config::RedisTls;
 
@@ -12,7 +12,7 @@ use super::{
     credentials::Reader,
     validate::{RedisSource, TlsSource, ValidQueue},
 };
-use crate::{endpoint::EndpointUrl, key::Key};
+use crate::{endpoint::EndpointUrl, key::Key, workload::Workload};
 
 /// What was found.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub struct Observed {
     /// A mark of what came from Secrets for it. Another one means that pods have to start anew.
     pub credentials: Option<String>,
     /// The Deployment of that name, whoever made it.
-    pub deployment: Option<Arc<Deployment>>,
+    pub workload: Option<Arc<Workload>>,
     /// The budget of that name: whoever made it where the TaskQueue asks for one, else ours.
     pub budget: Option<Arc<PodDisruptionBudget>>,
 }
@@ -30,8 +30,8 @@ pub struct Observed {
 impl Observed {
     /// Whether the workers' Deployment is there already.
     pub fn stands_for(&self, valid: &ValidQueue) -> bool {
-        let deployment = self.deployment.as_deref();
-        deployment.is_some_and(|deployment| is_owned(deployment, valid))
+        let workload = self.workload.as_deref();
+        workload.is_some_and(|workload| is_owned(workload, valid))
     }
 }
 
@@ -97,7 +97,7 @@ pub async fn observe(context: &Context, valid: &ValidQueue) -> Result<Observed, 
     Ok(Observed {
         endpoint,
         credentials,
-        deployment: deployment(context, valid).await?,
+        workload: workload(context, valid).await?,
         budget: budget(context, valid).await?,
     })
 }
@@ -150,14 +150,14 @@ async fn read(
 
 /// The Deployment from the cache, else from the API server: the cache holds only those that
 /// carry our label, and one of somebody else under the same name must not be taken over.
-async fn deployment(
+async fn workload(
     context: &Context,
     valid: &ValidQueue,
-) -> Result<Option<Arc<Deployment>>, ObserveError> {
-    if let Some(deployment) = context.deployments.get(&valid.key.object_ref()) {
-        return Ok(Some(deployment));
+) -> Result<Option<Arc<Workload>>, ObserveError> {
+    if let Some(workload) = context.workloads.get(&valid.key.object_ref()) {
+        return Ok(Some(workload));
     }
-    let api: Api<Deployment> = Api::namespaced(context.client.clone(), &valid.key.namespace);
+    let api: Api<Workload> = Api::namespaced(context.client.clone(), &valid.key.namespace);
     let found = api
         .get_opt(&valid.key.name)
         .await

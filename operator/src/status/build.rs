@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
 use taskqueue_api::{
     NAME_LABEL,
     status::{Depth, Rates as RatesStatus, TaskQueueStatus, condition},
@@ -18,7 +17,8 @@ use super::{
 use crate::{
     index::{Entry, Orders, Problem, Reading, Sight, Trouble},
     key::Key,
-    rates::Rates,
+    rates::{Rates, Totals},
+    workload::Workload,
 };
 
 /// Builds the status of one TaskQueue. `previous` is the status as it stands in the resource:
@@ -27,7 +27,7 @@ use crate::{
 pub fn build(
     key: &Key,
     entry: &Entry,
-    deployment: Option<&Deployment>,
+    workload: Option<&Workload>,
     previous: &TaskQueueStatus,
     now: Timestamp,
 ) -> TaskQueueStatus {
@@ -46,7 +46,7 @@ pub fn build(
             outcome,
             entry.standing.as_ref(),
             sight,
-            deployment,
+            workload,
             previous,
             now,
         ),
@@ -56,7 +56,7 @@ pub fn build(
         status.queue = Some(orders.queue.to_string());
         status.selector = Some(format!("{NAME_LABEL}={}", key.name));
     }
-    fleet(&mut status, deployment);
+    fleet(&mut status, workload);
     if let Some(sight) = sight {
         decision::tell(&mut status, sight);
         if let Ok(reading) = &sight.queue {
@@ -70,10 +70,10 @@ pub fn build(
     status
 }
 
-fn fleet(status: &mut TaskQueueStatus, deployment: Option<&Deployment>) {
-    let fleet = deployment.and_then(|deployment| deployment.status.as_ref());
-    status.replicas = Some(fleet.and_then(|fleet| fleet.replicas).unwrap_or(0));
-    status.ready_replicas = Some(fleet.and_then(|fleet| fleet.ready_replicas).unwrap_or(0));
+fn fleet(status: &mut TaskQueueStatus, workload: Option<&Workload>) {
+    let replicas = |number: u32| Some(i32::try_from(number).unwrap_or(i32::MAX));
+    status.replicas = replicas(workload.map_or(0, |workload| workload.existing));
+    status.ready_replicas = replicas(workload.map_or(0, |workload| workload.ready));
 }
 
 fn figures(status: &mut TaskQueueStatus, reading: &Reading) {
@@ -114,13 +114,13 @@ fn conditions(
     outcome: &Result<Arc<Orders>, Problem>,
     standing: Option<&Arc<Orders>>,
     sight: Option<&Sight>,
-    deployment: Option<&Deployment>,
+    workload: Option<&Workload>,
     previous: &TaskQueueStatus,
     now: Timestamp,
 ) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
     let mut conditions = Conditions::new(&previous.conditions, generation, now);
     match outcome {
-        Ok(_) => ready(&mut conditions, sight, deployment),
+        Ok(_) => ready(&mut conditions, sight, workload),
         Err(problem) => conditions.set(condition::READY, false, problem.reason, &problem.message),
     }
     match (outcome, standing) {
@@ -172,7 +172,7 @@ fn not_carried_out(conditions: &mut Conditions<'_>, problem: &Problem) {
     }
 }
 
-fn ready(conditions: &mut Conditions<'_>, sight: Option<&Sight>, deployment: Option<&Deployment>) {
+fn ready(conditions: &mut Conditions<'_>, sight: Option<&Sight>, workload: Option<&Workload>) {
     if let Some(trouble) = source::trouble(sight) {
         conditions.set(condition::READY, false, trouble.reason, &trouble.message);
         return;
@@ -186,7 +186,7 @@ fn ready(conditions: &mut Conditions<'_>, sight: Option<&Sight>, deployment: Opt
         Some(Err(cause)) => (Truth::False, "RedisUnreachable", cause.clone()),
         Some(Ok(_)) => match sight
             .and_then(failing)
-            .or_else(|| stuck(deployment))
+            .or_else(|| stuck(workload))
             .or_else(|| sight.and_then(target_stuck))
         {
             Some(message) => (Truth::False, "WorkersFailing", message),
@@ -212,18 +212,9 @@ fn target_stuck(sight: &Sight) -> Option<String> {
 }
 
 /// Why the Deployment makes no progress, in its own words.
-fn stuck(deployment: Option<&Deployment>) -> Option<String> {
-    let conditions = deployment?.status.as_ref()?.conditions.as_ref()?;
-    let condition = conditions.iter().find(|condition| {
-        matches!(
-            (condition.type_.as_deref(), condition.status.as_deref()),
-            (Some("Progressing"), Some("False")) | (Some("ReplicaFailure"), Some("True"))
-        )
-    })?;
-    Some(format!(
-        "the Deployment of the workers: {}",
-        condition.message.as_deref().unwrap_or("no progress")
-    ))
+fn stuck(workload: Option<&Workload>) -> Option<String> {
+    let message = workload?.stuck.as_deref()?;
+    Some(format!("the Deployment of the workers: {message}"))
 }
 
 fn reachable(conditions: &mut Conditions<'_>, sight: Option<&Sight>) {
@@ -328,7 +319,7 @@ fn coarse(age: Duration) -> Duration {
     Duration::from_secs(seconds / step * step)
 }
 
-fn per_second(rates: &Rates, counter: impl Fn(&taskqueue_queue::Counters) -> u64) -> String {
+fn per_second(rates: &Rates, counter: impl Fn(&Totals) -> u64) -> String {
     format!("{:.1}", rates.per_second(counter))
 }
 

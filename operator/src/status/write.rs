@@ -9,7 +9,6 @@ use std::{
 
 use futures::StreamExt;
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     Client, Resource,
     api::{Patch, PatchParams},
@@ -25,6 +24,7 @@ use crate::{
     index::Index,
     key::Key,
     reconcile::{Guarded, apply::MANAGER},
+    workload::Workload,
 };
 
 /// Least time between two writes of one status.
@@ -47,7 +47,7 @@ pub struct Writer {
     client: Client,
     index: Arc<Index>,
     resources: Store<Guarded>,
-    deployments: Store<Deployment>,
+    workloads: Store<Workload>,
     /// What was written last, until the store, which lags behind, has it too.
     written: HashMap<Key, Written>,
     /// When a write was last tried, as long as that counts.
@@ -67,13 +67,13 @@ impl Writer {
         client: Client,
         index: Arc<Index>,
         resources: Store<Guarded>,
-        deployments: Store<Deployment>,
+        workloads: Store<Workload>,
     ) -> Self {
         Self {
             client,
             index,
             resources,
-            deployments,
+            workloads,
             written: HashMap::new(),
             tried: HashMap::new(),
             bucket: Bucket::new(EVERY, BURST, Instant::now()),
@@ -188,11 +188,11 @@ impl Writer {
         {
             return None;
         }
-        let deployment = self.deployments.get(&key.object_ref());
+        let workload = self.workloads.get(&key.object_ref());
         let status = build::build(
             &key,
             &entry,
-            deployment.as_deref(),
+            workload.as_deref(),
             &previous,
             Timestamp::now(),
         );

@@ -141,7 +141,7 @@ pub(crate) fn build(edits: &[Edit], url: &str) -> Children {
     let observed = Observed {
         endpoint: endpoint(url),
         credentials: None,
-        deployment: None,
+        workload: None,
         budget: None,
     };
     build::build(&valid(edits), &observed, &image())
@@ -171,7 +171,7 @@ pub(crate) fn observed(deployment: Option<Deployment>, budget: Option<i64>) -> O
     Observed {
         endpoint: endpoint("redis://redis:6379"),
         credentials: None,
-        deployment: deployment.map(Arc::new),
+        workload: deployment.map(|deployment| Arc::new(deployment.into())),
         budget: budget.map(|generation| Arc::new(standing_budget(generation))),
     }
 }

@@ -78,11 +78,11 @@ impl World {
     fn new(scenario: Scenario, resource: Guarded) -> Self {
         let (client, played) = playing(scenario.calls());
         let (resources, mut resource_writer) = reflector::store();
-        let (deployments, _) = reflector::store();
+        let (workloads, _) = reflector::store();
         resource_writer.apply_watcher_event(&Event::Apply(resource));
         let index = Arc::new(Index::default());
         let stop = CancellationToken::new();
-        let writer = status::Writer::new(client, Arc::clone(&index), resources, deployments);
+        let writer = status::Writer::new(client, Arc::clone(&index), resources, workloads);
         Self {
             index,
             writer: tokio::spawn(writer.run(stop.clone())),

@@ -21,6 +21,7 @@ use taskqueue_operator::{
     reconcile::{
         Context, Guarded, claim::Claims, error::Error, error_policy, memory::Memory, reconcile,
     },
+    workload::Workload,
 };
 use taskqueue_worker::config::LogFormat;
 use tokio::sync::mpsc;
@@ -172,7 +173,7 @@ fn of_somebody_else(version: &str, kind: &str) -> Value {
 pub(super) struct World {
     pub(super) context: Arc<Context>,
     pub(super) resources: Writer<Guarded>,
-    pub(super) deployments: Writer<Deployment>,
+    pub(super) workloads: Writer<Workload>,
     pub(super) budgets: Writer<PodDisruptionBudget>,
     pub(super) played: Played,
 }
@@ -185,7 +186,7 @@ impl World {
     pub(super) fn with_default_redis(scenario: Scenario, url: &str) -> Self {
         let (client, played) = playing(scenario.calls());
         let (resources, resource_writer) = reflector::store();
-        let (deployments, deployment_writer) = reflector::store();
+        let (workloads, workload_writer) = reflector::store();
         let (budgets, budget_writer) = reflector::store();
         let (triggers, _) = mpsc::unbounded_channel();
         // Events are told to nobody here: their publisher is dropped.
@@ -202,7 +203,7 @@ impl World {
                 log_format: LogFormat::Text,
             },
             resources,
-            deployments,
+            workloads,
             budgets,
             index: Arc::new(Index::default()),
             events,
@@ -215,7 +216,7 @@ impl World {
         Self {
             context: Arc::new(context),
             resources: resource_writer,
-            deployments: deployment_writer,
+            workloads: workload_writer,
             budgets: budget_writer,
             played,
         }
@@ -223,8 +224,8 @@ impl World {
 
     /// The cache holds this Deployment.
     pub(super) fn stands(&mut self, deployment: Deployment) {
-        self.deployments
-            .apply_watcher_event(&Event::Apply(deployment));
+        self.workloads
+            .apply_watcher_event(&Event::Apply(deployment.into()));
     }
 
     /// The cache holds this budget.

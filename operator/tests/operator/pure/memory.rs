@@ -7,7 +7,7 @@ use taskqueue_operator::{
         error::Error,
         memory::{Failed, Memory},
     },
-    watch,
+    watch, workload,
 };
 
 use crate::fixtures::{build, key, observed, standing};
@@ -17,7 +17,7 @@ const URL: &str = "redis://redis:6379";
 fn applied() -> Memory {
     let memory = Memory::default();
     let after = Applied {
-        shape: watch::shape(&standing(4, 0)),
+        shape: workload::shape(&standing(4, 0)),
         budget: None,
     };
     memory.applied(&key(), &build(&[], URL), after);
@@ -83,9 +83,8 @@ fn found(edit: impl Fn(&mut Deployment)) -> Deployment {
     let mut deployment = standing(4, 0);
     let mark = watch::mark(watch::fingerprint(&build(&[], URL)));
     let annotations = deployment.metadata.annotations.get_or_insert_default();
-    annotations.insert(watch::APPLIED.to_owned(), mark);
+    annotations.insert(workload::APPLIED.to_owned(), mark);
     edit(&mut deployment);
-    watch::strip_deployment(&mut deployment);
     deployment
 }
 

@@ -16,3 +16,4 @@ mod sources;
 mod status;
 mod validate;
 mod watch;
+mod workload;

@@ -12,6 +12,7 @@ use taskqueue_api::TaskQueueStatus;
 use taskqueue_operator::{
     index::{Entry, Problem, Sight},
     status::build::build,
+    workload::Workload,
 };
 use taskqueue_queue::Snapshot;
 use taskqueue_scaling::{Limit, Reason};
@@ -64,10 +65,11 @@ pub(super) fn workers(replicas: i32, ready: i32) -> Deployment {
 }
 
 pub(super) fn first(entry: &Entry, deployment: Option<&Deployment>) -> TaskQueueStatus {
+    let workload = deployment.cloned().map(Workload::from);
     build(
         &key(),
         entry,
-        deployment,
+        workload.as_ref(),
         &TaskQueueStatus::default(),
         at(0),
     )
@@ -171,7 +173,7 @@ fn while_redis_is_away_the_last_figures_stay_and_the_cause_is_told() {
     let status = build(
         &key(),
         &entry(&[], Some(away())),
-        Some(&workers(4, 4)),
+        Some(&workers(4, 4).into()),
         &before,
         at(5),
     );
@@ -271,12 +273,13 @@ fn building_from_its_own_output_changes_nothing() {
     for entry in &entries {
         for deployment in [None, Some(workers(3, 1))] {
             let one = first(entry, deployment.as_ref());
-            let two = build(&key(), entry, deployment.as_ref(), &one, at(77));
+            let workload = deployment.map(Workload::from);
+            let two = build(&key(), entry, workload.as_ref(), &one, at(77));
             assert_eq!(two, one);
             // As it comes back from the API server, too.
             let stored = serde_json::from_value(serde_json::to_value(&one).unwrap()).unwrap();
             assert_eq!(
-                build(&key(), entry, deployment.as_ref(), &stored, at(77)),
+                build(&key(), entry, workload.as_ref(), &stored, at(77)),
                 stored
             );
         }

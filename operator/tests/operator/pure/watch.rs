@@ -1,26 +1,17 @@
 //! What is kept of watched objects, and which of their changes start a reconcile.
 
 use futures::{StreamExt, stream};
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
 use kube::{
     core::DeserializeGuard,
     runtime::watcher::{self, Event},
 };
 use serde_json::{Value, json};
-use taskqueue_operator::{
-    reconcile::{Guarded, apply::scaler_owns_replicas},
-    watch,
-};
+use taskqueue_operator::{reconcile::Guarded, watch};
 
-use crate::fixtures::{Edit, resource, standing};
+use crate::fixtures::{Edit, resource};
 
 fn guarded(edits: &[Edit]) -> Guarded {
     DeserializeGuard(Ok(resource(edits)))
-}
-
-fn stripped(mut deployment: Deployment) -> Deployment {
-    watch::strip_deployment(&mut deployment);
-    deployment
 }
 
 #[test]
@@ -44,68 +35,6 @@ fn of_a_task_queue_the_spec_the_status_and_our_own_annotations_are_kept() {
         given[2].clone(),
     ]);
     assert_eq!(kept.0.unwrap(), expected.0.unwrap());
-}
-
-#[test]
-fn of_a_deployment_replicas_status_owner_and_shape_are_kept() {
-    let mut whole = standing(7, 5);
-    whole.status = Some(DeploymentStatus {
-        ready_replicas: Some(3),
-        ..DeploymentStatus::default()
-    });
-    let kept = stripped(whole.clone());
-    assert_eq!(kept.spec.replicas, Some(5));
-    assert_eq!(kept.status, whole.status);
-    assert_eq!(kept.metadata.generation, Some(7));
-    assert_eq!(
-        kept.metadata.owner_references,
-        whole.metadata.owner_references
-    );
-    assert!(scaler_owns_replicas(&kept));
-    assert_eq!(watch::shape(&kept), watch::shape(&whole));
-    assert_eq!(kept.spec.template.spec, None);
-    let size = |deployment: &Deployment| serde_json::to_vec(deployment).unwrap().len();
-    assert!(size(&kept) < 600, "{}", size(&kept));
-}
-
-#[test]
-fn of_a_deployments_conditions_only_bad_ones_keep_their_message() {
-    let conditions = |available: &str| {
-        json!([
-            { "type": "Available", "status": available, "message": "of availability" },
-            { "type": "Progressing", "status": "False", "message": "of progress" },
-            { "type": "ReplicaFailure", "status": "True", "message": "of a quota" }
-        ])
-    };
-    let mut deployment = standing(7, 5);
-    deployment.status =
-        Some(serde_json::from_value(json!({ "conditions": conditions("True") })).unwrap());
-    let status = stripped(deployment).status.unwrap();
-    let messages: Vec<_> = status
-        .conditions
-        .unwrap()
-        .into_iter()
-        .map(|kept| kept.message)
-        .collect();
-    let kept = |text: &str| Some(text.to_owned());
-    assert_eq!(messages, [None, kept("of progress"), kept("of a quota")]);
-}
-
-#[test]
-fn the_shape_is_all_that_is_applied_and_neither_replicas_nor_status() {
-    let shape = watch::shape(&standing(7, 5));
-    assert_eq!(shape, watch::shape(&standing(8, 6)));
-    let edits: [fn(&mut Deployment); 4] = [
-        |deployment| deployment.spec.template.spec = None,
-        |deployment| deployment.metadata.labels = None,
-        |deployment| deployment.metadata.owner_references = None,
-        |deployment| deployment.metadata.uid = Some("another".to_owned()),
-    ];
-    for edit in edits {
-        let mut edited = standing(7, 5);
-        edit(&mut edited);
-        assert_ne!(shape, watch::shape(&edited));
-    }
 }
 
 /// The names of the objects of which these events are news.

@@ -43,7 +43,7 @@ impl World {
         let (service, handle) = pair();
         let client = Client::new(service, "default");
         let (resources, _) = reflector::store();
-        let (deployments, _) = reflector::store();
+        let (workloads, _) = reflector::store();
         let targets = Arc::new(Targets::default());
         for kind in [TargetKind::Deployment, TargetKind::StatefulSet] {
             targets.take(kind, Event::Init);
@@ -56,7 +56,7 @@ impl World {
         let shared = Shared {
             client,
             index: Arc::clone(&index),
-            deployments,
+            workloads,
             pods: Arc::default(),
             targets: Arc::clone(&targets),
             events,

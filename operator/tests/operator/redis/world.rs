@@ -8,7 +8,7 @@ use std::{
 
 use http::{Method, Request, Response};
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
+use k8s_openapi::api::apps::v1::DeploymentStatus;
 use kube::{
     Client,
     client::Body,
@@ -25,6 +25,7 @@ use taskqueue_operator::{
     index::{Index, Sight},
     key::Key,
     metrics::Metrics,
+    workload::Workload,
 };
 use taskqueue_queue::{
     NewTask, Payload, Queue, QueueName,
@@ -91,11 +92,11 @@ impl World {
         let (service, handle) = pair();
         let client = Client::new(service, "default");
         let (resources, _) = reflector::store();
-        let (deployments, cache) = reflector::store();
+        let (workloads, cache) = reflector::store();
         let (tell, writes) = mpsc::unbounded_channel();
         let (tell_cost, costs) = mpsc::unbounded_channel();
         let cluster = Arc::new(Cluster {
-            deployments: Arc::new(Mutex::new(cache)),
+            workloads: Arc::new(Mutex::new(cache)),
             pods: Arc::default(),
             fleet: Mutex::default(),
             writes: tell,
@@ -110,7 +111,7 @@ impl World {
         let shared = Shared {
             client,
             index: Arc::clone(&index),
-            deployments,
+            workloads,
             targets: Arc::default(),
             pods: Arc::clone(&cluster.pods),
             events,
@@ -140,7 +141,7 @@ impl World {
 
     /// Its Deployment has so many replicas.
     pub(crate) fn stands(&self, name: &str, replicas: i32) {
-        stands(&self.cluster.deployments, name, replicas);
+        stands(&self.cluster.workloads, name, replicas);
     }
 
     /// It has these pods, all ready and the only ones that there are.
@@ -241,17 +242,17 @@ impl World {
     }
 }
 
-fn stands(deployments: &Mutex<Writer<Deployment>>, name: &str, replicas: i32) {
+fn stands(workloads: &Mutex<Writer<Workload>>, name: &str, replicas: i32) {
     let mut deployment = standing(1, replicas);
     deployment.metadata.name = Some(name.to_owned());
     deployment.status = Some(DeploymentStatus {
         observed_generation: Some(1),
         ..DeploymentStatus::default()
     });
-    deployments
+    workloads
         .lock()
         .unwrap()
-        .apply_watcher_event(&Event::Apply(deployment));
+        .apply_watcher_event(&Event::Apply(deployment.into()));
 }
 
 /// A pod of the Deployment `name` as the watch shows it.
@@ -292,7 +293,7 @@ struct Pod {
 
 /// What the mock API server knows, and the controllers behind it.
 struct Cluster {
-    deployments: Arc<Mutex<Writer<Deployment>>>,
+    workloads: Arc<Mutex<Writer<Workload>>>,
     /// The autoscaler's view of the pods.
     pods: Arc<Pods>,
     /// Pods by the name of their Deployment.
@@ -329,7 +330,7 @@ impl Cluster {
 
     /// Takes pods as a `ReplicaSet` does, as far as its order is known.
     fn scaled(&self, name: &str, replicas: u32) {
-        stands(&self.deployments, name, i32::try_from(replicas).unwrap());
+        stands(&self.workloads, name, i32::try_from(replicas).unwrap());
         let taken: Vec<_> = {
             let mut fleet = self.fleet.lock().unwrap();
             let pods = fleet.entry(name.to_owned()).or_default();
