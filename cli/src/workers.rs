@@ -48,6 +48,8 @@ struct Printable {
     #[serde(skip_serializing_if = "Option::is_none")]
     started: Option<Timestamp>,
     lease_until: Timestamp,
+    /// Gets no more tasks: it is being let go.
+    draining: bool,
 }
 
 impl From<WorkerState> for Printable {
@@ -60,6 +62,7 @@ impl From<WorkerState> for Printable {
             concurrency: worker.concurrency,
             started: worker.started,
             lease_until: worker.lease_until,
+            draining: worker.draining,
         }
     }
 }
@@ -68,7 +71,6 @@ fn rows(workers: &[WorkerState], now: Timestamp) -> Vec<String> {
     let mut table = table::with_headings(["WORKER", "POD", "NODE", "ACTIVE", "AGE", "LEASE"]);
     for worker in workers {
         let known = |text: &str| if text.is_empty() { "-" } else { text }.to_owned();
-        let left = worker.lease_until.duration_since(now);
         table.add_row([
             worker.id.to_string(),
             known(&worker.pod),
@@ -77,12 +79,18 @@ fn rows(workers: &[WorkerState], now: Timestamp) -> Vec<String> {
             worker
                 .started
                 .map_or_else(|| "-".to_owned(), |started| table::age(started, now)),
-            if left > SignedDuration::ZERO {
-                table::span(left)
-            } else {
-                "lapsed".to_owned()
-            },
+            lease(worker, now),
         ]);
     }
     table::lines(&mut table)
+}
+
+/// How long the lease runs, and whether it is the last one.
+fn lease(worker: &WorkerState, now: Timestamp) -> String {
+    let left = worker.lease_until.duration_since(now);
+    match worker.draining {
+        _ if left <= SignedDuration::ZERO => "lapsed".to_owned(),
+        true => format!("{}, draining", table::span(left)),
+        false => table::span(left),
+    }
 }

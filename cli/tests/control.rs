@@ -130,6 +130,16 @@ async fn a_running_task_is_listed_with_its_worker_its_lines_and_what_it_blocks()
         (&json["id"], &json["active"], &json["concurrency"]),
         (&json!(workers[0][0]), &json!(1), &json!(2))
     );
+    let id = workers[0][0].parse().expect("an id");
+    let drained = terminal.queue.drain(&[id], Duration::from_mins(1)).await;
+    assert_eq!(drained.expect("an answer"), [(id, 1)]);
+    let draining = terminal.tq(&["workers", "orders"]).await;
+    assert!(
+        draining.stdout.contains(", draining"),
+        "{}",
+        draining.stdout
+    );
+    terminal.queue.undrain(&[id]).await.expect("an answer");
 
     let active = terminal.tq(&["tasks", "orders", "--state", "active"]).await;
     assert_eq!(rows(&active.stdout)[0][0], first);

@@ -61,6 +61,9 @@ fn gather(
     now: Instant,
 ) {
     let (why, wait) = (draft.reason, policy.down.stabilization / 2);
+    if wait.is_zero() {
+        return;
+    }
     let to = history.gather(now, fleet.replicas, draft.replicas, wait);
     let to = to.min(bounds.max.replicas).max(draft.replicas);
     let said = format_args!("; {to} for {} to fall in one step", span(wait));
