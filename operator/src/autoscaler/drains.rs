@@ -102,7 +102,7 @@ impl Drains {
             marks,
             rolling: workload.is_rolling(),
             unobserved: workload.is_unobserved(),
-            counted: workload.existing,
+            counted: expected(step.from, workload),
         })
     }
 
@@ -120,4 +120,16 @@ impl Drains {
             self.last = None;
         }
     }
+}
+
+/// Pods that are to be seen before the number falls: those that the Deployment counts, and those
+/// that are still being made after a rise, since they would be the first to go, and may bring a
+/// worker up meanwhile. Where the Deployment says that it cannot make them, nobody waits for them.
+fn expected(replicas: u32, workload: &Workload) -> u32 {
+    let making = if workload.stuck.is_none() {
+        replicas
+    } else {
+        0
+    };
+    workload.existing.max(making)
 }

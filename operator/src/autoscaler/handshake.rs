@@ -29,7 +29,7 @@ pub(super) struct Pass {
     pub(super) replicas: u32,
     /// Replicas to come to.
     pub(super) target: u32,
-    /// Pods that the Deployment counts.
+    /// Pods that the Deployment has or is about to have.
     pub(super) counted: u32,
     pub(super) rolling: bool,
     pub(super) unobserved: bool,
@@ -93,7 +93,7 @@ impl Pass {
                 || !steps.clear_cost.is_empty()
                 || matches!(
                     steps.wait,
-                    Some(Wait::Costs | Wait::Unobserved | Wait::Unseen { .. })
+                    Some(Wait::Costs | Wait::Unobserved | Wait::Unseen { .. } | Wait::Leaving(_))
                 ),
             wait: steps.wait,
             lowered,

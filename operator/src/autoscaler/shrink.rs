@@ -35,8 +35,9 @@ pub const SPAN: Duration = Duration::from_secs(30);
 /// may be a little later.
 const SETTLE: Duration = Duration::from_millis(250);
 /// How long a pod stays marked after the replicas were lowered for it, even if they rise again
-/// meanwhile: a `ReplicaSet` controller that lags behind may still take it.
-const CONDEMNED: Duration = Duration::from_secs(10);
+/// meanwhile: a `ReplicaSet` controller that lags behind may still take it. In a busy cluster its
+/// deletions queue up for seconds.
+const CONDEMNED: Duration = Duration::from_secs(30);
 /// How long a pod must have been without a worker before none is expected in it. One that lost its
 /// lease comes back sooner.
 const SILENT: Duration = Duration::from_secs(30);
@@ -80,7 +81,8 @@ pub struct Scene<'a> {
     pub replicas: u32,
     /// Replicas to come to.
     pub target: u32,
-    /// Pods that the Deployment says it has; more than are seen while the watch lags behind.
+    /// Pods that the Deployment has or is about to have; more than are seen while the watch or
+    /// its controllers lag behind.
     pub counted: u32,
     /// A rollout is under way, in which pods are not ours to choose, unless all go.
     pub rolling: bool,
@@ -205,8 +207,12 @@ pub fn choose(scene: &Scene<'_>, marks: &Marks) -> Choice {
             let age = other.created.cmp(&one.created);
             one.rank().cmp(&other.rank()).then(age)
         });
-        let doomed = scene.pods.len().saturating_sub(count(scene.replicas));
-        victims.extend(taken.iter().take(doomed).map(|pod| pod.name.clone()));
+        victims.extend(
+            taken
+                .iter()
+                .take(leaving(scene))
+                .map(|pod| pod.name.clone()),
+        );
 
         let mut order = taken;
         order.sort_by_key(|pod| {
@@ -264,10 +270,12 @@ pub fn conclude(
         }
     };
 
+    // Whoever is marked while pods are still to go may be taken in their place.
+    let leaving = leaving(scene);
     let mut steps = Steps::default();
     for pod in scene.pods.iter().filter(|pod| pod.ready) {
         if choice.victims.contains(&pod.name) && idle(&pod) {
-            if pod.cost != COST {
+            if pod.cost != COST && leaving == 0 {
                 steps.set_cost.push(pod.name.clone());
             }
         } else if pod.cost == COST {
@@ -311,10 +319,17 @@ fn reach(pods: &[Pod], ready_to_go: &impl Fn(&&Pod) -> bool) -> usize {
         .sum()
 }
 
+/// Pods for which the number was lowered and that their `ReplicaSet` has not taken yet.
+fn leaving(scene: &Scene<'_>) -> usize {
+    scene.pods.len().saturating_sub(count(scene.replicas))
+}
+
 /// What keeps the number from being lowered whatever the workers do.
 fn not_now(scene: &Scene<'_>) -> Option<Wait> {
     if scene.rolling && scene.target > 0 {
         Some(Wait::Rollout)
+    } else if leaving(scene) > 0 {
+        Some(Wait::Leaving(leaving(scene)))
     } else if scene.unobserved {
         Some(Wait::Unobserved)
     } else if scene.pods.len() < count(scene.counted) {

@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::load::{Tally, Work};
 
+/// What pods are taken by, lowest first.
+const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 /// Label and taint of simulated nodes, so that their pods and no others are bound to them.
 pub(crate) const LABEL: &str = "taskqueue.dev/simulated";
 /// Tasks that one worker runs at once.
@@ -132,24 +134,24 @@ impl Kubelet {
             .touched_objects()
             .boxed();
         while let Some(Ok(Some(pod))) = stop.run_until_cancelled(pods.try_next()).await {
-            self.take(&pod).await;
+            self.take(&pod);
         }
         for running in self.running.values() {
             running.stop.cancel();
         }
     }
 
-    async fn take(&mut self, pod: &Pod) {
+    fn take(&mut self, pod: &Pod) {
         let name = pod.name_any();
         if pod.metadata.deletion_timestamp.is_some() {
-            self.end(name);
+            self.end(pod, name);
         } else if !self.running.contains_key(&name) {
-            self.begin(pod, name).await;
+            self.begin(pod, name);
         }
     }
 
     /// Starts the worker and says that the pod is ready.
-    async fn begin(&mut self, pod: &Pod, name: String) {
+    fn begin(&mut self, pod: &Pod, name: String) {
         let Some(queue) = pod.labels().get(NAME_LABEL) else {
             return;
         };
@@ -171,20 +173,21 @@ impl Kubelet {
         };
         let stop = running.stop.clone();
         self.running.insert(name.clone(), running);
-        say_ready(&self.pods, pod, &name).await;
         let (client, namespace) = (self.story.client.clone(), self.story.namespace.clone());
-        let tally = Arc::clone(&self.tally);
+        let (pods, pod, tally) = (self.pods.clone(), pod.clone(), Arc::clone(&self.tally));
         tokio::spawn(async move {
-            let ended = worker.run(stop, CancellationToken::new()).await;
-            let report = ended.expect("Redis lets the worker in");
-            tally.worker_ended(&report);
+            if say_ready(&pods, &pod, &name).await {
+                let ended = worker.run(stop, CancellationToken::new()).await;
+                let report = ended.expect("Redis lets the worker in");
+                tally.worker_ended(&report);
+            }
             gone(client, &namespace, &name).await;
         });
     }
 
     /// The pod is deleted: what the worker runs at this moment is interrupted, though it may finish
     /// within the grace period.
-    fn end(&mut self, name: String) {
+    fn end(&mut self, pod: &Pod, name: String) {
         let Some(running) = self.running.get_mut(&name) else {
             // Deleted before it was seen to run.
             let (client, namespace) = (self.story.client.clone(), self.story.namespace.clone());
@@ -194,12 +197,31 @@ impl Kubelet {
         if std::mem::replace(&mut running.ending, true) {
             return;
         }
-        self.tally.pod_deleted(running.probe.running() as u64);
+        let held = running.probe.running() as u64;
+        self.tally.pod_deleted(held);
+        if held > 0 {
+            let cost = pod.annotations().get(DELETION_COST);
+            let ready = pod
+                .status
+                .iter()
+                .flat_map(|status| status.conditions.iter().flatten());
+            let ready = ready
+                .filter(|it| it.type_ == "Ready")
+                .map(|it| it.last_transition_time.as_ref().map(|t| t.0))
+                .next();
+            eprintln!(
+                "scale-in: pod {name} was deleted with {held} tasks: cost {cost:?}, created {:?}, ready since {ready:?}, deleted {:?}, now {}",
+                pod.metadata.creation_timestamp.as_ref().map(|t| t.0),
+                pod.metadata.deletion_timestamp.as_ref().map(|t| t.0),
+                jiff::Timestamp::now()
+            );
+        }
         running.stop.cancel();
     }
 }
 
-async fn say_ready(pods: &Api<Pod>, pod: &Pod, name: &str) {
+/// Returns whether the pod is to run: it may have been deleted meanwhile.
+async fn say_ready(pods: &Api<Pod>, pod: &Pod, name: &str) -> bool {
     let now = jiff::Timestamp::now().to_string();
     let ready = |kind: &str| json!({ "type": kind, "status": "True", "lastTransitionTime": now });
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
@@ -221,9 +243,13 @@ async fn say_ready(pods: &Api<Pod>, pod: &Pod, name: &str) {
     let patched = pods
         .patch_status(name, &PatchParams::default(), &Patch::Strategic(status))
         .await;
-    if let Err(error) = patched {
-        // It may have been deleted meanwhile.
-        eprintln!("scale-in: pod {name} was not reported ready: {error}");
+    match patched {
+        Ok(pod) => pod.metadata.deletion_timestamp.is_none(),
+        Err(kube::Error::Api(refusal)) if refusal.code == 404 => false,
+        Err(error) => {
+            eprintln!("scale-in: pod {name} was not reported ready: {error}");
+            false
+        }
     }
 }
 

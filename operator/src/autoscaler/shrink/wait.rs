@@ -11,13 +11,15 @@ pub enum Wait {
     Rollout,
     /// The Deployment's controller.
     Unobserved,
-    /// Pods that the Deployment has and the watch has not shown.
+    /// Pods that the Deployment has or is about to have, and the watch has not shown.
     Unseen {
-        /// Pods that the Deployment counts.
+        /// How many it has or is about to have.
         counted: u32,
         /// Pods that were seen.
         seen: usize,
     },
+    /// Pods for which the number was lowered, to be deleted.
+    Leaving(usize),
     /// A pod that is about to bring a worker up, and would be taken first.
     Starting(String),
     /// A worker that still runs tasks.
@@ -40,7 +42,14 @@ impl fmt::Display for Wait {
             Self::Rollout => formatter.write_str("the rollout to end"),
             Self::Unobserved => formatter.write_str("the Deployment's controller"),
             Self::Unseen { counted, seen } => {
-                write!(formatter, "the watch of pods: {seen} of {counted} seen")
+                write!(formatter, "all pods to be there: {seen} of {counted} seen")
+            }
+            Self::Leaving(pods) => {
+                let pods_are = if *pods == 1 { "pod is" } else { "pods are" };
+                write!(
+                    formatter,
+                    "the ReplicaSet's controller: {pods} {pods_are} still to go"
+                )
             }
             Self::Starting(pod) => write!(formatter, "pod {pod} to start"),
             Self::Busy { pod, held } => {

@@ -345,10 +345,21 @@ fn pods_that_kubernetes_has_not_taken_yet_stay_marked() {
     fleet.marks.condemn(&names(&[1, 2]), NOW);
     let (choice, _) = fleet.pass(3);
     assert_eq!(choice.undrain, []);
-    let later = NOW + Duration::from_secs(11);
+    let later = NOW + Duration::from_secs(31);
     fleet.marks.observe(&fleet.pods, &fleet.workers, later);
     let (choice, _) = fleet.pass(3);
     assert_eq!(choice.undrain, [id(1), id(2)]);
+}
+
+#[test]
+fn while_pods_are_still_to_go_no_other_is_marked_that_could_go_in_their_place() {
+    let fleet = Fleet::holding(&[0, 0, 0, 0]).marked(&[3]);
+    let (choice, steps) = fleet.pass_over(&fleet.scene(3, 1));
+    assert_eq!(choice.drain, [id(1), id(2), id(3)]);
+    assert_eq!((&steps.set_cost, steps.lower), (&list(&[]), None));
+    assert_eq!(steps.wait, Some(Wait::Leaving(1)));
+    let gone = Fleet::holding(&[0, 0, 0]);
+    assert_eq!(gone.pass(1).1.set_cost, list(&[1, 2]));
 }
 
 #[test]

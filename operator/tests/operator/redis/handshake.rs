@@ -203,3 +203,28 @@ async fn costs_that_a_former_operator_left_are_cleared() {
     workers(&queue, "the mark is gone", |workers| !workers[0].draining).await;
     assert_eq!(world.end().await, []);
 }
+
+#[tokio::test]
+async fn the_number_does_not_fall_while_pods_of_the_last_rise_are_still_being_made() {
+    let redis = RedisServer::start().await;
+    let (queue, ends) = (queue(&redis, "a").await, Ends::new(Semaphore::new(0)));
+    for pod in ["a-0", "a-1"] {
+        work(&queue, pod, &ends);
+    }
+    workers(&queue, "both", |workers| workers.len() == 2).await;
+    let mut world = World::new();
+    world.stands("a", 3);
+    world.runs("a", &["a-0", "a-1"]);
+    world.orders("a", &redis.url(), &[brisk()]);
+    let sight = world
+        .sees("a", "the wait", |sight| sight.waits_for.is_some())
+        .await;
+    let told = sight.waits_for.as_deref();
+    assert_eq!(told, Some("all pods to be there: 2 of 3 seen"));
+    // The third comes up, and is let go like the others.
+    work(&queue, "a-2", &ends);
+    workers(&queue, "all", |workers| workers.len() == 3).await;
+    world.runs("a", &["a-0", "a-1", "a-2"]);
+    while world.write().await != (key("a"), 0) {}
+    assert_eq!(world.end().await, []);
+}

@@ -68,8 +68,8 @@ async fn an_empty_queue_lets_its_workers_go_after_the_idle_time() {
     let redis = RedisServer::start().await;
     let mut world = World::new();
     world.stands("a", 3);
-    let idle = ("/spec/scaling", json!({ "idle": "100ms" }));
-    world.orders("a", &redis.url(), &[idle]);
+    let scaling = json!({ "idle": "100ms", "scaleDown": { "waitForIdle": false } });
+    world.orders("a", &redis.url(), &[("/spec/scaling", scaling)]);
     let waits = world.looks("a").await;
     assert_eq!(
         (waits.decision.replicas, waits.decision.reason),
