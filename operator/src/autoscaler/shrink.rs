@@ -4,10 +4,10 @@
 //! Which pods a smaller Deployment loses is for its `ReplicaSet` to choose. It takes, in this
 //! order: pods without a node, pending, not ready, with the lower deletion cost, that share their
 //! node with others of theirs, ready for less long, restarted more often, newer. All before the
-//! cost is nothing that we set, and all behind it is not for us to rely on. So the pods fall into
-//! ranks: those that are not ready, then by cost; and the number of replicas falls only as far as
-//! every pod in the ranks that it reaches can be spared: its workers are drained, hold nothing,
-//! and get nothing while the mark stands.
+//! cost is nothing that we set and may change at any moment, and all behind it is not for us to
+//! rely on. So the pods that go get the lowest cost, and the number falls only when each pod that
+//! could be taken among the first can be spared: its workers are drained, hold nothing, and get
+//! nothing while the mark stands. What the controller sees may be a little older than what we see.
 //!
 //! One pass has two halves, with one call to Redis in between: [`choose`] picks the pods that
 //! shall go and so the workers to drain, and [`conclude`] makes of what these hold at that very
@@ -31,9 +31,9 @@ pub const COST: i32 = -1000;
 /// How long a worker gets no tasks after it was drained last. So a mark outlives an operator by
 /// this much, and must be renewed more often.
 pub const SPAN: Duration = Duration::from_secs(30);
-/// How long our watch must have shown a cost before it counts: the one of the controller manager
-/// may be a little later.
-const SETTLE: Duration = Duration::from_millis(250);
+/// How long our watch must have shown a pod as it is before that counts: the watch of the
+/// controller manager may be a little later.
+const SETTLE: Duration = Duration::from_millis(500);
 /// How long a pod stays marked after the replicas were lowered for it, even if they rise again
 /// meanwhile: a `ReplicaSet` controller that lags behind may still take it. In a busy cluster its
 /// deletions queue up for seconds.
@@ -95,8 +95,8 @@ pub struct Scene<'a> {
 pub struct Marks {
     /// Until when a pod for which the replicas were lowered stays marked.
     condemned: BTreeMap<String, Instant>,
-    /// Since when the watch shows our cost on a pod.
-    shown: BTreeMap<String, Instant>,
+    /// How the watch shows a pod, and since when.
+    shown: BTreeMap<String, (Look, Instant)>,
     /// Since when a pod has been seen without a worker.
     silent: BTreeMap<String, Instant>,
 }
@@ -125,19 +125,18 @@ pub struct Steps {
     pub wait: Option<Wait>,
 }
 
-/// The order in which pods are taken, as far as it can be relied on.
+/// What decides how soon a pod is taken, as far as that can be relied on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
-    NotReady,
-    Ready(i32),
+struct Look {
+    ready: bool,
+    cost: i32,
 }
 
 impl Pod {
-    fn rank(&self) -> Rank {
-        if self.ready {
-            Rank::Ready(self.cost)
-        } else {
-            Rank::NotReady
+    fn look(&self) -> Look {
+        Look {
+            ready: self.ready,
+            cost: self.cost,
         }
     }
 }
@@ -145,19 +144,20 @@ impl Pod {
 impl Marks {
     /// Takes note of what the watch and Redis show.
     pub fn observe(&mut self, pods: &[Pod], workers: &[Worker], now: Instant) {
-        let costs: BTreeMap<&str, i32> = pods
+        let looks: BTreeMap<&str, Look> = pods
             .iter()
-            .map(|pod| (pod.name.as_str(), pod.cost))
+            .map(|pod| (pod.name.as_str(), pod.look()))
             .collect();
         self.condemned
-            .retain(|name, until| *until > now && costs.contains_key(name.as_str()));
+            .retain(|name, until| *until > now && looks.contains_key(name.as_str()));
         self.shown
-            .retain(|name, _| costs.get(name.as_str()) == Some(&COST));
-        for pod in pods.iter().filter(|pod| pod.cost == COST) {
-            self.shown.entry(pod.name.clone()).or_insert(now);
+            .retain(|name, (look, _)| looks.get(name.as_str()) == Some(look));
+        for pod in pods {
+            let shown = self.shown.entry(pod.name.clone());
+            shown.or_insert((pod.look(), now));
         }
         let working: BTreeSet<&str> = workers.iter().map(|worker| worker.pod.as_str()).collect();
-        let silent = |name: &str| costs.contains_key(name) && !working.contains(name);
+        let silent = |name: &str| looks.contains_key(name) && !working.contains(name);
         self.silent.retain(|name, _| silent(name));
         for pod in pods.iter().filter(|pod| silent(&pod.name)) {
             self.silent.entry(pod.name.clone()).or_insert(now);
@@ -171,11 +171,11 @@ impl Marks {
         }
     }
 
-    /// Whether our cost on a pod has been seen for long enough.
+    /// Whether a pod has been seen as it is for long enough.
     fn settled(&self, pod: &Pod, now: Instant) -> bool {
-        self.shown
-            .get(&pod.name)
-            .is_some_and(|since| now.saturating_sub(*since) >= SETTLE)
+        self.shown.get(&pod.name).is_some_and(|(look, since)| {
+            *look == pod.look() && now.saturating_sub(*since) >= SETTLE
+        })
     }
 
     /// Whether there is no worker in a pod, and none to be expected in the next moment.
@@ -205,7 +205,7 @@ pub fn choose(scene: &Scene<'_>, marks: &Marks) -> Choice {
         let mut taken: Vec<&Pod> = scene.pods.iter().collect();
         taken.sort_by(|one, other| {
             let age = other.created.cmp(&one.created);
-            one.rank().cmp(&other.rank()).then(age)
+            one.look().cmp(&other.look()).then(age)
         });
         victims.extend(
             taken
@@ -273,7 +273,7 @@ pub fn conclude(
     // Whoever is marked while pods are still to go may be taken in their place.
     let leaving = leaving(scene);
     let mut steps = Steps::default();
-    for pod in scene.pods.iter().filter(|pod| pod.ready) {
+    for pod in scene.pods {
         if choice.victims.contains(&pod.name) && idle(&pod) {
             if pod.cost != COST && leaving == 0 {
                 steps.set_cost.push(pod.name.clone());
@@ -290,12 +290,20 @@ pub fn conclude(
         return steps;
     }
 
-    let ready_to_go = |pod: &&Pod| idle(pod) && (!pod.ready || marks.settled(pod, now));
-    let reach = reach(scene.pods, &ready_to_go);
+    let soon = |pod: &&Pod| !pod.ready || pod.cost <= COST || !marks.settled(pod, now);
+    let spared = |pod: &&Pod| idle(pod) && pod.cost == COST && marks.settled(pod, now);
+    let first: Vec<&Pod> = scene.pods.iter().filter(soon).collect();
+    // They are taken in an order that is not known, so they count all or not at all.
+    let reach = if first.iter().all(spared) {
+        first.len()
+    } else {
+        0
+    };
     let left = u32::try_from(scene.pods.len() - reach).unwrap_or(u32::MAX);
     let lowest = left.max(scene.target);
     if lowest < scene.replicas && !(scene.rolling && lowest > 0) {
         steps.lower = Some(lowest);
+        steps.set_cost.clear();
     }
     if lowest > scene.target {
         steps.wait = Some(blocker(scene, choice, &held, &|pod| {
@@ -303,20 +311,6 @@ pub fn conclude(
         }));
     }
     steps
-}
-
-/// How many pods would be taken before the first that cannot be spared. Pods of one rank are
-/// taken in an order that is not known, so they count all or not at all.
-fn reach(pods: &[Pod], ready_to_go: &impl Fn(&&Pod) -> bool) -> usize {
-    let mut ranks: BTreeMap<Rank, Vec<&Pod>> = BTreeMap::new();
-    for pod in pods {
-        ranks.entry(pod.rank()).or_default().push(pod);
-    }
-    ranks
-        .values()
-        .take_while(|rank| rank.iter().all(ready_to_go))
-        .map(Vec::len)
-        .sum()
 }
 
 /// Pods for which the number was lowered and that their `ReplicaSet` has not taken yet.

@@ -201,20 +201,7 @@ impl Kubelet {
         self.tally.pod_deleted(held);
         if held > 0 {
             let cost = pod.annotations().get(DELETION_COST);
-            let ready = pod
-                .status
-                .iter()
-                .flat_map(|status| status.conditions.iter().flatten());
-            let ready = ready
-                .filter(|it| it.type_ == "Ready")
-                .map(|it| it.last_transition_time.as_ref().map(|t| t.0))
-                .next();
-            eprintln!(
-                "scale-in: pod {name} was deleted with {held} tasks: cost {cost:?}, created {:?}, ready since {ready:?}, deleted {:?}, now {}",
-                pod.metadata.creation_timestamp.as_ref().map(|t| t.0),
-                pod.metadata.deletion_timestamp.as_ref().map(|t| t.0),
-                jiff::Timestamp::now()
-            );
+            eprintln!("scale-in: pod {name} was deleted with {held} tasks, its cost {cost:?}");
         }
         running.stop.cancel();
     }

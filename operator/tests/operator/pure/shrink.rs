@@ -52,7 +52,7 @@ struct Fleet {
 
 impl Fleet {
     fn holding(held: &[u64]) -> Self {
-        Self {
+        let fleet = Self {
             pods: (0..held.len()).map(pod).collect(),
             workers: held
                 .iter()
@@ -60,7 +60,15 @@ impl Fleet {
                 .map(|(n, &held)| worker(n, held))
                 .collect(),
             marks: Marks::default(),
-        }
+        };
+        fleet.observed()
+    }
+
+    /// Seen for long enough.
+    fn observed(mut self) -> Self {
+        self.marks
+            .observe(&self.pods, &self.workers, Duration::ZERO);
+        self
     }
 
     /// Drained before, with the cost that the watch shows.
@@ -69,20 +77,18 @@ impl Fleet {
             self.pods[number].cost = COST;
             self.workers[number].draining = true;
         }
-        self.marks
-            .observe(&self.pods, &self.workers, Duration::ZERO);
-        self
+        self.observed()
     }
 
     fn starting(mut self, number: usize) -> Self {
         self.pods[number].ready = false;
         self.workers.retain(|worker| worker.pod != name(number));
-        self
+        self.observed()
     }
 
     fn not_ready(mut self, number: usize) -> Self {
         self.pods[number].ready = false;
-        self
+        self.observed()
     }
 
     fn scene(&self, replicas: u32, target: u32) -> Scene<'_> {
@@ -248,16 +254,30 @@ fn one_that_is_not_ready_and_busy_holds_all_others_back() {
 }
 
 #[test]
-fn one_that_is_not_ready_and_idle_goes_first_without_a_cost() {
+fn one_that_is_not_ready_and_idle_goes_first_and_gets_the_cost_all_the_same() {
+    // It may become ready at any moment.
     let (choice, steps) = Fleet::holding(&[0, 3, 0]).not_ready(0).pass(2);
     assert_eq!(choice.victims, names(&[0]));
-    assert_eq!(
-        steps,
-        Steps {
-            lower: Some(2),
-            ..Steps::default()
-        }
-    );
+    assert_eq!(steps.set_cost, list(&[0]));
+    assert_eq!((steps.lower, steps.wait), (None, Some(Wait::Costs)));
+    let (_, steps) = Fleet::holding(&[0, 3, 0]).not_ready(0).marked(&[0]).pass(2);
+    assert_eq!(steps.lower, Some(2));
+}
+
+#[test]
+fn one_that_became_ready_this_moment_may_still_be_taken_first() {
+    let mut fleet = Fleet::holding(&[9, 0]).not_ready(0).marked(&[1]);
+    fleet.pods[0].ready = true;
+    fleet.marks.observe(&fleet.pods, &fleet.workers, NOW);
+    assert_eq!(fleet.pass(1).1.lower, None);
+}
+
+#[test]
+fn one_whose_cost_was_taken_away_this_moment_may_still_be_taken_for_it() {
+    let mut fleet = Fleet::holding(&[9, 0]).marked(&[0, 1]);
+    fleet.pods[0].cost = 0;
+    fleet.marks.observe(&fleet.pods, &fleet.workers, NOW);
+    assert_eq!(fleet.pass(1).1.lower, None);
 }
 
 #[test]
@@ -269,16 +289,12 @@ fn one_that_starts_is_waited_for_and_one_that_cannot_start_goes() {
         (None, Some(Wait::Starting(name(1))))
     );
     fleet.pods[1].stuck = true;
-    fleet.marks.observe(&fleet.pods, &fleet.workers, NOW);
     let (choice, steps) = fleet.pass(2);
     assert!(choice.drain.is_empty());
-    assert_eq!(
-        steps,
-        Steps {
-            lower: Some(2),
-            ..Steps::default()
-        }
-    );
+    assert_eq!((steps.set_cost, steps.lower), (list(&[1]), None));
+    fleet.pods[1].cost = COST;
+    let (_, steps) = fleet.observed().pass(2);
+    assert_eq!(steps.lower, Some(2));
 }
 
 #[test]
@@ -440,6 +456,7 @@ fn a_cost_of_somebody_else_that_is_lower_is_named() {
 #[derive(Clone, Debug)]
 struct Real {
     seen: Pod,
+    /// As it is when it is taken: one that was not ready may have become so.
     phase: u8,
     habits: (u8, u8),
     workers: Vec<(u64, u64, bool)>,
@@ -450,15 +467,16 @@ fn real(number: usize) -> impl Strategy<Value = Real> {
     // What a worker holds when it is listed and when it is drained, and whether it was drained.
     let worker = (0_u64..3, 0_u64..3, any::<bool>());
     let workers = proptest::collection::vec(worker, 0..3);
-    (0_u8..6, cost, any::<bool>(), any::<(u8, u8)>(), workers).prop_map(
-        move |(phase, cost, stuck, habits, workers)| Real {
+    let phases = prop_oneof![4 => Just((true, 2)), 2 => (Just(false), 0_u8..3)];
+    (phases, cost, any::<bool>(), any::<(u8, u8)>(), workers).prop_map(
+        move |((ready, phase), cost, stuck, habits, workers)| Real {
             seen: Pod {
-                ready: phase > 1,
+                ready,
                 cost,
                 stuck,
                 ..pod(number)
             },
-            phase: phase.min(2),
+            phase,
             habits,
             workers,
         },
@@ -549,7 +567,7 @@ proptest! {
         prop_assert_eq!((steps.lower, steps.wait), (None, None));
         let draining = workers.iter().filter(|worker| worker.draining).count();
         prop_assert_eq!(choice.undrain.len(), draining);
-        let costs = pods.iter().filter(|pod| pod.ready && pod.cost == COST).count();
+        let costs = pods.iter().filter(|pod| pod.cost == COST).count();
         prop_assert_eq!(steps.clear_cost.len(), costs);
     }
 
