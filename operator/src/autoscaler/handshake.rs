@@ -124,12 +124,7 @@ impl Pass {
     ) -> Option<(u32, Result<(), WriteError>)> {
         let lower = steps.lower?;
         let written = self.writes.scale(&self.key, lower).await;
-        // Without an answer it may have been written.
-        if written
-            .as_ref()
-            .err()
-            .is_none_or(|error| !error.is_certain())
-        {
+        if may_be_written(&written) {
             let spared = pods.iter().filter(|pod| pod.cost == COST || !pod.ready);
             let spared: BTreeSet<_> = spared.map(|pod| pod.name.clone()).collect();
             self.marks.condemn(&spared, self.now);
@@ -138,19 +133,32 @@ impl Pass {
     }
 
     /// A cost that could not be written is tried again by the next pass.
-    async fn write_costs(&self, steps: &Steps) {
+    async fn write_costs(&mut self, steps: &Steps) {
         let set = steps.set_cost.iter().map(|pod| (pod, true));
         let clear = steps.clear_cost.iter().map(|pod| (pod, false));
         let writes = set.chain(clear).map(async |(pod, set)| {
             let written = self.writes.cost(&self.key.namespace, pod, set).await;
+            (pod, if set { COST } else { 0 }, written)
+        });
+        for (pod, cost, written) in join_all(writes).await {
+            if may_be_written(&written) {
+                self.marks.wrote(pod, cost, self.now);
+            }
             if let Err(error) = written
                 && !error.is_gone()
             {
                 tracing::warn!(queue = %self.key, pod, %error, "cannot write the pod's deletion cost");
             }
-        });
-        join_all(writes).await;
+        }
     }
+}
+
+/// Without an answer it may have been.
+fn may_be_written(written: &Result<(), WriteError>) -> bool {
+    written
+        .as_ref()
+        .err()
+        .is_none_or(|error| !error.is_certain())
 }
 
 fn pod(state: PodState) -> shrink::Pod {

@@ -38,6 +38,9 @@ const SETTLE: Duration = Duration::from_millis(500);
 /// meanwhile: a `ReplicaSet` controller that lags behind may still take it. In a busy cluster its
 /// deletions queue up for seconds.
 const CONDEMNED: Duration = Duration::from_secs(30);
+/// How long a cost that was written may take until the watch shows it. One that has not come by
+/// then was written over by somebody else, or never arrived.
+const SHOWN: Duration = Duration::from_secs(10);
 /// How long a pod must have been without a worker before none is expected in it. One that lost its
 /// lease comes back sooner.
 const SILENT: Duration = Duration::from_secs(30);
@@ -97,6 +100,8 @@ pub struct Marks {
     condemned: BTreeMap<String, Instant>,
     /// How the watch shows a pod, and since when.
     shown: BTreeMap<String, (Look, Instant)>,
+    /// Costs that were written, and when; until the watch shows them.
+    written: BTreeMap<String, (i32, Instant)>,
     /// Since when a pod has been seen without a worker.
     silent: BTreeMap<String, Instant>,
 }
@@ -150,6 +155,10 @@ impl Marks {
             .collect();
         self.condemned
             .retain(|name, until| *until > now && looks.contains_key(name.as_str()));
+        self.written.retain(|name, (cost, at)| {
+            let look = looks.get(name.as_str());
+            look.is_some_and(|look| look.cost != *cost) && now.saturating_sub(*at) < SHOWN
+        });
         self.shown
             .retain(|name, (look, _)| looks.get(name.as_str()) == Some(look));
         for pod in pods {
@@ -164,6 +173,11 @@ impl Marks {
         }
     }
 
+    /// The cost of a pod was or may have been written.
+    pub fn wrote(&mut self, pod: &str, cost: i32, now: Instant) {
+        self.written.insert(pod.to_owned(), (cost, now));
+    }
+
     /// The replicas were or may have been lowered for these pods.
     pub fn condemn(&mut self, pods: &BTreeSet<String>, now: Instant) {
         for pod in pods {
@@ -171,11 +185,12 @@ impl Marks {
         }
     }
 
-    /// Whether a pod has been seen as it is for long enough.
+    /// Whether a pod has been seen as it is for long enough, and nothing else was written.
     fn settled(&self, pod: &Pod, now: Instant) -> bool {
-        self.shown.get(&pod.name).is_some_and(|(look, since)| {
+        let shown = self.shown.get(&pod.name).is_some_and(|(look, since)| {
             *look == pod.look() && now.saturating_sub(*since) >= SETTLE
-        })
+        });
+        shown && !self.written.contains_key(&pod.name)
     }
 
     /// Whether there is no worker in a pod, and none to be expected in the next moment.

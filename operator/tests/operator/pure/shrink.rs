@@ -281,6 +281,22 @@ fn one_whose_cost_was_taken_away_this_moment_may_still_be_taken_for_it() {
 }
 
 #[test]
+fn a_cost_that_was_written_and_is_not_seen_yet_counts_for_nothing_else() {
+    // It was taken away, and the watch still shows it.
+    let mut fleet = Fleet::holding(&[9, 0]).marked(&[1]);
+    fleet.marks.wrote(&name(1), 0, NOW);
+    assert_eq!(fleet.pass(1).1.lower, None);
+    // Another one has got it, and the watch does not show it.
+    let mut fleet = Fleet::holding(&[9, 0]).marked(&[1]);
+    fleet.marks.wrote(&name(0), COST, NOW);
+    assert_eq!(fleet.pass(1).1.lower, None);
+    // It never came.
+    let later = NOW + Duration::from_secs(10);
+    fleet.marks.observe(&fleet.pods, &fleet.workers, later);
+    assert_eq!(fleet.pass(1).1.lower, Some(1));
+}
+
+#[test]
 fn one_that_starts_is_waited_for_and_one_that_cannot_start_goes() {
     let mut fleet = Fleet::holding(&[0, 0, 0]).starting(1);
     let (_, steps) = fleet.pass(2);
