@@ -221,7 +221,7 @@ fn document(rows: &[Row]) -> String {
         text,
         "{cores} cores that the API server, etcd, Redis and the operator (a release build) share. Every TaskQueue has an \
          exec handler with a pod template, all of them one Redis, and none a task.\n\n\
-         | TaskQueues | resident | CPU in a quiet minute, of a core | writes in it | reads of Redis/s in it | making them | \
+         | TaskQueues | resident | CPU in a quiet minute, of a core | writes in it | reads from sockets by Redis/s in it | making them | \
          at rest after that | all looked at after a restart | writes of that | resident after it |\n\
          |---|---|---|---|---|---|---|---|---|---|"
     );
@@ -229,7 +229,8 @@ fn document(rows: &[Row]) -> String {
         let _ = writeln!(text, "{}", line(row));
     }
     text.push_str(
-        "\nWrites are those to the API server by the operator's own count, its Lease apart. At rest means that none has \
+        "\nWrites are those to the API server by the operator's own count, its Lease apart. Redis reads at most 16 KiB from a \
+         socket at once, and the one pipelined round trip a second asks for all queues, so that it takes many reads. At rest means that none has \
          come for five seconds; the time is that of the last one.\n",
     );
     text
