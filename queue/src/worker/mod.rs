@@ -125,7 +125,7 @@ impl<H: Handler> Worker<H> {
     }
 
     /// How long the worker's tasks stay leased after its last heartbeat: at least 300 ms. It beats
-    /// three times in that span.
+    /// five times in that span.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.settings.lease = lease.max(Duration::from_millis(300));

@@ -124,13 +124,14 @@ async fn beat(queue: Queue, lease: Lease, span: Duration, vitals: Vitals) {
     }
 }
 
-/// How often the queue is maintained: more often if schedules wait for their time.
+/// How often the queue is maintained, and an idle worker beats: the tasks of a worker that died wait
+/// for a lease and this long. More often if schedules wait for their time.
 fn rhythm(queue: &Queue, span: Duration) -> Duration {
     let scheduled = |known: Arc<Known>| !known.policy.schedules.is_empty();
     if queue.remembered().is_some_and(scheduled) {
-        MAINTENANCE_PERIOD.min(span / 3)
+        MAINTENANCE_PERIOD.min(span / 5)
     } else {
-        span / 3
+        span / 5
     }
 }
 
