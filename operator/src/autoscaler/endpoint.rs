@@ -31,6 +31,8 @@ pub(super) const TICK: Duration = Duration::from_secs(1);
 const HOT_TICK: Duration = Duration::from_millis(100);
 /// How long a queue is looked at that often.
 const HOT: Duration = Duration::from_secs(1);
+/// Queues that one round trip asks for. What it needs in memory grows with them.
+const MOST: usize = 1_000;
 
 /// Serves one Redis until `stop`.
 pub(super) async fn run(
@@ -211,7 +213,9 @@ impl Server {
     }
 
     async fn look_at(&mut self, keys: Vec<Key>) {
-        self.look(keys, None).await;
+        for some in keys.chunks(MOST) {
+            self.look(some.to_vec(), None).await;
+        }
     }
 
     /// Reads queues and decides; whatever follows from that runs beside. `announced` is when these
