@@ -111,10 +111,11 @@ pub(super) fn parse(lookup: &impl Fn(&str) -> Option<String>) -> Result<WorkerCo
     let find = |name: &str| lookup(name).filter(|value| !value.is_empty());
     let optional = |variable: &Variable| find(variable.name);
     let required = |variable: &Variable| find(variable.name).ok_or_else(|| variable.missing());
+    let queue = parse_queue(required(&QUEUE)?)?;
     let redis_url = parse_redis_url(required(&REDIS_URL)?)?;
     let redis_tls = parse_redis_tls(&redis_url, find)?;
     Ok(WorkerConfig {
-        queue: parse_queue(required(&QUEUE)?)?,
+        queue,
         redis_url,
         redis_tls,
         concurrency: optional(&CONCURRENCY)
