@@ -88,7 +88,8 @@ struct Server {
     url: EndpointUrl,
     shared: Arc<Shared>,
     redis: Option<Redis>,
-    queues: HashMap<Key, Watched>,
+    /// Boxed, so that the room for growth is small.
+    queues: HashMap<Key, Box<Watched>>,
     names: HashMap<QueueName, Key>,
     /// Queues that were announced a moment ago, and until when they are looked at often.
     hot: HashMap<Key, Instant>,
@@ -153,10 +154,10 @@ impl Server {
         self.names.insert(orders.queue.clone(), key.clone());
         let past = past.filter(|past| past.orders.queue == orders.queue);
         let watched = if let Some(past) = past {
-            past.with_orders(orders)
+            Box::new(past.with_orders(orders))
         } else {
             self.lives += 1;
-            Watched::new(orders, self.lives)
+            Box::new(Watched::new(orders, self.lives))
         };
         self.queues.insert(key, watched);
     }
@@ -273,7 +274,10 @@ impl Server {
     /// A job has ended.
     fn took(&mut self, done: Done) {
         let key = done.key().clone();
-        if self.jobs.took(done, self.queues.get_mut(&key)) {
+        if self
+            .jobs
+            .took(done, self.queues.get_mut(&key).map(Box::as_mut))
+        {
             self.hot.insert(key, Instant::now() + HOT);
         }
     }

@@ -172,7 +172,8 @@ impl Jobs {
         self.spawn(key, watched, async move {
             // It is never closed.
             let _turn = turns.acquire().await;
-            let outcome = tend(&name, queue, version, project, chores).await;
+            // After a start thousands wait for their turn: only those that have it take the room.
+            let outcome = Box::pin(tend(&name, queue, version, project, chores)).await;
             Outcome::Tended { counters, outcome }
         });
     }

@@ -1,7 +1,9 @@
 //! Conditions, with a transition time that moves only when the status does. Pure.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use super::whole_seconds;
 
 /// Status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +58,10 @@ impl<'a> Conditions<'a> {
             .previous
             .iter()
             .find(|before| before.type_ == kind && before.status == status)
-            .map_or(Time(self.now), |before| before.last_transition_time.clone());
+            .map_or_else(
+                || whole_seconds(self.now),
+                |before| before.last_transition_time.clone(),
+            );
         self.made.push(Condition {
             type_: kind.to_owned(),
             status: status.to_owned(),

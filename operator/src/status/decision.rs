@@ -1,12 +1,12 @@
 //! The scaling decision and the changes it led to, as the status tells them. Pure.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use taskqueue_api::{
     TaskQueueStatus,
     status::{MAX_DECISIONS, ScalingChange, ScalingClamp, ScalingDecision, ScalingInput},
 };
 use taskqueue_scaling::Decision;
 
+use super::whole_seconds;
 use crate::index::{Change, Sight};
 
 /// Bounds of the schema, in bytes: less than the characters that it counts.
@@ -43,7 +43,10 @@ pub(super) fn tell(status: &mut TaskQueueStatus, sight: &Sight) {
         to: int(clamp.to),
     });
     status.last_decision = Some(ScalingDecision {
-        time: unchanged.map_or(Time(sight.decided_at), |before| before.time.clone()),
+        time: unchanged.map_or_else(
+            || whole_seconds(sight.decided_at),
+            |before| before.time.clone(),
+        ),
         replicas,
         wanted: int(*wanted),
         reason,
@@ -69,10 +72,8 @@ fn changes(sight: &Sight, told: &[ScalingChange]) -> Vec<ScalingChange> {
 }
 
 fn change(change: &Change) -> ScalingChange {
-    // As it will be read again: the API knows whole seconds.
-    let second = jiff::Timestamp::from_second(change.time.as_second());
     ScalingChange {
-        time: Time(second.unwrap_or(change.time)),
+        time: whole_seconds(change.time),
         from: int(change.from),
         to: int(change.to),
         wanted: int(change.wanted),

@@ -152,6 +152,8 @@ impl Writer {
             let status = parsed.and_then(|parsed| parsed.status.as_ref());
             resource.meta().uid != written.uid || status != Some(&written.status)
         });
+        self.written
+            .shrink_to(usize::try_from(BURST).unwrap_or_default());
         self.tried.retain(|_, at| *at + PACE > now);
     }
 

@@ -169,12 +169,14 @@ async fn after_a_restart_a_status_that_stands_is_not_written() {
     let index = Index::default();
     index.order(&key(), Ok(orders(&[])));
     let entry = index.get(&key()).unwrap();
-    let now = jiff::Timestamp::from_second(1_700_000_000).unwrap();
+    let now = jiff::Timestamp::from_millisecond(1_700_000_000_700).unwrap();
     let before = taskqueue_api::TaskQueueStatus::default();
     let status = status::build::build(&key(), &entry, None, &before, now);
     let mut stored = resource(&[]);
     let written = serde_json::to_value(&status).unwrap();
-    stored.status = Some(serde_json::from_value(written).unwrap());
+    let read: taskqueue_api::TaskQueueStatus = serde_json::from_value(written).unwrap();
+    assert_eq!(read, status, "it is read as it was written");
+    stored.status = Some(read);
     let world = World::new(Scenario::NobodyCalls, DeserializeGuard(Ok(stored)));
     world.index.order(&key(), Ok(orders(&[])));
     sleep(Duration::from_secs(5)).await;
