@@ -93,6 +93,8 @@ keys! {
     Keptcount = "keptcount";
     /// Attempts begun of late, by the part of the rate limit's span they began in.
     Rate = "rate";
+    /// What keeps workers from taking tasks.
+    Fault = "fault";
     /// When each schedule ran last.
     Schedules = "schedules";
 }

@@ -46,6 +46,11 @@ pub(crate) enum End {
     Dead { record: Vec<u8> },
     /// Handed back.
     Release,
+    /// Handed back because what ran it broke down: at once, or after a wait.
+    Lost {
+        record: Vec<u8>,
+        after: Option<Duration>,
+    },
     /// Ended with a done record.
     Done {
         ending: Ending,
@@ -58,9 +63,10 @@ impl End {
     /// What is to be written, as bytes.
     pub(crate) fn record(&self) -> &[u8] {
         match self {
-            Self::Retry { record, .. } | Self::Snooze { record, .. } | Self::Dead { record } => {
-                record
-            }
+            Self::Retry { record, .. }
+            | Self::Snooze { record, .. }
+            | Self::Dead { record }
+            | Self::Lost { record, .. } => record,
             Self::Done { done, .. } => done,
             Self::Release => &[],
         }
@@ -73,6 +79,7 @@ impl End {
             Self::Snooze { .. } => "snooze",
             Self::Dead { .. } => "dead",
             Self::Release => "release",
+            Self::Lost { .. } => "lost",
             Self::Done { ending, .. } => ending.name(),
         }
     }
@@ -80,6 +87,7 @@ impl End {
     fn delay_ms(&self) -> u64 {
         match self {
             Self::Retry { after, .. } | Self::Snooze { after, .. } => millis(*after),
+            Self::Lost { after, .. } => after.map_or(0, millis),
             Self::Dead { .. } | Self::Release | Self::Done { .. } => 0,
         }
     }

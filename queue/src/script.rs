@@ -95,7 +95,8 @@ scripts! {
     WORKERS = "workers" keys [Active, Workers, Info, Draining] with [];
     DRAIN = "drain" keys [Active, Workers, Idle, Draining] with [];
     UNDRAIN = "undrain" keys [Workers, Draining, Idle, Wake] with ["wake"];
-    SNAPSHOT = "snapshot" keys [Config, Tasks, Due, Later, Active, Workers, Dead, Stats, Ghosts, Parked, Expiry, Uniques, Kept] with ["current", "record"];
+    FAULT = "fault" keys [Fault] with [];
+    SNAPSHOT = "snapshot" keys [Config, Tasks, Due, Later, Active, Workers, Dead, Stats, Ghosts, Parked, Expiry, Uniques, Kept, Fault] with ["current", "record"];
     INSPECT = "inspect" keys [Tasks, Due, Later, Active, Lost, Dead, Progress] with ["record"];
     PAGE = "page" keys [Tasks, Due, Active, Lost, Dead, Parked, Kept, Keptcount] with [];
     REDRIVE = "redrive" keys [Config, Tasks, Lost, Dead, Stats, Idle, Wake, Ghosts, Held, Parked]

@@ -48,6 +48,8 @@ pub struct Snapshot {
     pub expired_workers: u64,
     /// When [`Queue::tidy`] has something to do next, of a queue that holds no task and has no worker.
     pub tidy_at: Option<Timestamp>,
+    /// What keeps workers from taking tasks, as one of them told last; see [`Queue::tell_fault`].
+    pub fault: Option<String>,
     /// Totals since the queue was made.
     pub counters: Counters,
     /// The version of the policy in force, 0 for the default.
@@ -180,6 +182,7 @@ fn read(queue: &Queue, known: &Known, value: Value) -> Result<Option<Snapshot>, 
     let now_ms: u64 = reply.next()?;
     let counters: String = reply.next()?;
     let counters = Counters::read(&counters).ok_or_else(|| wrong("counters"))?;
+    let fault: String = reply.next()?;
     let mut tidy_at_ms = None;
     let (figures, heads): (Figures, Vec<Vec<u8>>) = if status == "rest" {
         let firsts: String = reply.next()?;
@@ -211,6 +214,7 @@ fn read(queue: &Queue, known: &Known, value: Value) -> Result<Option<Snapshot>, 
         workers: figures.workers,
         expired_workers: figures.lapsed,
         tidy_at: tidy_at_ms.map(timestamp),
+        fault: Some(fault).filter(|fault| !fault.is_empty()),
         counters,
         version: known.version_number(),
     }))

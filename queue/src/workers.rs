@@ -13,6 +13,8 @@ use crate::queue::Queue;
 use crate::snapshot::millis;
 use crate::{Error, TaskId, WorkerId, script};
 
+/// Bytes kept of what keeps workers from taking tasks.
+const MOST_FAULT_BYTES: usize = 1_024;
 /// Longest time that a worker can be marked as draining at once.
 const LONGEST_DRAIN: Duration = Duration::from_hours(24);
 
@@ -48,6 +50,19 @@ struct Said {
 }
 
 impl Queue {
+    /// Says what keeps workers from taking tasks, or with `None` that nothing does any more: whoever
+    /// reads a [`Snapshot`](crate::Snapshot) of the queue sees it. The first KiB is kept, for `span`
+    /// unless it is said again.
+    pub async fn tell_fault(&self, fault: Option<&str>, span: Duration) -> Result<(), Error> {
+        let known = self.known().await?;
+        let fault = fault.unwrap_or_default();
+        let call = self
+            .call(&script::FAULT, &known, &[])
+            .arg(&fault[..fault.floor_char_boundary(MOST_FAULT_BYTES)])
+            .arg(lease::millis(span));
+        Ok(self.link().call(&call).await.map(drop)?)
+    }
+
     /// The workers of the queue, those included whose lease has lapsed and whose tasks were not
     /// taken back yet.
     pub async fn workers(&self) -> Result<Vec<WorkerState>, Error> {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use taskqueue_queue::{Endpoint, QueueName};
 
 pub use env::ConfigError;
-pub use handler::HandlerConfig;
+pub use handler::{HandlerConfig, HttpHandler, HttpProtocol};
 
 /// The queue to consume, as `namespace/name`.
 pub const QUEUE_VARIABLE: &str = "TASKQUEUE_QUEUE";

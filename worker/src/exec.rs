@@ -5,32 +5,20 @@
 //! lease) the whole group gets SIGTERM and, after a grace of two seconds, SIGKILL. When the command has ended, what it
 //! left of its group may write for one more second and is then killed: a task is over when its command is.
 
-mod children;
-mod complaint;
-mod group;
-mod output;
-mod program;
 mod verdict;
 
 use std::io;
-use std::path::PathBuf;
-use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use taskqueue_queue::Payload;
 use taskqueue_queue::worker::{Handler, LeasedTask, Outcome};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::{ChildStdin, Command};
-use tokio_util::task::TaskTracker;
+use tokio::io::AsyncWriteExt;
+use tokio::process::ChildStdin;
 
-use children::Children;
-use complaint::Complaint;
-use group::{Running, Streams};
-use output::Output;
+use crate::control::{Control, Controls};
+use crate::fault::Fault;
+use crate::output::{self, Output};
+use crate::process::{Complaint, Launcher, Running, Streams, drain};
 use verdict::Verdict;
-
-pub use program::ProgramError;
 
 /// How long the processes that a command left behind may go on writing.
 const LINGER: Duration = Duration::from_secs(1);
@@ -38,21 +26,12 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How long a task is held when its command cannot be started, before it is handed back: nothing spins.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How much is read from a stream at once.
-const PIECE: usize = 16 * 1024;
-
-/// Variables with this prefix configure the worker, with secrets among them, and are not passed to commands.
-const OWN_VARIABLES: &str = "TASKQUEUE_";
-
 /// The `exec` handler.
 #[derive(Clone, Debug)]
 pub struct Exec {
-    program: PathBuf,
-    arguments: Arc<[String]>,
-    children: Children,
-    endings: TaskTracker,
-    /// Why the command could not be started the last time, if it could not.
-    fault: Arc<Mutex<Option<String>>>,
+    launcher: Launcher,
+    controls: Controls,
+    fault: Fault,
 }
 
 /// What one attempt has written so far.
@@ -62,65 +41,28 @@ struct Transcript {
 }
 
 impl Exec {
-    /// A handler that runs `command`: the program, found now, and its arguments.
-    pub fn new(command: &[String]) -> Result<Self, ProgramError> {
-        let (program, arguments) = command
-            .split_first()
-            .map_or(("", [].as_slice()), |(first, rest)| (first, rest));
-        Ok(Self {
-            program: program::find(program, std::env::var_os("PATH").as_deref())?,
-            arguments: arguments.into(),
-            children: Children::default(),
-            endings: TaskTracker::new(),
-            fault: Arc::default(),
-        })
-    }
-
-    /// Reaps what commands leave behind, for as long as this future is polled.
-    pub async fn reap_orphans(&self) -> io::Result<()> {
-        self.children.clone().reap().await
-    }
-
-    /// Waits until every command that was cut off has ended; takes hardly longer than the grace before SIGKILL.
-    pub async fn settle(&self) {
-        self.endings.close();
-        self.endings.wait().await;
-    }
-
-    /// Why the command cannot be started, for the readiness probe.
-    pub fn fault(&self) -> Option<String> {
-        self.fault
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    fn set_fault(&self, fault: Option<String>) {
-        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
-    }
-
-    fn start(&self, task: &LeasedTask) -> io::Result<(Running, Streams)> {
-        let mut command = Command::new(&self.program);
-        command
-            .args(&*self.arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        for (name, _) in std::env::vars_os() {
-            if name
-                .as_encoded_bytes()
-                .starts_with(OWN_VARIABLES.as_bytes())
-            {
-                command.env_remove(name);
-            }
+    /// A handler that runs the launcher's command for each task.
+    pub(crate) fn new(launcher: Launcher, controls: Controls, fault: Fault) -> Self {
+        Self {
+            launcher,
+            controls,
+            fault,
         }
-        command
-            .env("TASK_ID", task.id.to_string())
-            .env("TASK_TYPE", &task.kind)
-            .env("TASK_QUEUE", task.queue.to_string())
-            .env("TASK_ATTEMPT", task.attempt.to_string())
-            .env("TASK_PRIORITY", &task.priority);
-        Running::start(&mut command, &self.children, &self.endings)
+    }
+
+    fn start(&self, task: &LeasedTask, control: &Control) -> io::Result<(Running, Streams)> {
+        let trace = task.trace_parent.clone();
+        let variables = [
+            ("TASK_ID", task.id.to_string()),
+            ("TASK_TYPE", task.kind.clone()),
+            ("TASK_QUEUE", task.queue.to_string()),
+            ("TASK_ATTEMPT", task.attempt.to_string()),
+            ("TASK_LOSSES", task.losses.to_string()),
+            ("TASK_PRIORITY", task.priority.clone()),
+            ("TASK_CONTROL", control.url()),
+        ];
+        let trace = trace.map(|header| ("TRACEPARENT", header));
+        self.launcher.start(variables.into_iter().chain(trace))
     }
 
     /// The command could not be started. That is no fault of the task, which is handed back without an attempt spent.
@@ -130,12 +72,11 @@ impl Exec {
                 error: format!("the command cannot be started for this task: {error}"),
             };
         }
-        let fault = format!(
-            "the handler's command {} cannot be started: {error}",
-            self.program.display()
-        );
-        tracing::error!(id = %task.id, r#type = task.kind, "{fault}; handing the task back");
-        self.set_fault(Some(fault));
+        let program = self.launcher.program().display();
+        tracing::warn!(id = %task.id, r#type = task.kind, "the command does not start: handing the task back");
+        self.fault.set(format!(
+            "the handler's command {program} cannot be started: {error}"
+        ));
         tokio::time::sleep(PAUSE).await;
         Outcome::Released
     }
@@ -143,11 +84,12 @@ impl Exec {
 
 impl Handler for Exec {
     async fn handle(&self, task: LeasedTask) -> Outcome {
-        let (running, streams) = match self.start(&task) {
+        let control = self.controls.open(&task);
+        let (running, streams) = match self.start(&task, &control) {
             Ok(started) => started,
             Err(error) => return self.refuse(&task, error).await,
         };
-        self.set_fault(None);
+        self.fault.clear();
         let mut transcript = Transcript {
             output: Output::default(),
             complaint: Complaint::new(Instant::now()),
@@ -165,11 +107,11 @@ impl Handler for Exec {
             tracing::warn!(id = %task.id, r#type = task.kind, lines = suppressed, "lines of stderr not logged");
         }
         match ended {
-            Ok(status) => conclude(
-                verdict::judge(status, &transcript.complaint.last_words()),
-                &task,
-                transcript.output,
-            ),
+            Ok(status) => {
+                let verdict = verdict::judge(status, &transcript.complaint.last_words());
+                let outcome = conclude(verdict, &task, transcript.output);
+                control.outcome(outcome)
+            }
             Err(error) => Outcome::Retry {
                 error: format!("cannot wait for the command: {error}"),
                 after: None,
@@ -197,15 +139,22 @@ async fn attend(
             )),
         );
     });
-    let status = tokio::select! {
-        biased;
-        () = &mut dialogue => running.exited().await?,
-        status = running.exited() => {
-            let status = status?;
-            if tokio::time::timeout(LINGER, dialogue).await.is_err() {
-                tracing::debug!(id = %task.id, "the command has ended, but not what it started");
+    let (mut talked, mut cancelled) = (false, false);
+    let status = loop {
+        tokio::select! {
+            biased;
+            () = &mut dialogue, if !talked => talked = true,
+            status = running.exited() => {
+                if !talked && tokio::time::timeout(LINGER, &mut dialogue).await.is_err() {
+                    tracing::debug!(id = %task.id, "the command has ended, but not what it started");
+                }
+                break status?;
             }
-            status
+            // It has some seconds to end by itself, and is killed with its attempt after that.
+            () = task.cancelled(), if !cancelled => {
+                cancelled = true;
+                running.ask_to_end();
+            }
         }
     };
     running.clear();
@@ -222,35 +171,11 @@ async fn feed(stdin: Option<ChildStdin>, payload: &[u8]) {
     }
 }
 
-/// Reads a stream to its end, piece by piece.
-async fn drain(stream: Option<impl AsyncRead + Unpin>, mut take: impl FnMut(&[u8])) {
-    let Some(mut stream) = stream else { return };
-    let mut piece = vec![0; PIECE];
-    loop {
-        match stream.read(&mut piece).await {
-            Ok(0) => return,
-            Ok(length) => take(&piece[..length]),
-            Err(error) => return tracing::warn!(%error, "cannot read what a command writes"),
-        }
-    }
-}
-
 fn conclude(verdict: Verdict, task: &LeasedTask, output: Output) -> Outcome {
     match verdict {
         Verdict::Retry { error } => Outcome::Retry { error, after: None },
         Verdict::Dead { error } => Outcome::Dead { error },
-        Verdict::Done => {
-            let written = output.total();
-            if written > output::RESULT_LIMIT as u64 {
-                tracing::warn!(id = %task.id, r#type = task.kind, bytes = written, "result truncated");
-            }
-            match output.into_result().map(Payload::json).transpose() {
-                Ok(result) => Outcome::Completed(result),
-                Err(error) => Outcome::Dead {
-                    error: format!("the result cannot be stored: {error}"),
-                },
-            }
-        }
+        Verdict::Done => output::completed(output, task),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the worker says of itself over HTTP: `/livez`, `/readyz` and `/metrics`.
+//! What the worker says of itself over HTTP: `/livez`, `/readyz` and `/metrics`; and `/drain`, which tells it to stop.
 //!
 //! Alive means that the fetch loop turns; it says nothing of Redis, because restarting a worker heals no Redis. Ready
 //! means that the worker can consume, and a worker that cannot says what it waits for.
@@ -14,8 +14,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use taskqueue_queue::worker::Probe;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
-use crate::exec::Exec;
+use crate::fault::Fault;
 use crate::metrics::Metrics;
 
 /// The fetch loop turns at least every two seconds, also while Redis is away. One that has not turned for this long
@@ -25,11 +26,34 @@ const TURN_BOUND: Duration = Duration::from_secs(15);
 /// `OpenMetrics` text, as Prometheus asks for it.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// How the worker is told to stop over HTTP, and how whoever did so learns that it has. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Drain {
+    /// Tells the worker to stop.
+    pub stop: CancellationToken,
+    /// No task is left running.
+    pub done: CancellationToken,
+    /// Nobody is to be answered any more but those who wait.
+    pub answered: CancellationToken,
+}
+
+impl Drain {
+    /// One that tells this.
+    pub fn new(stop: CancellationToken) -> Self {
+        Self {
+            stop,
+            done: CancellationToken::new(),
+            answered: CancellationToken::new(),
+        }
+    }
+}
+
 /// What there is to tell. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Health {
     metrics: Metrics,
-    exec: Option<Exec>,
+    fault: Fault,
+    drain: Drain,
     /// Empty until the worker has reached Redis for the first time.
     probe: Arc<OnceLock<Probe>>,
 }
@@ -44,11 +68,12 @@ struct Vitals {
 }
 
 impl Health {
-    /// Nothing is known of Redis yet. `exec` is the handler, if it is one that can be at fault.
-    pub fn new(metrics: Metrics, exec: Option<Exec>) -> Self {
+    /// Nothing is known of Redis yet. `fault` is that of the handler.
+    pub fn new(metrics: Metrics, fault: Fault, drain: Drain) -> Self {
         Self {
             metrics,
-            exec,
+            fault,
+            drain,
             probe: Arc::default(),
         }
     }
@@ -74,8 +99,14 @@ impl Health {
                 "/metrics",
                 get(async |State(health): State<Self>| health.metrics()),
             )
-            .with_state(self);
-        axum::serve(listener, router).await
+            .route(
+                "/drain",
+                get(async |State(health): State<Self>| health.drain().await),
+            )
+            .with_state(self.clone());
+        axum::serve(listener, router)
+            .with_graceful_shutdown(async move { self.drain.answered.cancelled().await })
+            .await
     }
 
     fn vitals(&self) -> Vitals {
@@ -83,8 +114,17 @@ impl Health {
         Vitals {
             last_turn: probe.map(Probe::last_turn),
             redis_up: probe.is_some_and(Probe::redis_up),
-            fault: self.exec.as_ref().and_then(Exec::fault),
+            fault: self.fault.get(),
         }
+    }
+
+    /// Stops the worker and answers when no task is left running: a `preStop` hook of the container that handles tasks,
+    /// so that it outlives the last of them.
+    async fn drain(&self) -> &'static str {
+        tracing::info!("asked to drain");
+        self.drain.stop.cancel();
+        self.drain.done.cancelled().await;
+        "drained\n"
     }
 
     fn metrics(&self) -> Response {

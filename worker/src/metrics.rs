@@ -41,6 +41,7 @@ pub struct Metrics {
     lease_losses: Counter,
     results_dropped: Counter,
     reconnects: Counter,
+    handler_failures: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -68,6 +69,7 @@ impl Metrics {
             lease_losses: Counter::default(),
             results_dropped: Counter::default(),
             reconnects: Counter::default(),
+            handler_failures: Counter::default(),
         };
         metrics.registry = Arc::new(metrics.registry(slots));
         metrics
@@ -113,7 +115,17 @@ impl Metrics {
             "How often Redis answered again after it did not",
             self.reconnects.clone(),
         );
+        registry.register(
+            "handler_failures",
+            "How often the handler broke down, or could not take tasks",
+            self.handler_failures.clone(),
+        );
         registry
+    }
+
+    /// The counter of the handler's failures.
+    pub fn handler_failures(&self) -> Counter {
+        self.handler_failures.clone()
     }
 
     /// The `OpenMetrics` text, with `running` attempts in flight.
@@ -174,6 +186,7 @@ fn outcome(ended: Ended) -> &'static str {
         Ended::TimedOut => "timed_out",
         Ended::Snoozed => "snoozed",
         Ended::Released => "released",
+        Ended::Lost => "lost",
         Ended::Cancelled => "cancelled",
         Ended::Expired => "expired",
         Ended::Dropped => "dropped",

@@ -3,24 +3,38 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::prctl;
-use taskqueue_queue::Client;
-use taskqueue_queue::worker::{Handler, LeasedTask, Outcome, Report, Worker, WorkerInfo};
+use taskqueue_queue::worker::{Report, Worker, WorkerInfo};
+use taskqueue_queue::{Client, Queue};
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::config::{HandlerConfig, WorkerConfig};
-use crate::exec::{Exec, ProgramError};
-use crate::health::Health;
+use crate::config::WorkerConfig;
+use crate::control::Controls;
+use crate::fault::Fault;
+use crate::handler::AnyHandler;
+use crate::health::{Drain, Health};
 use crate::metrics::Metrics;
-use crate::native::Native;
+use crate::process::ProgramError;
 use crate::signals::Signals;
+use crate::trace::{Traced, Traces};
 
 /// How long the worker waits before it tries again to reach a Redis that it has never reached.
 const RETRY_CONNECT: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether the handler is at fault, how often that is said again in Redis, and how long it is kept
+/// there when it is not.
+const LOOK: Duration = Duration::from_millis(500);
+const COMPLAIN_AGAIN: Duration = Duration::from_secs(10);
+const COMPLAINT_KEPT: Duration = Duration::from_secs(30);
+
+/// How long those who asked over HTTP are waited for at the end.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Why a worker could not start, or not go on.
 #[derive(Debug, Error)]
@@ -44,37 +58,6 @@ pub enum RunError {
     System(#[from] io::Error),
 }
 
-/// The handler that the configuration names.
-enum AnyHandler {
-    Exec(Exec),
-    Native(Native),
-}
-
-impl AnyHandler {
-    fn new(config: &HandlerConfig) -> Result<Self, ProgramError> {
-        match config {
-            HandlerConfig::Exec { command } => Exec::new(command).map(Self::Exec),
-            HandlerConfig::Native {} => Ok(Self::Native(Native)),
-        }
-    }
-
-    fn exec(&self) -> Option<&Exec> {
-        match self {
-            Self::Exec(exec) => Some(exec),
-            Self::Native(_) => None,
-        }
-    }
-}
-
-impl Handler for AnyHandler {
-    async fn handle(&self, task: LeasedTask) -> Outcome {
-        match self {
-            Self::Exec(exec) => exec.handle(task).await,
-            Self::Native(native) => native.handle(task).await,
-        }
-    }
-}
-
 /// Runs a worker until SIGTERM or SIGINT. `Ok` means that nothing is left running and nothing is owed to Redis.
 pub async fn run(config: WorkerConfig) -> Result<Report, RunError> {
     // Commands run as the same user: without this they could read the Redis password in /proc.
@@ -83,23 +66,28 @@ pub async fn run(config: WorkerConfig) -> Result<Report, RunError> {
     let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
     tokio::spawn(signals.watch(stop.clone(), abort.clone()));
 
-    let handler = AnyHandler::new(&config.handler)?;
     let metrics = Metrics::new(config.concurrency);
-    let health = Health::new(metrics.clone(), handler.exec().cloned());
-    serve_health(health.clone(), config.http_address).await?;
+    let fault = Fault::new(metrics.handler_failures());
+    let controls = Controls::listen().await?;
+    let handler = AnyHandler::new(&config.handler, controls, fault.clone())?;
+    let drain = Drain::new(stop.clone());
+    let health = Health::new(metrics.clone(), fault.clone(), drain.clone());
+    let serving = serve_health(health.clone(), config.http_address).await?;
 
     let Some(client) = connect(&config, &stop).await? else {
         return Ok(Report::default());
     };
-    let exec = handler.exec().cloned();
-    if let Some(exec) = exec.clone() {
-        tokio::spawn(async move {
-            if let Err(error) = exec.reap_orphans().await {
-                tracing::error!(%error, "what commands leave behind is not reaped");
-            }
-        });
-    }
-    let worker = Worker::new(client.queue(config.queue.clone()), handler)
+    let queue = client.queue(config.queue.clone());
+    let keeping = tokio::spawn(handler.keep());
+    let complaining = AbortOnDropHandle::new(tokio::spawn(complain(queue.clone(), fault)));
+    let traces = match Traces::from_env(|name| std::env::var(name).ok()) {
+        Ok(traces) => traces,
+        Err(error) => {
+            tracing::error!(error, "no spans are sent");
+            None
+        }
+    };
+    let worker = Worker::new(queue, Traced::new(handler.clone(), traces.clone()))
         .concurrency(config.concurrency.get().into())
         .drain_timeout(config.drain_timeout)
         .info(WorkerInfo {
@@ -110,26 +98,52 @@ pub async fn run(config: WorkerConfig) -> Result<Report, RunError> {
     health.started(worker.probe());
     tracing::info!(queue = %config.queue, concurrency = config.concurrency.get(), handler = %config.handler, "consuming");
     let report = worker.run(stop, abort).await?;
-    if let Some(exec) = exec {
-        exec.settle().await;
+    drop(complaining);
+    keeping.abort();
+    let _ = keeping.await;
+    handler.settle().await;
+    if let Some(traces) = traces {
+        traces.finish().await;
     }
+    drain.done.cancel();
+    drain.answered.cancel();
+    // Whoever asked over HTTP is told before the process is gone.
+    let _ = tokio::time::timeout(LAST_ANSWERS, serving).await;
     Ok(report)
 }
 
+/// Says in Redis what keeps the handler from taking tasks, for as long as this future is polled.
+async fn complain(queue: Queue, fault: Fault) {
+    let mut told: Option<(String, Instant)> = None;
+    loop {
+        let now = fault.get();
+        let due = match (&told, &now) {
+            (Some((told, at)), Some(now)) => told != now || at.elapsed() >= COMPLAIN_AGAIN,
+            (told, now) => told.is_some() != now.is_some(),
+        };
+        if due {
+            match queue.tell_fault(now.as_deref(), COMPLAINT_KEPT).await {
+                Ok(()) => told = now.map(|now| (now, Instant::now())),
+                Err(error) => tracing::debug!(%error, "cannot tell of the handler's fault"),
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
 /// Listens before anything else waits, so that the probes can tell what is waited for.
-async fn serve_health(health: Health, address: SocketAddr) -> Result<(), RunError> {
+async fn serve_health(health: Health, address: SocketAddr) -> Result<JoinHandle<()>, RunError> {
     let listener = TcpListener::bind(address)
         .await
         .map_err(|source| RunError::Listen { address, source })?;
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "answering probes");
     }
-    tokio::spawn(async move {
+    Ok(tokio::spawn(async move {
         if let Err(error) = health.serve(listener).await {
             tracing::error!(%error, "probes and metrics are not answered any more");
         }
-    });
-    Ok(())
+    }))
 }
 
 /// Reaches Redis for the first time, however long that takes. `None` when told to stop before.

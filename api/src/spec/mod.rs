@@ -31,7 +31,10 @@ pub use source::{
     StreamGroup, SystemQueue, TargetKind, TargetRef, TimeUnit,
 };
 pub use windows::{ScalingWindow, Weekday};
-pub use worker::{ExecHandler, Handler, NativeHandler, PodTemplate, Worker};
+pub use worker::{
+    ExecHandler, Handler, HttpHandler, HttpProtocol, NativeHandler, PodTemplate, StdioHandler,
+    Worker,
+};
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};

@@ -13,8 +13,8 @@ use super::{DisruptionBudget, Duration, Shield};
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.handler.exec) || has(self.template)")
-        .message("worker.template is needed with handler.exec: give a pod template whose first container has the image that holds the command"),
+    validation = Rule::new("has(self.handler.native) || has(self.template)")
+        .message("worker.template is needed with handler.exec, stdio and http: give a pod template whose first container has the image that holds the command or the server"),
 )]
 pub struct Worker {
     /// How many tasks one worker pod runs at once.
@@ -22,7 +22,7 @@ pub struct Worker {
     #[schemars(range(min = 1, max = 1000))]
     pub concurrency: i32,
 
-    /// What runs a task. Exactly one of exec and native.
+    /// What runs a task. Exactly one of exec, stdio, http and native.
     pub handler: Handler,
 
     /// How long a worker that is being stopped may go on with the tasks it runs, as a duration
@@ -50,12 +50,21 @@ pub struct Worker {
 /// What runs a task: exactly one of the fields.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.exec) != has(self.native)")
-    .message("worker.handler needs exactly one of exec and native, such as exec: {command: [\"sh\", \"-c\", \"...\"]}"))]
+#[x_kube(validation = Rule::new("[has(self.exec), has(self.stdio), has(self.http), has(self.native)].filter(given, given).size() == 1")
+    .message("worker.handler needs exactly one of exec, stdio, http and native, such as exec: {command: [\"sh\", \"-c\", \"...\"]}"))]
 pub struct Handler {
     /// A command that is started for each task, in the first container of the template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exec: Option<ExecHandler>,
+
+    /// A command that goes on and gets tasks as lines of JSON, in the first container of the
+    /// template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdio: Option<StdioHandler>,
+
+    /// A server in the first container of the template that gets tasks as HTTP requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpHandler>,
 
     /// A program that uses the Taskqueue library itself: the first container's own command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,6 +82,72 @@ pub struct ExecHandler {
     #[x_kube(validation = Rule::new("self.size() >= 1")
         .message("worker.handler.exec.command must name a command, such as [\"sha256sum\"]"))]
     pub command: Vec<String>,
+}
+
+/// A command that goes on and gets tasks as lines of JSON on standard input, several at once, and
+/// answers with lines of JSON on standard output. What it writes to standard error is logged.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct StdioHandler {
+    /// The command and its arguments. It is not run by a shell.
+    #[schemars(length(max = 64), inner(length(min = 1, max = 4096)))]
+    #[x_kube(validation = Rule::new("self.size() >= 1")
+        .message("worker.handler.stdio.command must name a command, such as [\"node\", \"worker.js\"]"))]
+    pub command: Vec<String>,
+
+    /// How many processes of it share the tasks of one pod.
+    #[serde(default = "default_processes")]
+    #[schemars(range(min = 1, max = 64))]
+    pub processes: i32,
+}
+
+/// A server in the pod that gets each task as a CloudEvent by POST. Status 2xx: done, the body is
+/// the result; 408, 425, 429 and 5xx: retry, after Retry-After if given; other 4xx: dead letter at
+/// once.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!(has(self.port) && has(self.socket))")
+        .message("worker.handler.http has both port and socket: leave one out"),
+    validation = Rule::new("!has(self.port) || self.port != 8081")
+        .message("worker.handler.http.port must not be 8081: the worker's own probes and metrics are there"),
+)]
+pub struct HttpHandler {
+    /// The port that the server listens on: 8080 if neither port nor socket is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<i32>,
+
+    /// The Unix socket that the server listens on, instead of a port: a path on a volume that the
+    /// template mounts into its first container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 100))]
+    #[x_kube(validation = Rule::new("self.matches('^/[^/]+(/[^/]+)+$')")
+        .message("worker.handler.http.socket must be a whole path in a folder, such as /run/app/app.sock"))]
+    pub socket: Option<String>,
+
+    /// The path that takes tasks.
+    #[serde(default = "default_path")]
+    #[schemars(length(max = 1024))]
+    #[x_kube(validation = Rule::new("self.matches('^/[!-~]*$')")
+        .message("worker.handler.http.path must begin with / and hold neither spaces nor letters beyond ASCII, such as /tasks"))]
+    pub path: String,
+
+    /// What the server speaks: HTTP1, or H2C for HTTP/2 without TLS.
+    #[serde(default)]
+    pub protocol: HttpProtocol,
+}
+
+/// What a server speaks.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HttpProtocol {
+    /// HTTP/1.1 with keep-alive.
+    #[default]
+    #[serde(rename = "HTTP1")]
+    Http1,
+    /// HTTP/2 without TLS, from the first byte on.
+    #[serde(rename = "H2C")]
+    H2c,
 }
 
 /// A program that uses the Taskqueue library itself.
@@ -164,6 +239,14 @@ impl JsonSchema for PodTemplate {
 
 fn default_concurrency() -> i32 {
     8
+}
+
+fn default_processes() -> i32 {
+    1
+}
+
+fn default_path() -> String {
+    "/".to_owned()
 }
 
 fn default_drain_timeout() -> Duration {

@@ -60,6 +60,17 @@ fn rate(per: &str) -> Vec<Edit> {
 }
 
 /// A schedule of this name with these fields in its task.
+fn template() -> Value {
+    json!({"spec": {"containers": [{"name": "a", "image": "b"}]}})
+}
+
+fn worker(handler: &Value) -> Vec<Edit> {
+    vec![(
+        "/spec/worker",
+        json!({"handler": handler, "template": template()}),
+    )]
+}
+
 fn schedule(name: &str, fields: &Value) -> Vec<Edit> {
     let mut task = json!({"type": "report"});
     merge(&mut task, fields);
@@ -112,7 +123,6 @@ fn of_the_queue_and_its_workers() -> Vec<Row> {
     let name_52 = "a".repeat(52);
     let name_53 = "a".repeat(53);
     let exec = || json!({"exec": {"command": ["true"]}});
-    let template = || json!({"spec": {"containers": [{"name": "a", "image": "b"}]}});
     let secret = || json!({"secretKeyRef": {"name": "redis", "key": "url"}});
     vec![
         field(
@@ -396,7 +406,7 @@ fn of_the_queue_and_its_workers() -> Vec<Row> {
             [vec![("/spec/worker", json!({"handler": exec()}))]],
         ),
         row(
-            "worker.handler needs exactly one of exec and native",
+            "worker.handler needs exactly one of exec, stdio, http and native",
             [vec![("/spec/worker/handler", json!({"native": {}}))]],
             [
                 vec![("/spec/worker/handler", json!({}))],
@@ -407,6 +417,45 @@ fn of_the_queue_and_its_workers() -> Vec<Row> {
                     ),
                     ("/spec/worker/template", template()),
                 ],
+            ],
+        ),
+        row(
+            "worker.handler.stdio.command must name a command",
+            [worker(
+                &json!({"stdio": {"command": ["node", "worker.js"], "processes": 4}}),
+            )],
+            [worker(&json!({"stdio": {"command": []}}))],
+        ),
+        row(
+            "worker.handler.http has both port and socket",
+            [
+                worker(&json!({"http": {}})),
+                worker(&json!({"http": {"port": 3000, "path": "/tasks", "protocol": "H2C"}})),
+                worker(&json!({"http": {"socket": "/run/app/app.sock"}})),
+            ],
+            [worker(
+                &json!({"http": {"port": 3000, "socket": "/run/app/app.sock"}}),
+            )],
+        ),
+        row(
+            "worker.handler.http.port must not be 8081",
+            [worker(&json!({"http": {"port": 8082}}))],
+            [worker(&json!({"http": {"port": 8081}}))],
+        ),
+        row(
+            "worker.handler.http.socket must be a whole path",
+            [worker(&json!({"http": {"socket": "/a/b/c"}}))],
+            [
+                worker(&json!({"http": {"socket": "app.sock"}})),
+                worker(&json!({"http": {"socket": "/app.sock"}})),
+            ],
+        ),
+        row(
+            "worker.handler.http.path must begin with /",
+            [worker(&json!({"http": {"path": "/a?b=c%20d"}}))],
+            [
+                worker(&json!({"http": {"path": "tasks"}})),
+                worker(&json!({"http": {"path": "/a b"}})),
             ],
         ),
         row(

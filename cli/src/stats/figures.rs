@@ -164,6 +164,7 @@ mod tests {
             workers: 2,
             expired_workers: 0,
             tidy_at: None,
+            fault: None,
             counters: Counters {
                 enqueued: 60,
                 completed: 4,

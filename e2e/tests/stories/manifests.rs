@@ -214,14 +214,14 @@ fn invalid_manifests_are_refused_with_the_field_and_the_fix() {
         (
             &["worker: {handler: {}}"],
             "spec.worker.handler",
-            "exactly one of exec and native",
+            "exactly one of exec, stdio, http and native",
         ),
         (
             &[
                 "worker: {handler: {native: {}, exec: {command: [a]}}, template: {spec: {containers: [{name: a, image: b}]}}}",
             ],
             "spec.worker.handler",
-            "exactly one of exec and native",
+            "exactly one of exec, stdio, http and native",
         ),
         (
             &["worker: {handler: {exec: {command: [a]}}}"],

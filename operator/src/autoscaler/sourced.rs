@@ -230,6 +230,7 @@ fn told(reading: Result<Depth, SourceError>, at: Timestamp) -> Result<Reading, S
             workers: 0,
             expired_workers: 0,
             tidy_at: None,
+            fault: None,
             counters: Counters::default(),
             version: 0,
         },

@@ -105,6 +105,7 @@ mod tests {
             workers: 0,
             expired_workers: 0,
             tidy_at: None,
+            fault: None,
             counters: Counters {
                 enqueued: 1,
                 ..Counters::default()

@@ -22,6 +22,18 @@ use crate::{
     workload::Workload,
 };
 
+/// The pods with what their handlers are at fault of, unless something worse keeps them from working.
+/// What is left in Redis of pods that are gone counts for nothing.
+fn with_fault(view: FleetView, snapshot: Option<&Snapshot>) -> FleetView {
+    let fault = snapshot.and_then(|snapshot| snapshot.fault.clone());
+    let fault = fault.filter(|_| view.ready + view.starting > 0);
+    let fault = fault.map(|message| ("HandlerFailing".to_owned(), message));
+    FleetView {
+        obstacle: view.obstacle.or(fault),
+        ..view
+    }
+}
+
 /// One queue and its past.
 pub(super) struct Watched {
     pub(super) orders: Arc<Orders>,
@@ -113,6 +125,7 @@ impl Watched {
         let cached = workload.and_then(|workload| workload.replicas).unwrap_or(0);
         let (replicas, asked_lately) = self.replicas.standing(cached);
         let starting = view.starting;
+        let view = with_fault(view, reading.as_ref().ok());
         let (blocked, obstacle) = (self.block(&view), view.obstacle.clone());
         let fleet = Fleet {
             handshake: synced,

@@ -22,7 +22,7 @@ use taskqueue_api::{
     },
 };
 use taskqueue_queue::{Policy, QueueName};
-use taskqueue_worker::config::{Concurrency, HandlerConfig};
+use taskqueue_worker::config::{Concurrency, HandlerConfig, HttpHandler, HttpProtocol};
 
 use super::template;
 use crate::key::Key;
@@ -125,7 +125,7 @@ pub enum Invalid {
     #[error("spec.redis.tls needs both or neither of certFrom and keyFrom")]
     TlsIdentity,
     /// Neither or several handlers.
-    #[error("spec.worker.handler needs exactly one of exec and native")]
+    #[error("spec.worker.handler needs exactly one of exec, stdio, http and native")]
     Handler,
     /// Neither or both bounds.
     #[error("spec.worker.disruptionBudget needs exactly one of maxUnavailable and minAvailable")]
@@ -174,11 +174,19 @@ pub enum Invalid {
         /// What is allowed.
         rule: String,
     },
-    /// The exec handler has nothing to run in.
+    /// The handler holds something that no worker takes.
+    #[error("spec.worker.handler.{0}")]
+    BadHandler(String),
+    /// The handler has nothing to run in.
     #[error(
-        "spec.worker.template is missing: handler.exec needs a pod template whose first container has the image that holds the command"
+        "spec.worker.template is missing: handler.{0} needs a pod template whose first container has the image that holds the command or the server"
     )]
-    NoTemplate,
+    NoTemplate(&'static str),
+    /// The worker, in a container of its own, cannot reach the server's socket.
+    #[error(
+        "spec.worker.handler.http.socket is {0}, which is on no volume of the first container: mount an emptyDir there, so that the worker sees it too"
+    )]
+    SocketVolume(String),
     /// Neither or both of what a TaskQueue can stand for.
     #[error("spec needs exactly one of worker and source")]
     WorkerOrSource,
@@ -275,25 +283,11 @@ fn tls_source(redis: Option<&RedisEndpoint>) -> Result<TlsSource, Invalid> {
 }
 
 fn worker(worker: &spec::Worker) -> Result<ValidWorker, Invalid> {
-    let (handler, name) = match &worker.handler {
-        Handler {
-            exec: Some(exec),
-            native: None,
-        } => (
-            HandlerConfig::Exec {
-                command: exec.command.clone(),
-            },
-            "exec",
-        ),
-        Handler {
-            exec: None,
-            native: Some(_),
-        } => (HandlerConfig::Native {}, "native"),
-        Handler { .. } => return Err(Invalid::Handler),
-    };
+    let handler = handler(&worker.handler)?;
+    let name = handler.name();
     let template = worker.template.as_ref().map(template::parse).transpose()?;
-    if name == "exec" && template.is_none() {
-        return Err(Invalid::NoTemplate);
+    if template.is_none() && !matches!(handler, HandlerConfig::Native {}) {
+        return Err(Invalid::NoTemplate(name));
     }
     let valid = ValidWorker {
         concurrency: u32::try_from(worker.concurrency)
@@ -314,6 +308,40 @@ fn worker(worker: &spec::Worker) -> Result<ValidWorker, Invalid> {
         super::build::pod::check(template, &valid, name)?;
     }
     Ok(valid)
+}
+
+/// The handler as the worker will read it.
+fn handler(handler: &Handler) -> Result<HandlerConfig, Invalid> {
+    let Handler {
+        exec,
+        stdio,
+        http,
+        native,
+    } = handler;
+    let config = match (exec, stdio, http, native) {
+        (Some(exec), None, None, None) => HandlerConfig::Exec {
+            command: exec.command.clone(),
+        },
+        (None, Some(stdio), None, None) => HandlerConfig::Stdio {
+            command: stdio.command.clone(),
+            processes: u16::try_from(stdio.processes).unwrap_or_default(),
+        },
+        (None, None, Some(http), None) => HandlerConfig::Http(HttpHandler {
+            port: http
+                .port
+                .map(|port| u16::try_from(port).unwrap_or_default()),
+            socket: http.socket.clone(),
+            path: http.path.clone(),
+            protocol: match http.protocol {
+                spec::HttpProtocol::Http1 => HttpProtocol::Http1,
+                spec::HttpProtocol::H2c => HttpProtocol::H2c,
+            },
+        }),
+        (None, None, None, Some(_)) => HandlerConfig::Native {},
+        _ => return Err(Invalid::Handler),
+    };
+    config.check().map_err(Invalid::BadHandler)?;
+    Ok(config)
 }
 
 fn budget(budget: &DisruptionBudget) -> Result<Budget, Invalid> {

@@ -221,6 +221,7 @@ pub(crate) fn snapshot() -> Snapshot {
         workers: 3,
         expired_workers: 0,
         tidy_at: None,
+        fault: None,
         counters: Counters::default(),
         version: 1,
     }

@@ -163,6 +163,19 @@ impl Pair {
                 End::Dead { record }
             }
             Ends::Release => End::Release,
+            Ends::Lost => {
+                record.fail(at, Cause::WorkerLost, &message, false);
+                let record = record.pack();
+                let after = None;
+                End::Lost { record, after }
+            }
+            Ends::LostForNow => {
+                record.fail(at, Cause::WorkerLost, &message, false);
+                record.due_ms = due_ms;
+                let record = record.pack();
+                let after = Some(HOUR);
+                End::Lost { record, after }
+            }
             Ends::Completed => ended(Ending::Completed),
             Ends::Cancelled => ended(Ending::Cancelled),
             Ends::Expired => ended(Ending::Expired),

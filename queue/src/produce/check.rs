@@ -111,6 +111,7 @@ fn pack_one(id: TaskId, name: &str, level: usize, task: &NewTask, now_ms: u64) -
         concurrency_key: text(&task.concurrency_key),
         first_failed_ms: 0,
         trace_parent: text(&task.trace_parent),
+        last_span: 0,
     };
     let extras = Some(extras).filter(|extras| *extras != Extras::default());
     let head = Head {

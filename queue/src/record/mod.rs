@@ -45,26 +45,30 @@ pub(crate) struct Extras {
     /// When the first attempt ended, if it failed.
     pub(crate) first_failed_ms: u64,
     pub(crate) trace_parent: String,
+    /// The span of the attempt before, 0 for none.
+    pub(crate) last_span: u64,
 }
 
 impl Extras {
     fn pack(&self, writer: &mut Writer) {
-        writer.array(5);
+        writer.array(6);
         writer.uint(self.expires_ms);
         writer.text(&self.unique);
         writer.text(&self.concurrency_key);
         writer.uint(self.first_failed_ms);
         writer.text(&self.trace_parent);
+        writer.uint(self.last_span);
     }
 
     fn unpack(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        reader.array_of(5)?;
+        reader.array_of(6)?;
         Ok(Self {
             expires_ms: reader.uint()?,
             unique: reader.text()?.to_owned(),
             concurrency_key: reader.text()?.to_owned(),
             first_failed_ms: reader.uint()?,
             trace_parent: reader.text()?.to_owned(),
+            last_span: reader.uint()?,
         })
     }
 }
@@ -112,6 +116,20 @@ impl Record {
         self.extras.as_ref().is_some_and(|extras| {
             extras.expires_ms > 0 || !extras.unique.is_empty() || !extras.concurrency_key.is_empty()
         })
+    }
+
+    /// Notes the span of the attempt that ends now, as a W3C `traceparent`. A task that came without a
+    /// trace stays in that of its first attempt.
+    pub(crate) fn note_span(&mut self, header: &str) {
+        let span = header.split('-').nth(2);
+        let Some(span) = span.and_then(|span| u64::from_str_radix(span, 16).ok()) else {
+            return;
+        };
+        let extras = self.extras.get_or_insert_default();
+        extras.last_span = span;
+        if extras.trace_parent.is_empty() {
+            header.clone_into(&mut extras.trace_parent);
+        }
     }
 
     /// When it expires, if it does.
@@ -316,17 +334,33 @@ mod tests {
     }
 
     fn any_extras() -> impl Strategy<Value = Box<Extras>> {
-        (any::<u64>(), ".{0,20}", ".{0,20}", any::<u64>(), ".{0,20}").prop_map(
-            |(expires_ms, unique, concurrency_key, first_failed_ms, trace_parent)| {
-                Box::new(Extras {
+        (
+            any::<u64>(),
+            ".{0,20}",
+            ".{0,20}",
+            any::<u64>(),
+            ".{0,20}",
+            any::<u64>(),
+        )
+            .prop_map(
+                |(
                     expires_ms,
                     unique,
                     concurrency_key,
                     first_failed_ms,
                     trace_parent,
-                })
-            },
-        )
+                    last_span,
+                )| {
+                    Box::new(Extras {
+                        expires_ms,
+                        unique,
+                        concurrency_key,
+                        first_failed_ms,
+                        trace_parent,
+                        last_span,
+                    })
+                },
+            )
     }
 
     proptest! {

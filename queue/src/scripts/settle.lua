@@ -3,7 +3,8 @@
 -- ARGV  3 worker; 4 how long done records are kept, in ms; 5 how many tasks
 --       then six for each task: what, id, record, delay in ms, run time in ms, place of its bucket among those KEYS
 --       what: 'retry' or 'snooze' with the new record, to be tried again after the delay; 'dead' with the new record;
---       'release', handed back, with no record; 'completed', 'cancelled', 'expired' or 'dropped' with the done record
+--       'lost' with the new record, handed back after the delay, or at once if that is 0; 'release', handed back, with
+--       no record; 'completed', 'cancelled', 'expired' or 'dropped' with the done record
 --       Handed-back tasks come newest first, so that the oldest ends at the head
 -- returns {'stale'} with nothing done, or {'ok', now ms, ids of refused ones}
 -- One is refused if the worker does not hold the task, unless that very record is already there: then the call
@@ -11,7 +12,7 @@
 if not current() then return {'stale'} end
 local now = now_ms()
 local me, retention, count = ARGV[3], ARGV[4], tonumber(ARGV[5])
-local refused, counts, run_ms = {}, {}, 0
+local refused, counts, run_ms, handed_back = {}, {}, 0, 0
 local before = first_due()
 local is_end = {completed = true, cancelled = true, expired = true, dropped = true}
 
@@ -30,10 +31,17 @@ for i = 6, 6 + 6 * (count - 1), 6 do
     redis.call('HDEL', ACTIVE, id)
     redis.call('HDEL', PROGRESS, id)
     counts[what] = (counts[what] or 0) + 1
-    if what == 'release' then
+    if what == 'lost' then
+      -- Not by HINCRBY: a count that is no number would end the script with the task in no state.
+      local losses = tonumber(redis.call('HGET', LOST, id) or 0)
+      redis.call('HSET', LOST, id, losses and losses >= 0 and losses < 1e9 and math.floor(losses) + 1 or 1)
+    end
+    if what == 'release' or what == 'lost' and delay == '0' then
       if kept then
+        if what == 'lost' then redis.call('HSET', TASKS, id, record) end
         redis.call('LPUSH', list_for(id, kept), id)
         may_expire(id, kept)
+        handed_back = handed_back + 1
       end
     else
       if is_end[what] then
@@ -70,7 +78,8 @@ count_in('retried', counts.retry)
 count_in('snoozed', counts.snooze)
 count_in('dead', counts.dead)
 count_in('released', counts.release)
+count_in('lost', counts.lost)
 count_in('run_ms', run_ms)
-wake(counts.release or 0)
-if counts.retry or counts.snooze then wake_if_sooner(before) end
+wake(handed_back)
+if counts.retry or counts.snooze or counts.lost then wake_if_sooner(before) end
 return {'ok', now, refused}

@@ -1,17 +1,18 @@
 -- One queue's figures at one instant. Writes nothing. Numbers come as text, which is cheaper to make and to read than
 -- a list of them.
 -- ARGV  3 length of a span in ms (see later.rs)
--- returns {'stale'}; {'rest', now ms, counters, when the first unique key ends and the oldest bucket was filled, in ms
---         or -1} for a queue that holds no task and has no worker; or
---         {'ok', now ms, counters, figures, beginnings of the records at the heads of the lists}
---         counters: name and value of each; figures: scheduled, due, next due ms or -1, active, those of them that lapsed
+-- returns {'stale'}; {'rest', now ms, counters, fault, when the first unique key ends and the oldest bucket was filled,
+--         in ms or -1} for a queue that holds no task and has no worker; or
+--         {'ok', now ms, counters, fault, figures, beginnings of the records at the heads of the lists}
+--         fault: what keeps workers from taking tasks, or ''; counters: name and value of each; figures: scheduled, due, next due ms or -1, active, those of them that lapsed
 --         workers hold, dead, parked, workers, lapsed workers, then the length of each list
 if not current() then return {'stale'} end
 local now = now_ms()
 local counters = table.concat(redis.call('HGETALL', STATS), ' ')
+local fault = redis.call('GET', FAULT) or ''
 if redis.call('EXISTS', DUE, LATER, ACTIVE, WORKERS, DEAD, PARKED, unpack(KEYS, FIRST_LIST, LAST_LIST)) == 0 then
   local function first(set) return redis.call('ZRANGE', set, 0, 0, 'WITHSCORES')[2] or -1 end
-  return {'rest', now, counters, first(UNIQUES) .. ' ' .. first(KEPT)}
+  return {'rest', now, counters, fault, first(UNIQUES) .. ' ' .. first(KEPT)}
 end
 
 local lengths, heads, runnable = {}, {}, 0
@@ -83,4 +84,4 @@ local figures = {
   scheduled, due, next_due or -1, redis.call('HLEN', ACTIVE), lost, redis.call('ZCARD', DEAD),
   redis.call('ZCARD', PARKED), workers - lapsed, lapsed, table.concat(lengths, ' '),
 }
-return {'ok', now, counters, table.concat(figures, ' '), heads}
+return {'ok', now, counters, fault, table.concat(figures, ' '), heads}

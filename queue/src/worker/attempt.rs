@@ -99,12 +99,15 @@ async fn attempt<H: Handler>(
     };
     let run = begun.elapsed();
     say_last_words(&shop.queue, &lease, leased.id).await;
+    if let Some(span) = lease.take_span(leased.id) {
+        record.note_span(&span);
+    }
 
     let verdict = verdict(
         over,
         &mut record,
-        &known.policy.retry,
-        &known.patterns,
+        leased.losses,
+        (&known.policy, &known.patterns),
         clock.now_ms(),
         rand::random(),
     );
@@ -158,6 +161,10 @@ async fn attempt<H: Handler>(
             ),
         ),
         Verdict::Release => (Ended::Released, settle(leased.id, End::Release)),
+        Verdict::Lost { after } => {
+            let record = record.pack();
+            (Ended::Lost, settle(leased.id, End::Lost { record, after }))
+        }
     };
     shop.observer.finished(&Finished {
         kind: &record.kind,
@@ -176,16 +183,18 @@ async fn handle<H: Handler>(
     task: LeasedTask,
 ) -> Over {
     let (id, limit) = (task.id, known.policy.timeout);
+    let begun = Instant::now();
     // The call itself may panic too, not only the future it returns.
     let handling = AssertUnwindSafe(async { shop.handler.handle(task).await }).catch_unwind();
-    let mut handling = std::pin::pin!(tokio::time::timeout(limit, handling));
+    let mut handling = std::pin::pin!(handling);
     let over = tokio::select! {
         biased;
-        over = &mut handling => over,
+        over = &mut handling => Ok(over),
+        granted = time_out(begun, limit, lease, id) => Err(granted),
         () = lease.cancelled(id) => {
             // It knows as well, and may end by itself.
             match tokio::time::timeout(CANCEL_GRACE, handling).await {
-                Ok(Ok(Ok(outcome))) => return Over::Cancelled(Some(outcome)),
+                Ok(Ok(outcome)) => return Over::Cancelled(Some(outcome)),
                 _ => return Over::Cancelled(None),
             }
         }
@@ -195,7 +204,19 @@ async fn handle<H: Handler>(
         Ok(Ok(outcome)) if lease.is_cancelled(id) => Over::Cancelled(Some(outcome)),
         Ok(Ok(outcome)) => Over::Outcome(outcome),
         Ok(Err(panic)) => Over::Panicked(text_of(panic.as_ref()).to_owned()),
-        Err(_) => Over::TimedOut(limit),
+        Err(granted) => Over::TimedOut(granted),
+    }
+}
+
+/// Resolves when the attempt's time is over, and what it asked for besides; with how long that was.
+async fn time_out(begun: Instant, limit: Duration, lease: &Lease, id: TaskId) -> Duration {
+    let mut end = begun + limit;
+    loop {
+        tokio::time::sleep_until(end.into()).await;
+        match lease.extension_of(id) {
+            Some(later) if later > end => end = later,
+            _ => return end - begun,
+        }
     }
 }
 
@@ -219,6 +240,7 @@ fn lease_task<H>(
 ) -> LeasedTask {
     let extras = record.extras.as_deref();
     let trace_parent = extras.map(|extras| extras.trace_parent.clone());
+    let last_span = extras.map(|extras| extras.last_span);
     LeasedTask {
         id: leased.id,
         queue: shop.queue.name().clone(),
@@ -227,10 +249,12 @@ fn lease_task<H>(
         attempt: record.attempts.saturating_add(1),
         losses: leased.losses,
         created: timestamp(record.created_ms),
+        runnable: timestamp(record.runnable_since_ms()),
         payload: Payload::trusted(record.payload.clone()),
         timeout: known.policy.timeout,
         worker: lease.worker(),
         trace_parent: trace_parent.filter(|header| !header.is_empty()),
+        last_span: last_span.filter(|span| *span > 0),
         lease,
     }
 }

@@ -7,12 +7,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::StreamExt;
+use tokio::task::JoinHandle;
 
 use super::Handler;
 use super::attempt;
+use super::lease::Lease;
 use super::turn::Turner;
 use crate::fault::Fault;
 use crate::lease::{Ack, End, Exchange, Exchanged, Leased, Settlement};
+use crate::queue::Known;
 use crate::record::Ending;
 use crate::{TaskId, WorkerId};
 
@@ -152,11 +155,40 @@ impl<H: Handler> Turner<H> {
         };
         self.vitals.observer.fetched(leased.len());
         for task in leased {
-            let id = task.id;
-            let lease = session.lease.clone();
-            let attempt = attempt::run(Arc::clone(&self.shop), Arc::clone(&known), lease, task);
-            self.running.insert(id, tokio::spawn(attempt));
+            let last_chance = task.losses > 0 && task.losses >= known.policy.max_losses;
+            if last_chance {
+                self.apart.waiting.push_back(task);
+            } else {
+                let attempt = self.attempt(&known, session.lease.clone(), task);
+                self.running.insert(attempt.0, attempt.1);
+            }
         }
+    }
+
+    /// Starts an attempt.
+    fn attempt(&self, known: &Arc<Known>, lease: Lease, task: Leased) -> (TaskId, JoinHandle<()>) {
+        let id = task.id;
+        let attempt = attempt::run(Arc::clone(&self.shop), Arc::clone(known), lease, task);
+        (id, tokio::spawn(attempt))
+    }
+
+    /// Runs the next of the tasks that are to run alone, once nothing else runs or is on its way.
+    pub(super) fn run_apart(&mut self) {
+        let alone = self.running.is_empty() && self.strays.is_empty() && self.flying.slots == 0;
+        if !alone {
+            return;
+        }
+        self.apart.running = false;
+        let (Some(session), Some(known)) = (&self.session, self.queue.remembered()) else {
+            return;
+        };
+        let Some(task) = self.apart.waiting.pop_front() else {
+            return;
+        };
+        tracing::info!(queue = %self.queue.name(), task = %task.id, losses = task.losses, "runs alone: one more loss would be its last");
+        let (id, handle) = self.attempt(&known, session.lease.clone(), task);
+        self.running.insert(id, handle);
+        self.apart.running = true;
     }
 
     /// After a lost answer, and with no round trip under way: asks which tasks are leased to this
@@ -170,6 +202,7 @@ impl<H: Handler> Turner<H> {
             .keys()
             .copied()
             .chain(self.outbox.ids())
+            .chain(self.apart.waiting.iter().map(|task| task.id))
             .collect();
         match self.queue.held_unknown(worker, held).await {
             Ok(Some(leased)) => {
@@ -189,7 +222,7 @@ impl<H: Handler> Turner<H> {
             match settlement.end {
                 End::Retry { .. } | End::Snooze { .. } => self.report.retried += 1,
                 End::Dead { .. } => self.report.dead += 1,
-                End::Release => self.report.released += 1,
+                End::Release | End::Lost { .. } => self.report.released += 1,
                 End::Done { ending, .. } => match ending {
                     Ending::Completed => self.report.completed += 1,
                     Ending::Cancelled | Ending::Expired | Ending::Dropped => {

@@ -17,6 +17,9 @@ impl<H: Handler> Turner<H> {
     /// From the stop on: nothing is fetched. `abort` ends the wait for running attempts at once.
     pub(super) async fn drain(mut self, abort: &CancellationToken) -> Report {
         let deadline = Instant::now() + self.settings.drain_timeout;
+        for task in self.apart.waiting.drain(..) {
+            self.outbox.release(task.id);
+        }
         while !(self.running.is_empty() && self.strays.is_empty()) {
             self.step().await;
             if self.running.is_empty() && self.strays.is_empty() {

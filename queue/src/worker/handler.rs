@@ -12,6 +12,8 @@ use crate::{Error, Payload, QueueName, TaskId, WorkerId};
 
 /// Largest report of progress, in bytes.
 const MOST_PROGRESS_BYTES: usize = 1_024;
+/// Longest time that an attempt gets at once beyond the present.
+const MOST_EXTENSION: Duration = Duration::from_hours(24);
 
 /// Runs tasks. Many at once, so it takes `&self`; it must not block its thread.
 pub trait Handler: Send + Sync + 'static {
@@ -19,6 +21,12 @@ pub trait Handler: Send + Sync + 'static {
     /// worker's drain timeout is over. A panic is a failed attempt of this task and touches no
     /// other.
     fn handle(&self, task: LeasedTask) -> impl Future<Output = Outcome> + Send;
+
+    /// Whether it can take tasks now. While it cannot, none are fetched; it is asked about once a
+    /// second.
+    fn available(&self) -> bool {
+        true
+    }
 }
 
 impl<F, Fut> Handler for F
@@ -48,6 +56,8 @@ pub struct LeasedTask {
     pub losses: u32,
     /// When it was enqueued.
     pub created: Timestamp,
+    /// Since when it could run: its creation, or the time that it was due at.
+    pub runnable: Timestamp,
     /// Its payload.
     pub payload: Payload,
     /// The longest this attempt may run.
@@ -56,6 +66,8 @@ pub struct LeasedTask {
     pub worker: WorkerId,
     /// The trace that the task belongs to, as a W3C `traceparent` header.
     pub trace_parent: Option<String>,
+    /// The id of the span of the attempt before, if there was one and it was traced.
+    pub last_span: Option<u64>,
     pub(super) lease: Lease,
 }
 
@@ -79,6 +91,18 @@ impl LeasedTask {
         fits("progress", progress.as_bytes().len(), MOST_PROGRESS_BYTES)?;
         self.lease.progress(self.id, progress.into_bytes());
         Ok(())
+    }
+
+    /// Says in which span the attempt runs, as a W3C `traceparent` header: the next attempt, if there is
+    /// one, learns of it.
+    pub fn traced(&self, header: String) {
+        self.lease.traced(self.id, header);
+    }
+
+    /// Gives the attempt more time: until `from_now` from now, at most a day. It never gets less than it
+    /// has.
+    pub fn extend(&self, from_now: Duration) {
+        self.lease.extend(self.id, from_now.min(MOST_EXTENSION));
     }
 
     /// Adds a line to the task's log, of which the last 100 lines are kept and of each the first
@@ -113,4 +137,11 @@ pub enum Outcome {
     },
     /// Handed back to the head of the queue; costs no attempt.
     Released,
+    /// Handed back because what ran it broke down, perhaps because of this task. It costs no attempt
+    /// and counts as a loss, as if the worker had died: a task with too many of them is a dead letter,
+    /// and before that it runs once more with no other task beside it.
+    Lost {
+        /// What happened; the first KiB is kept.
+        error: String,
+    },
 }

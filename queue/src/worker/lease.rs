@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,10 @@ struct Inner {
     cancelled: Mutex<HashSet<TaskId>>,
     /// Wakes attempts when the set above has grown.
     told: Notify,
+    /// Until when attempts may go on that asked for more time.
+    extended: Mutex<HashMap<TaskId, Instant>>,
+    /// The spans of attempts.
+    spans: Mutex<HashMap<TaskId, String>>,
     notes: Mutex<HashMap<TaskId, Note>>,
     /// Wakes whoever delivers notes when there is one.
     noted: Notify,
@@ -39,6 +44,8 @@ impl Lease {
             draining: watch::Sender::new(false),
             cancelled: Mutex::default(),
             told: Notify::new(),
+            extended: Mutex::default(),
+            spans: Mutex::default(),
             notes: Mutex::default(),
             noted: Notify::new(),
         }))
@@ -106,6 +113,27 @@ impl Lease {
     /// The attempt at the task is over: what was said of it is forgotten.
     pub(super) fn forget(&self, task: TaskId) {
         lock(&self.0.cancelled).remove(&task);
+        lock(&self.0.extended).remove(&task);
+    }
+
+    /// The attempt may go on for this long from now.
+    pub(super) fn extend(&self, task: TaskId, from_now: Duration) {
+        lock(&self.0.extended).insert(task, Instant::now() + from_now);
+    }
+
+    /// The attempt runs in this span.
+    pub(super) fn traced(&self, task: TaskId, header: String) {
+        lock(&self.0.spans).insert(task, header);
+    }
+
+    /// The span that the attempt ran in.
+    pub(super) fn take_span(&self, task: TaskId) -> Option<String> {
+        lock(&self.0.spans).remove(&task)
+    }
+
+    /// Until when the attempt may go on, if it asked for more time.
+    pub(super) fn extension_of(&self, task: TaskId) -> Option<Instant> {
+        lock(&self.0.extended).get(&task).copied()
     }
 
     pub(super) fn progress(&self, task: TaskId, progress: Vec<u8>) {

@@ -78,6 +78,8 @@ pub enum Ended {
     Snoozed,
     /// Handed back.
     Released,
+    /// Handed back because what ran it broke down.
+    Lost,
     /// Cancelled.
     Cancelled,
     /// Not begun, because it was too late.

@@ -5,7 +5,7 @@
 //! built in. With many slots two are under way at a time, each for half of them, so that neither
 //! Redis nor the worker waits for the other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use super::outbox::Outbox;
 use super::session::{Session, Vitals};
 use super::sleep::{LONGEST, Sleeper};
 use super::{Handler, Report, Settings};
+use crate::lease::Leased;
 use crate::{Error, Queue, TaskId, WorkerId};
 
 /// The loop turns at least this often, so that its turning shows that it is alive.
@@ -43,6 +44,8 @@ pub(super) struct Turner<H> {
     pub(super) outbox: Outbox,
     /// Attempts under the lease in force.
     pub(super) running: HashMap<TaskId, JoinHandle<()>>,
+    /// Tasks that run with nothing beside them.
+    pub(super) apart: Apart,
     /// Attempts that outlived their lease. They fill slots, and nobody wants to know how they end.
     pub(super) strays: HashMap<(WorkerId, TaskId), JoinHandle<()>>,
     pub(super) report: Report,
@@ -56,6 +59,16 @@ pub(super) struct Turner<H> {
     pause: Duration,
     /// No call before this time: the last one failed.
     not_before: Option<Instant>,
+}
+
+/// Tasks whose next loss would be the last. Whoever ran beside them when a worker died may have been
+/// the cause: alone, a task that is harmless cannot be blamed for another.
+#[derive(Default)]
+pub(super) struct Apart {
+    /// Leased, and waiting until nothing else runs.
+    pub(super) waiting: VecDeque<Leased>,
+    /// One of them runs.
+    pub(super) running: bool,
 }
 
 /// The round trips under way.
@@ -128,6 +141,7 @@ impl<H: Handler> Turner<H> {
             session: Some(session),
             outbox: Outbox::default(),
             running: HashMap::new(),
+            apart: Apart::default(),
             strays: HashMap::new(),
             report: Report::default(),
             shop: Arc::new(workshop),
@@ -147,6 +161,7 @@ impl<H: Handler> Turner<H> {
             self.collect().await;
             self.notice_loss();
             self.notice_draining();
+            self.run_apart();
             if self.may_call() {
                 if self.session.is_none() {
                     self.register_anew().await;
@@ -192,7 +207,11 @@ impl<H: Handler> Turner<H> {
     /// Whether to make a round trip now. A second one only for a good part of the slots: small ones
     /// are better off together with the next.
     fn should_launch(&self) -> bool {
-        let wanted = if self.hungry() { self.free() } else { 0 };
+        let wanted = if self.hungry() && self.slots() > 0 {
+            self.free()
+        } else {
+            0
+        };
         match self.flying.flights.len() {
             0 => !self.outbox.is_empty() || wanted > 0 || self.mind.token.is_some(),
             1 => {
@@ -205,7 +224,8 @@ impl<H: Handler> Turner<H> {
 
     /// How many tasks the next round trip asks for.
     fn slots(&self) -> usize {
-        if self.draining {
+        let alone = self.apart.running || !self.apart.waiting.is_empty();
+        if self.draining || alone || !self.shop.handler.available() {
             return 0;
         }
         self.free().min(self.share())
@@ -302,7 +322,8 @@ impl<H: Handler> Turner<H> {
         };
         session.lease.lost().cancel();
         let worker = session.lease.worker();
-        let dropped = refused + self.running.len() + self.outbox.len();
+        let waiting = std::mem::take(&mut self.apart).waiting.len();
+        let dropped = refused + self.running.len() + self.outbox.len() + waiting;
         let running = self.running.drain();
         self.strays
             .extend(running.map(|(task, handle)| ((worker, task), handle)));

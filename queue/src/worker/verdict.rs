@@ -7,7 +7,7 @@ use crate::clock::timestamp;
 use crate::lease::millis;
 use crate::record::{Ending, Record};
 use crate::retry::{self, Failed, Next, Patterns};
-use crate::{Cause, Payload, RetryPolicy};
+use crate::{Cause, Payload, Policy};
 
 /// How an attempt came to its end.
 #[derive(Debug)]
@@ -37,17 +37,22 @@ pub(super) enum Verdict {
     },
     Dead,
     Release,
+    /// Handed back, and counted as a loss.
+    Lost {
+        after: Option<Duration>,
+    },
 }
 
-/// Decides, and notes in the record what is to be kept.
+/// Decides, and notes in the record what is to be kept. `losses` is how often the task lost its worker before.
 pub(super) fn verdict(
     over: Over,
     record: &mut Record,
-    policy: &RetryPolicy,
-    patterns: &Patterns,
+    losses: u32,
+    (policy, patterns): (&Policy, &Patterns),
     now_ms: u64,
     chance: f64,
 ) -> Verdict {
+    let (max_losses, policy) = (policy.max_losses, &policy.retry);
     let end = |ending| Verdict::End {
         ending,
         result: None,
@@ -111,6 +116,32 @@ pub(super) fn verdict(
             }
         }
         Over::Outcome(Outcome::Released) => Verdict::Release,
+        Over::Outcome(Outcome::Lost { error }) => {
+            // As when a worker dies, see `reclaim.lua`.
+            let on_loss = retry::on_loss(policy, Cause::WorkerLost);
+            let losses = losses.saturating_add(1);
+            let message = if losses > max_losses {
+                format!("lost its worker {losses} times: {error}")
+            } else {
+                format!("lost its worker: {error}")
+            };
+            record.fail(
+                timestamp(now_ms),
+                Cause::WorkerLost,
+                &message,
+                on_loss.counts,
+            );
+            let spent = on_loss.counts && record.attempts >= policy.max_attempts;
+            if on_loss.dead || spent || losses > max_losses {
+                return Verdict::Dead;
+            }
+            if let Some(after) = on_loss.after {
+                record.due_ms = now_ms.saturating_add(millis(after));
+            }
+            Verdict::Lost {
+                after: on_loss.after,
+            }
+        }
     }
 }
 
@@ -136,11 +167,14 @@ mod tests {
     }
 
     fn of(over: Over, record: &mut Record) -> Verdict {
-        let policy = RetryPolicy {
-            max_attempts: 2,
-            ..RetryPolicy::default()
-        };
-        verdict(over, record, &policy, &Patterns::of(&policy), 1_000, 0.5)
+        after_losses(0, over, record)
+    }
+
+    fn after_losses(losses: u32, over: Over, record: &mut Record) -> Verdict {
+        let mut policy = Policy::default();
+        policy.retry.max_attempts = 2;
+        let patterns = Patterns::of(&policy.retry);
+        verdict(over, record, losses, (&policy, &patterns), 1_000, 0.5)
     }
 
     fn retry(error: &str) -> Outcome {
@@ -196,6 +230,23 @@ mod tests {
         assert_eq!(verdict, Verdict::Again { after, ended });
         assert_eq!((record.attempts, record.errors.len()), (0, 0));
         assert_eq!(record.due_ms, 6_000);
+    }
+
+    #[test]
+    fn a_loss_costs_no_attempt_and_one_too_many_is_the_last() {
+        let lost = || {
+            let error = "it crashed".to_owned();
+            Over::Outcome(Outcome::Lost { error })
+        };
+        let mut record = record(0);
+        assert_eq!(of(lost(), &mut record), Verdict::Lost { after: None });
+        assert_eq!(record.attempts, 0);
+        assert_eq!(record.errors[0].message, "lost its worker: it crashed");
+        assert_eq!(record.errors[0].cause, Cause::WorkerLost);
+        let most = Policy::default().max_losses;
+        assert_eq!(after_losses(most, lost(), &mut record), Verdict::Dead);
+        let told = format!("lost its worker {} times: it crashed", most + 1);
+        assert_eq!(record.errors[1].message, told);
     }
 
     #[test]

@@ -74,7 +74,7 @@ const CONCURRENCY: Variable = Variable {
 };
 const HANDLER: Variable = Variable {
     name: HANDLER_VARIABLE,
-    fix: r#"{"exec":{"command":["program","argument"]}} or {"native":{}}"#,
+    fix: r#"{"exec":{"command":["program","argument"]}}, {"stdio":{"command":["program"]}}, {"http":{"port":8080,"path":"/tasks"}} or {"native":{}}"#,
 };
 const DRAIN_TIMEOUT: Variable = Variable {
     name: DRAIN_TIMEOUT_VARIABLE,
@@ -238,6 +238,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::{HttpHandler, HttpProtocol};
 
     const COMPLETE: [(&str, &str); 3] = [
         (QUEUE_VARIABLE, "shop/orders"),
@@ -307,7 +308,34 @@ mod tests {
                 "exec",
             ),
             (HANDLER_VARIABLE, r#"{"exec":{"commands":["a"]}}"#, "exec"),
-            (HANDLER_VARIABLE, r#"{"http":{}}"#, "exec"),
+            (HANDLER_VARIABLE, r#"{"https":{}}"#, "exec"),
+            (HANDLER_VARIABLE, r#"{"http":{"port":0}}"#, "1 to 65535"),
+            (
+                HANDLER_VARIABLE,
+                r#"{"http":{"port":80,"socket":"/a/b"}}"#,
+                "leave one out",
+            ),
+            (
+                HANDLER_VARIABLE,
+                r#"{"http":{"socket":"b"}}"#,
+                "a whole path",
+            ),
+            (
+                HANDLER_VARIABLE,
+                r#"{"http":{"path":"tasks"}}"#,
+                "such as /tasks",
+            ),
+            (HANDLER_VARIABLE, r#"{"http":{"protocol":"HTTP3"}}"#, "H2C"),
+            (
+                HANDLER_VARIABLE,
+                r#"{"stdio":{"command":["a"],"processes":65}}"#,
+                "1 to 64",
+            ),
+            (
+                HANDLER_VARIABLE,
+                r#"{"stdio":{"command":[]}}"#,
+                "stdio.command",
+            ),
             (DRAIN_TIMEOUT_VARIABLE, "60", "60s"),
             (DRAIN_TIMEOUT_VARIABLE, "-1s", "60s"),
             (DRAIN_TIMEOUT_VARIABLE, "25h", "0s to 24h"),
@@ -388,6 +416,20 @@ mod tests {
             Just(HandlerConfig::Native {}),
             prop::collection::vec("[^\0]{1,20}", 1..4)
                 .prop_map(|command| HandlerConfig::Exec { command }),
+            (prop::collection::vec("[^\0]{1,20}", 1..4), 1..=64_u16)
+                .prop_map(|(command, processes)| HandlerConfig::Stdio { command, processes }),
+            (prop::option::of(1..=u16::MAX), any::<bool>()).prop_map(|(port, h2)| {
+                HandlerConfig::Http(HttpHandler {
+                    port,
+                    socket: port.is_none().then(|| "/run/app.sock".to_owned()),
+                    path: "/tasks".to_owned(),
+                    protocol: if h2 {
+                        HttpProtocol::H2c
+                    } else {
+                        HttpProtocol::Http1
+                    },
+                })
+            }),
         ]
     }
 

@@ -4,6 +4,7 @@ pub mod budget;
 pub mod deployment;
 pub mod pod;
 pub mod secret;
+mod sidecar;
 
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Secret, policy::v1::PodDisruptionBudget};
 use serde::Serialize;

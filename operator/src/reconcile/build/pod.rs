@@ -1,8 +1,9 @@
 //! The worker pod: the user's template with the worker put in.
 //!
 //! Everything the template says stays as given. Added are the worker's configuration, its port
-//! and probes in the first container, and with `exec` an init container that copies the worker's
-//! static binary in, so that any image can run tasks.
+//! and probes in the first container, and with `exec` and `stdio` an init container that copies the
+//! worker's static binary in, so that any image can run tasks. With `http` all that is in a
+//! container of the worker's own ([`sidecar`]).
 
 use std::collections::BTreeMap;
 
@@ -23,6 +24,7 @@ use taskqueue_worker::config::{
 use super::super::validate::{Invalid, ValidQueue, ValidWorker};
 use super::deployment;
 use super::secret::{self, PodRedis};
+use super::sidecar;
 use crate::config::WorkerImage;
 
 /// Name of the volume that carries the worker's binary into the user's container.
@@ -62,11 +64,11 @@ pub fn check(
     let Some(container) = pod.containers.first() else {
         return Err(Invalid::Template("spec.containers is empty".to_owned()));
     };
-    let exec = matches!(worker.handler, HandlerConfig::Exec { .. });
-    if exec && (container.command.is_some() || container.args.is_some()) {
+    let own = runs_inside(&worker.handler);
+    if own && (container.command.is_some() || container.args.is_some()) {
         return conflict(
             format!("{path}.containers[0].command and args"),
-            "the worker runs there and starts handler.exec.command for each task",
+            "the worker runs there and starts the handler's command",
         );
     }
     let variables = container.env.iter().flatten();
@@ -79,17 +81,15 @@ pub fn check(
             "the operator sets the variables that begin with TASKQUEUE_",
         );
     }
-    if exec
-        && pod
-            .volumes
-            .iter()
-            .flatten()
-            .any(|volume| volume.name == VOLUME)
-    {
+    let mut volumes = pod.volumes.iter().flatten();
+    if own && volumes.any(|volume| volume.name == VOLUME) {
         return conflict(
             format!("{path}.volumes {VOLUME}"),
             "the operator adds a volume of that name for the worker's binary",
         );
+    }
+    if let HandlerConfig::Http(http) = &worker.handler {
+        sidecar::check(pod, http)?;
     }
     let given = pod.termination_grace_period_seconds;
     match given {
@@ -120,13 +120,25 @@ pub fn build(
     pod.enable_service_links.get_or_insert(false);
     pod.termination_grace_period_seconds
         .get_or_insert(grace_period(worker));
-    if matches!(worker.handler, HandlerConfig::Exec { .. }) {
+    if runs_inside(&worker.handler) {
         install_binary(pod, image);
     }
-    if let Some(container) = pod.containers.first_mut() {
+    if let HandlerConfig::Http(http) = &worker.handler {
+        let mut worker = sidecar::container(pod, http, image);
+        configure(&mut worker, valid, redis);
+        sidecar::add(pod, worker);
+    } else if let Some(container) = pod.containers.first_mut() {
         configure(container, valid, redis);
     }
     template
+}
+
+/// Whether the worker is brought into the user's container and starts the user's command there.
+fn runs_inside(handler: &HandlerConfig) -> bool {
+    match handler {
+        HandlerConfig::Exec { .. } | HandlerConfig::Stdio { .. } => true,
+        HandlerConfig::Http(_) | HandlerConfig::Native {} => false,
+    }
 }
 
 fn grace_period(worker: &ValidWorker) -> i64 {
@@ -323,7 +335,7 @@ fn probe(path: &str, period_seconds: i32) -> Probe {
     }
 }
 
-fn restricted() -> SecurityContext {
+pub(super) fn restricted() -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
         capabilities: Some(Capabilities {

@@ -47,6 +47,13 @@ fn pod(edits: &[Edit]) -> Value {
     deployment(edits)["spec"]["template"]["spec"].clone()
 }
 
+fn http(handler: &Value, template: Value) -> Vec<Edit> {
+    vec![
+        ("/spec/worker/handler", json!({ "http": handler })),
+        ("/spec/worker/template", template),
+    ]
+}
+
 fn native(template: Value) -> Vec<Edit> {
     vec![("/spec/worker/template", template)]
 }
@@ -393,4 +400,73 @@ proptest! {
             prop_assert!(!shown.contains("hunter2"), "{}", shown);
         }
     }
+}
+
+#[test]
+fn an_http_server_gets_a_worker_beside_it_and_is_stopped_after_its_last_task() {
+    let given = rich();
+    let pod = pod(&http(
+        &json!({ "port": 9000, "path": "/tasks" }),
+        given.clone(),
+    ));
+    assert_eq!(lost(&given["spec"], &pod, "spec"), None, "nothing is lost");
+    let containers = pod["containers"].as_array().expect("a list");
+    let names: Vec<_> = containers.iter().map(|one| one["name"].clone()).collect();
+    assert_eq!(names, ["app", "sidecar", "taskqueue-worker"]);
+    let (app, worker) = (&containers[0], &containers[2]);
+    assert_eq!(
+        app["lifecycle"]["preStop"]["httpGet"],
+        json!({ "path": "/drain", "port": 8081 })
+    );
+    assert_eq!(
+        app["env"], given["spec"]["containers"][0]["env"],
+        "no secret of the worker"
+    );
+    assert_eq!(worker["readinessProbe"]["httpGet"]["path"], "/readyz");
+    assert_eq!(worker["securityContext"]["readOnlyRootFilesystem"], true);
+    assert_eq!(worker["securityContext"]["runAsUser"], Value::Null);
+    let variables = worker["env"].as_array().expect("a list");
+    let handler = variables
+        .iter()
+        .find(|variable| variable["name"] == "TASKQUEUE_HANDLER")
+        .and_then(|variable| variable["value"].as_str())
+        .expect("the handler");
+    let handler: Value = serde_json::from_str(handler).expect("JSON");
+    assert_eq!(handler["http"]["port"], 9000);
+    assert_eq!(handler["http"]["path"], "/tasks");
+    assert!(
+        pod["initContainers"]
+            .as_array()
+            .is_some_and(|all| all.len() == 1)
+    );
+}
+
+#[test]
+fn the_worker_of_a_socket_sees_the_volume_and_is_the_same_user() {
+    let mut given = rich();
+    given["spec"]["containers"][0]["securityContext"] = json!({ "runAsUser": 1234 });
+    let pod = pod(&http(&json!({ "socket": "/cache/app/app.sock" }), given));
+    let worker = &pod["containers"][2];
+    assert_eq!(
+        worker["volumeMounts"],
+        json!([{ "name": "cache", "mountPath": "/cache" }])
+    );
+    assert_eq!(worker["securityContext"]["runAsUser"], 1234);
+}
+
+#[test]
+fn stdio_brings_the_worker_in_as_exec_does() {
+    let edits = vec![
+        (
+            "/spec/worker/handler",
+            json!({ "stdio": { "command": ["node", "worker.js"], "processes": 2 } }),
+        ),
+        ("/spec/worker/template", rich()),
+    ];
+    let pod = pod(&edits);
+    assert_eq!(
+        pod["containers"][0]["command"],
+        json!(["/taskqueue/taskqueue-worker"])
+    );
+    assert_eq!(pod["initContainers"][0]["name"], "taskqueue-install");
 }

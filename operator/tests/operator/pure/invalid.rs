@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use taskqueue_operator::reconcile::validate::{Invalid, validate};
 
 use super::validate::{CONTAINER, POD, with};
-use crate::fixtures::{Edit, exec, resource, sourced};
+use crate::fixtures::{Edit, exec, resource, sourced, template};
 
 /// The name of the variant. A new one does not compile until it is listed here, and fails until it
 /// has a row in [`table`].
@@ -24,7 +24,9 @@ fn variant(invalid: &Invalid) -> &'static str {
         Invalid::Range { .. } => "Range",
         Invalid::Policy { .. } => "Policy",
         Invalid::NoTarget => "NoTarget",
-        Invalid::NoTemplate => "NoTemplate",
+        Invalid::BadHandler(_) => "BadHandler",
+        Invalid::NoTemplate(_) => "NoTemplate",
+        Invalid::SocketVolume(_) => "SocketVolume",
         Invalid::Metadata(_) => "Metadata",
         Invalid::Source => "Source",
         Invalid::WithSource(_) => "WithSource",
@@ -32,7 +34,8 @@ fn variant(invalid: &Invalid) -> &'static str {
     }
 }
 
-const VARIANTS: [&str; 17] = [
+const VARIANTS: [&str; 19] = [
+    "BadHandler",
     "Budget",
     "GracePeriod",
     "Handler",
@@ -44,6 +47,7 @@ const VARIANTS: [&str; 17] = [
     "QueueName",
     "Range",
     "RedisSource",
+    "SocketVolume",
     "Source",
     "Template",
     "TemplateConflict",
@@ -74,6 +78,13 @@ fn policy(path: &'static str, value: Value, field: &'static str, fix: &'static s
 }
 
 /// Scaling with a window of office hours that has these fields.
+fn http(handler: &Value, template: Value) -> Vec<Edit> {
+    vec![
+        ("/spec/worker/handler", json!({ "http": handler })),
+        ("/spec/worker/template", template),
+    ]
+}
+
 fn window(fields: &Value) -> Value {
     let mut window = json!({ "start": "08:00", "end": "18:00" });
     for (name, value) in fields.as_object().unwrap() {
@@ -139,7 +150,7 @@ fn table() -> Vec<Row> {
             vec![("/spec/worker/handler", json!({}))],
             "Handler",
             "spec.worker.handler",
-            "exactly one of exec and native",
+            "exactly one of exec, stdio, http and native",
         ),
         row(
             vec![(
@@ -148,7 +159,7 @@ fn table() -> Vec<Row> {
             )],
             "Handler",
             "spec.worker.handler",
-            "exactly one of exec and native",
+            "exactly one of exec, stdio, http and native",
         ),
         row(
             vec![(
@@ -158,6 +169,49 @@ fn table() -> Vec<Row> {
             "NoTemplate",
             "spec.worker.template",
             "needs a pod template",
+        ),
+        row(
+            vec![("/spec/worker/handler", json!({ "http": { "port": 0 } }))],
+            "BadHandler",
+            "spec.worker.handler.http.port is 0",
+            "it is 1 to 65535",
+        ),
+        row(
+            http(&json!({ "socket": "/run/app/app.sock" }), template()),
+            "SocketVolume",
+            "spec.worker.handler.http.socket is /run/app/app.sock",
+            "mount an emptyDir there",
+        ),
+        row(
+            http(
+                &json!({}),
+                with(CONTAINER, "ports", json!([{ "containerPort": 8081 }])),
+            ),
+            "TemplateConflict",
+            "containers[0].ports 8081 must be left out with handler.http",
+            "probes and metrics",
+        ),
+        row(
+            http(
+                &json!({}),
+                with(
+                    CONTAINER,
+                    "lifecycle",
+                    json!({ "preStop": { "sleep": { "seconds": 5 } } }),
+                ),
+            ),
+            "TemplateConflict",
+            "containers[0].lifecycle.preStop must be left out with handler.http",
+            "only after its last task",
+        ),
+        row(
+            http(
+                &json!({}),
+                with(CONTAINER, "name", json!("taskqueue-worker")),
+            ),
+            "TemplateConflict",
+            "containers taskqueue-worker must be left out with handler.http",
+            "adds a container of that name",
         ),
         row(
             vec![("/spec/worker/disruptionBudget", json!({}))],

@@ -134,6 +134,17 @@ impl Memory {
                     self.note(id, record);
                     self.bury(id);
                 }
+                End::Lost { record, after } => {
+                    self.counts.lost += 1;
+                    *self.losses.entry(id).or_default() += 1;
+                    self.note(id, record);
+                    if after.is_some() {
+                        self.schedule(id);
+                    } else {
+                        self.stop(id);
+                        self.list(id).push_front(id);
+                    }
+                }
                 End::Release => {
                     self.counts.released += 1;
                     self.stop(id);

@@ -18,7 +18,7 @@ const REFILL: Duration = Duration::from_millis(50);
 
 /// The standard error of one attempt, taken in pieces.
 #[derive(Debug)]
-pub(super) struct Complaint {
+pub(crate) struct Complaint {
     /// The line that has no newline yet, cut at its limit.
     line: Vec<u8>,
     tail: VecDeque<u8>,
@@ -30,7 +30,7 @@ pub(super) struct Complaint {
 }
 
 impl Complaint {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
             line: Vec::new(),
             tail: VecDeque::new(),
@@ -42,7 +42,7 @@ impl Complaint {
     }
 
     /// Takes the next piece of the stream and gives each line that ended in it, and may be logged, to `log`.
-    pub(super) fn push(&mut self, piece: &[u8], now: Instant, mut log: impl FnMut(&str)) {
+    pub(crate) fn push(&mut self, piece: &[u8], now: Instant, mut log: impl FnMut(&str)) {
         self.keep_tail(piece);
         self.refill(now);
         let mut lines = piece.split(|&byte| byte == b'\n').peekable();
@@ -56,13 +56,13 @@ impl Complaint {
     }
 
     /// Ends the last line if it had no newline. Returns how many lines were not logged.
-    pub(super) fn finish(&mut self, mut log: impl FnMut(&str)) -> u64 {
+    pub(crate) fn finish(&mut self, mut log: impl FnMut(&str)) -> u64 {
         self.end_line(&mut log);
         self.suppressed
     }
 
     /// The last words: whole lines where possible, without the last newline.
-    pub(super) fn last_words(&self) -> String {
+    pub(crate) fn last_words(&self) -> String {
         let (front, back) = self.tail.as_slices();
         let bytes = [front, back].concat();
         let start = match bytes

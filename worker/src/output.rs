@@ -1,4 +1,4 @@
-//! What a command writes to standard output, as the task's result: how much of it is kept, and in what form.
+//! What a command writes to standard output, or an HTTP handler answers, as the task's result: how much of it is kept, and in what form.
 //!
 //! Pure: bytes in, JSON out. The contract:
 //! - nothing (or only white space): the task has no result;
@@ -9,21 +9,23 @@
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use taskqueue_queue::Payload;
+use taskqueue_queue::worker::{LeasedTask, Outcome};
 
 /// How many bytes of the output are kept, and how long a result may be.
-pub(super) const RESULT_LIMIT: usize = 64 * 1024;
+const RESULT_LIMIT: usize = 64 * 1024;
 
 /// How many bytes of an output that is too long go into its result.
 const HEAD_LIMIT: usize = 4 * 1024;
 
 /// The beginning of a stream of any length, and that length.
 #[derive(Debug, Default)]
-pub(super) struct Output {
+pub(crate) struct Output {
     kept: Vec<u8>,
     total: u64,
 }
 
-/// The result of a task whose command wrote more than a result can hold.
+/// The result of a task whose handler wrote more than a result can hold.
 #[derive(Serialize)]
 struct Excess {
     /// Always true.
@@ -36,19 +38,20 @@ struct Excess {
 
 impl Output {
     /// Takes the next piece of the stream; what does not fit is only counted.
-    pub(super) fn push(&mut self, piece: &[u8]) {
+    pub(crate) fn push(&mut self, piece: &[u8]) {
         let room = RESULT_LIMIT.saturating_sub(self.kept.len());
         self.kept.extend_from_slice(&piece[..piece.len().min(room)]);
         self.total += piece.len() as u64;
     }
 
-    /// How long the stream was.
-    pub(super) fn total(&self) -> u64 {
-        self.total
+    /// How it began, as text of at most so many bytes.
+    pub(crate) fn beginning(&self, bytes: usize) -> String {
+        let text = String::from_utf8_lossy(&self.kept[..self.kept.len().min(bytes)]);
+        text.into_owned()
     }
 
     /// The task's result, as JSON of at most [`RESULT_LIMIT`] bytes.
-    pub(super) fn into_result(self) -> Option<Vec<u8>> {
+    pub(crate) fn into_result(self) -> Option<Vec<u8>> {
         if self.total > self.kept.len() as u64 {
             return Some(self.truncated());
         }
@@ -70,6 +73,10 @@ impl Output {
         })
     }
 
+    fn is_too_long(&self) -> bool {
+        self.total > RESULT_LIMIT as u64
+    }
+
     fn truncated(&self) -> Vec<u8> {
         let head = &self.kept[..self.kept.len().min(HEAD_LIMIT)];
         encode(&Excess {
@@ -77,6 +84,19 @@ impl Output {
             bytes: self.total,
             head: String::from_utf8_lossy(head).into_owned(),
         })
+    }
+}
+
+/// The outcome of a task whose handler has done its work, and has written this.
+pub(crate) fn completed(output: Output, task: &LeasedTask) -> Outcome {
+    if output.is_too_long() {
+        tracing::warn!(id = %task.id, r#type = task.kind, bytes = output.total, "result truncated");
+    }
+    match output.into_result().map(Payload::json).transpose() {
+        Ok(result) => Outcome::Completed(result),
+        Err(error) => Outcome::Dead {
+            error: format!("the result cannot be stored: {error}"),
+        },
     }
 }
 

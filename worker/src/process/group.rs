@@ -15,20 +15,20 @@ use tokio_util::task::TaskTracker;
 use super::children::Children;
 
 /// How long a command may take to end after SIGTERM, before SIGKILL.
-pub(super) const KILL_GRACE: Duration = Duration::from_secs(2);
+const KILL_GRACE: Duration = Duration::from_secs(2);
 
 /// How often a terminated group is looked at.
 const POLL: Duration = Duration::from_millis(20);
 
 /// The three ends of a command's standard streams; each is there once.
-pub(super) struct Streams {
-    pub(super) stdin: Option<ChildStdin>,
-    pub(super) stdout: Option<ChildStdout>,
-    pub(super) stderr: Option<ChildStderr>,
+pub(crate) struct Streams {
+    pub(crate) stdin: Option<ChildStdin>,
+    pub(crate) stdout: Option<ChildStdout>,
+    pub(crate) stderr: Option<ChildStderr>,
 }
 
 /// A running command. Dropped before it ended, it is terminated in the background.
-pub(super) struct Running {
+pub(crate) struct Running {
     group: Option<Group>,
     endings: TaskTracker,
 }
@@ -68,15 +68,27 @@ impl Running {
     }
 
     /// Waits until the command ends. What it has started may still run.
-    pub(super) async fn exited(&mut self) -> io::Result<ExitStatus> {
+    pub(crate) async fn exited(&mut self) -> io::Result<ExitStatus> {
         match &mut self.group {
             Some(group) => group.leader.wait().await,
             None => Err(io::Error::other("the command has been ended already")),
         }
     }
 
+    /// Asks the whole group to end.
+    pub(crate) fn ask_to_end(&self) {
+        if let Some(group) = &self.group {
+            group.signal(Signal::SIGTERM);
+        }
+    }
+
+    /// Its process id; `None` once it was ended.
+    pub(crate) fn pid(&self) -> Option<i32> {
+        self.group.as_ref().map(|group| group.id.as_raw())
+    }
+
     /// Kills what the command has left of its group, after the command itself ended.
-    pub(super) fn clear(mut self) {
+    pub(crate) fn clear(mut self) {
         if let Some(group) = self.group.take() {
             group.signal(Signal::SIGKILL);
         }

@@ -1,0 +1,130 @@
+//! The worker as a container of its own, beside a server that handles tasks over HTTP.
+
+use std::{collections::BTreeMap, path::Path};
+
+use k8s_openapi::{
+    api::core::v1::{
+        Container, HTTPGetAction, Lifecycle, LifecycleHandler, PodSpec, ResourceRequirements,
+        SecurityContext, VolumeMount,
+    },
+    apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
+};
+use taskqueue_worker::config::{DEFAULT_HTTP_ADDRESS, HttpHandler};
+
+use super::{super::validate::Invalid, pod};
+use crate::config::WorkerImage;
+
+/// Name of the worker's container.
+const NAME: &str = "taskqueue-worker";
+
+/// Says what in a template would get in the way of the worker's container.
+pub(super) fn check(pod: &PodSpec, http: &HttpHandler) -> Result<(), Invalid> {
+    let conflict = |field: String, reason| {
+        Err(Invalid::TemplateConflict {
+            field: format!("spec.worker.template.spec.{field}"),
+            handler: "http",
+            reason,
+        })
+    };
+    let init = pod.init_containers.iter().flatten();
+    if pod
+        .containers
+        .iter()
+        .chain(init)
+        .any(|one| one.name == NAME)
+    {
+        return conflict(
+            format!("containers {NAME}"),
+            "the operator adds a container of that name",
+        );
+    }
+    let own = i32::from(DEFAULT_HTTP_ADDRESS.port());
+    for (place, container) in pod.containers.iter().enumerate() {
+        let mut ports = container.ports.iter().flatten();
+        if ports.any(|port| port.container_port == own) {
+            return conflict(
+                format!("containers[{place}].ports {own}"),
+                "the worker's own probes and metrics are there",
+            );
+        }
+    }
+    let lifecycle = pod
+        .containers
+        .first()
+        .and_then(|one| one.lifecycle.as_ref());
+    if lifecycle.is_some_and(|lifecycle| lifecycle.pre_stop.is_some()) {
+        return conflict(
+            "containers[0].lifecycle.preStop".to_owned(),
+            "the operator sets it, so that the server is stopped only after its last task",
+        );
+    }
+    match &http.socket {
+        Some(socket) if mount_of(pod, socket).is_none() => {
+            Err(Invalid::SocketVolume(socket.clone()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The worker's container, not configured yet.
+pub(super) fn container(pod: &PodSpec, http: &HttpHandler, image: &WorkerImage) -> Container {
+    let mount = http
+        .socket
+        .as_ref()
+        .and_then(|socket| mount_of(pod, socket));
+    // A socket belongs to whoever made it: the worker is that user too, if the template says who.
+    let first = pod.containers.first();
+    let context = first.and_then(|first| first.security_context.as_ref());
+    let shared = context.filter(|_| mount.is_some());
+    let memory = |quantity: &str| ("memory".to_owned(), Quantity(quantity.to_owned()));
+    let cpu = ("cpu".to_owned(), Quantity("20m".to_owned()));
+    Container {
+        name: NAME.to_owned(),
+        image: Some(image.name.clone()),
+        image_pull_policy: image.pull_policy.clone(),
+        volume_mounts: mount.map(|mount| vec![mount]),
+        resources: Some(ResourceRequirements {
+            requests: Some(BTreeMap::from([cpu, memory("32Mi")])),
+            limits: Some(BTreeMap::from([memory("512Mi")])),
+            ..ResourceRequirements::default()
+        }),
+        security_context: Some(SecurityContext {
+            run_as_user: shared.and_then(|shared| shared.run_as_user),
+            run_as_group: shared.and_then(|shared| shared.run_as_group),
+            ..pod::restricted()
+        }),
+        ..Container::default()
+    }
+}
+
+/// Adds the worker's container, and has the server's wait for its last task before it is stopped.
+pub(super) fn add(pod: &mut PodSpec, worker: Container) {
+    if let Some(server) = pod.containers.first_mut() {
+        let hook = LifecycleHandler {
+            http_get: Some(HTTPGetAction {
+                path: Some("/drain".to_owned()),
+                port: IntOrString::Int(i32::from(DEFAULT_HTTP_ADDRESS.port())),
+                ..HTTPGetAction::default()
+            }),
+            ..LifecycleHandler::default()
+        };
+        server
+            .lifecycle
+            .get_or_insert_with(Lifecycle::default)
+            .pre_stop = Some(hook);
+    }
+    pod.containers.push(worker);
+}
+
+/// How the first container mounts the volume that the socket is on.
+fn mount_of(pod: &PodSpec, socket: &str) -> Option<VolumeMount> {
+    let mounts = pod.containers.first()?.volume_mounts.iter().flatten();
+    let holds = |mount: &&VolumeMount| Path::new(socket).starts_with(&mount.mount_path);
+    let nearest = mounts
+        .filter(holds)
+        .max_by_key(|mount| mount.mount_path.len())?;
+    Some(VolumeMount {
+        read_only: None,
+        ..nearest.clone()
+    })
+}

@@ -1,0 +1,250 @@
+//! The `http` handler: a server in the same pod gets each task as a CloudEvent ([`event`]), and its answer decides (the
+//! table is in [`verdict`]).
+//!
+//! Nothing is fetched before the server has answered for the first time, nor while nobody listens. An attempt that is
+//! cut off (time-out, shutdown, lost lease, cancellation) closes its connection, or resets its stream in HTTP/2.
+
+mod connect;
+mod event;
+mod verdict;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::{Client, Error};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use jiff::Timestamp;
+use taskqueue_queue::worker::{Handler, LeasedTask, Outcome};
+
+use crate::config::{HttpHandler, HttpProtocol};
+use crate::control::{Control, Controls};
+use crate::fault::Fault;
+use crate::output::{self, Output};
+use connect::{Connector, Place};
+use verdict::{Verdict, judge};
+
+/// How often it is looked whether somebody listens, while nobody does and while somebody does.
+const KNOCK_AGAIN: Duration = Duration::from_millis(200);
+const KNOCK_LATER: Duration = Duration::from_secs(2);
+/// How long an answer to a knock may take.
+const KNOCK_BOUND: Duration = Duration::from_secs(5);
+/// Idle connections are closed after this time, before servers close them with a request on its way: the shortest
+/// keep-alive that is common as a default is two seconds.
+const IDLE: Duration = Duration::from_secs(1);
+/// How much of an answer goes into an error message.
+const WORDS: usize = 900;
+
+/// The `http` handler.
+#[derive(Clone, Debug)]
+pub struct Http {
+    client: Client<Connector, Full<Bytes>>,
+    place: Place,
+    uri: Uri,
+    controls: Controls,
+    fault: Fault,
+    /// Somebody listens, as far as is known.
+    open: Arc<AtomicBool>,
+}
+
+/// What an attempt came to, if not to an answer.
+enum Broken {
+    /// The request was never sent.
+    Unsent(String),
+    /// It was, and no whole answer came.
+    Unanswered(String),
+}
+
+impl Http {
+    /// A handler at the place that the configuration names.
+    pub(crate) fn new(config: &HttpHandler, controls: Controls, fault: Fault) -> Self {
+        let place = match &config.socket {
+            Some(socket) => Place::Socket(socket.into()),
+            None => Place::Port(config.port()),
+        };
+        let host = match &place {
+            Place::Port(port) => format!("localhost:{port}"),
+            Place::Socket(_) => "localhost".to_owned(),
+        };
+        let uri = Uri::builder()
+            .scheme("http")
+            .authority(host)
+            .path_and_query(config.path.as_str());
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE)
+            .pool_timer(TokioTimer::new())
+            .http2_only(config.protocol == HttpProtocol::H2c)
+            .build(Connector(place.clone()));
+        Self {
+            client,
+            place,
+            // The path was checked with the configuration.
+            uri: uri.build().unwrap_or_default(),
+            controls,
+            fault,
+            open: Arc::default(),
+        }
+    }
+
+    /// Whether somebody listens, as far as is known.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Looks whether somebody listens, for as long as this future is polled.
+    pub(crate) async fn watch(&self) {
+        loop {
+            // One that works on tasks may be too busy to answer; that it takes connections is enough then.
+            let knocked = if self.is_open() {
+                self.place
+                    .dial()
+                    .await
+                    .map(drop)
+                    .map_err(|error| error.to_string())
+            } else {
+                self.knock().await
+            };
+            match knocked {
+                Ok(()) => {
+                    self.open.store(true, Ordering::Relaxed);
+                    self.fault.clear();
+                }
+                Err(reason) => self.close(&reason),
+            }
+            let pause = if self.is_open() {
+                KNOCK_LATER
+            } else {
+                KNOCK_AGAIN
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Asks for any answer at all.
+    async fn knock(&self) -> Result<(), String> {
+        let mut request = Request::new(Full::default());
+        *request.method_mut() = Method::HEAD;
+        *request.uri_mut() = self.uri.clone();
+        match tokio::time::timeout(KNOCK_BOUND, self.client.request(request)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(cause(&error)),
+            Err(_) => Err(format!("no answer within {} s", KNOCK_BOUND.as_secs())),
+        }
+    }
+
+    /// Nobody listens any more.
+    fn close(&self, reason: &str) {
+        self.open.store(false, Ordering::Relaxed);
+        let place = &self.place;
+        self.fault.set(format!(
+            "nothing answers on {place} of the pod, where handler.http says that the server listens: {reason}"
+        ));
+    }
+
+    async fn ask(&self, task: &LeasedTask, control: &Control) -> Result<Answer, Broken> {
+        let request = event::request(task, &self.uri, &control.url(), Timestamp::now());
+        let answer = self.client.request(request).await.map_err(|error| {
+            let cause = cause(&error);
+            if error.is_connect() {
+                Broken::Unsent(cause)
+            } else {
+                Broken::Unanswered(cause)
+            }
+        })?;
+        Answer::read(answer).await
+    }
+
+    /// Why there is no answer decides whose fault it is: one task's, or that of a server that is gone.
+    async fn broken(&self, task: &LeasedTask, broken: Broken) -> Outcome {
+        match broken {
+            Broken::Unsent(reason) => {
+                tracing::warn!(id = %task.id, r#type = task.kind, reason, "nobody takes the task: handing it back");
+                self.close(&reason);
+                Outcome::Released
+            }
+            Broken::Unanswered(reason) => match self.place.dial().await {
+                Ok(_) => Outcome::Retry {
+                    error: format!(
+                        "the handler closed the connection without a whole answer: {reason}"
+                    ),
+                    after: None,
+                },
+                Err(gone) => {
+                    self.close(&gone.to_string());
+                    Outcome::Lost {
+                        error: format!("the server went away while it ran the task: {reason}"),
+                    }
+                }
+            },
+        }
+    }
+}
+
+impl Handler for Http {
+    async fn handle(&self, task: LeasedTask) -> Outcome {
+        let control = self.controls.open(&task);
+        let answered = tokio::select! {
+            answered = self.ask(&task, &control) => answered,
+            // The task may be running elsewhere by now.
+            () = task.lease_lost() => return Outcome::Released,
+        };
+        match answered {
+            Ok(answer) => control.outcome(answer.conclude(&task)),
+            Err(broken) => self.broken(&task, broken).await,
+        }
+    }
+
+    fn available(&self) -> bool {
+        self.is_open()
+    }
+}
+
+/// An answer, with as much of its body as is of use.
+struct Answer {
+    status: StatusCode,
+    retry_after: Option<HeaderValue>,
+    body: Output,
+}
+
+impl Answer {
+    async fn read(answer: Response<Incoming>) -> Result<Self, Broken> {
+        let (head, mut rest) = answer.into_parts();
+        let mut body = Output::default();
+        while let Some(frame) = rest.frame().await {
+            let frame = frame.map_err(|error| Broken::Unanswered(error.to_string()))?;
+            if let Some(piece) = frame.data_ref() {
+                body.push(piece);
+            }
+        }
+        Ok(Self {
+            status: head.status,
+            retry_after: head.headers.get(RETRY_AFTER).cloned(),
+            body,
+        })
+    }
+
+    fn conclude(self, task: &LeasedTask) -> Outcome {
+        let retry_after = self.retry_after.as_ref();
+        let retry_after = retry_after.and_then(|value| value.to_str().ok());
+        let words = self.body.beginning(WORDS);
+        match judge(self.status, retry_after, &words, SystemTime::now()) {
+            Verdict::Retry { error, after } => Outcome::Retry { error, after },
+            Verdict::Dead { error } => Outcome::Dead { error },
+            Verdict::Done => output::completed(self.body, task),
+        }
+    }
+}
+
+/// The last of an error's causes, which is the one that a user can do something about.
+fn cause(error: &Error) -> String {
+    let mut told: &dyn std::error::Error = error;
+    while let Some(inner) = told.source() {
+        told = inner;
+    }
+    told.to_string()
+}

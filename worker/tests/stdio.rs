@@ -1,0 +1,373 @@
+//! The stdio handler as a user meets it: the real program, a real Redis, real children.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use taskqueue_queue::testing::eventually;
+use taskqueue_queue::{Cause, Policy, State};
+
+mod process;
+
+use process::{PATIENCE, Stage, last_error, policy, result};
+
+/// A child in Python. `on_task` gets `task` and runs in a thread of its own; `say` writes a message.
+fn child(on_task: &str) -> String {
+    let body: String = on_task
+        .lines()
+        .map(|line| format!("    {line}\n"))
+        .collect();
+    let script = format!(
+        r#"
+import json, os, sys, threading, time
+lock = threading.Lock()
+cancelled = set()
+def say(**message):
+    with lock:
+        print(json.dumps(message), flush=True)
+def on_task(task):
+    id = task["id"]
+{body}
+say(ready={{}})
+for line in sys.stdin:
+    message = json.loads(line)
+    if "task" in message:
+        threading.Thread(target=on_task, args=[message["task"]], daemon=True).start()
+    else:
+        cancelled.add(message["cancel"]["id"])
+"#
+    );
+    json!({ "stdio": { "command": ["python3", "-c", script] } }).to_string()
+}
+
+fn patient() -> Policy {
+    let mut policy = policy();
+    policy.retry.backoff.initial = Duration::from_hours(1);
+    policy.retry.backoff.max = Duration::from_hours(1);
+    policy.retry.backoff.jitter = 0.0;
+    policy
+}
+
+/// Runs one task of a child and returns it after its first attempt.
+async fn one(on_task: &str) -> taskqueue_queue::Task {
+    let stage = Stage::with_policy(&patient()).await;
+    let _worker = stage.worker(&child(on_task), &[]).await;
+    let id = stage.enqueue("any", &json!({ "a": 1 })).await;
+    stage
+        .task_when(&id, "the first attempt ends", |task| {
+            task.finished.is_some() || task.state == State::Scheduled
+        })
+        .await
+}
+
+#[tokio::test]
+async fn message_done_completes_with_its_result() {
+    let task = one(r#"say(done={"id": id, "result": task})"#).await;
+    assert_eq!(task.state, State::Completed);
+    let told: Value = serde_json::from_str(&result(&task)).expect("JSON");
+    assert_eq!(told["payload"], json!({ "a": 1 }));
+    assert_eq!(told["type"], "any");
+    assert_eq!(told["queue"], "test/work");
+    assert_eq!((&told["attempt"], &told["losses"]), (&json!(1), &json!(0)));
+    assert_eq!(told["timeoutSeconds"], task_timeout());
+}
+
+fn task_timeout() -> Value {
+    json!(Policy::default().timeout.as_secs_f64())
+}
+
+#[tokio::test]
+async fn message_retry_is_a_failed_attempt() {
+    let task = one(r#"say(retry={"id": id, "error": "busy", "seconds": 120})"#).await;
+    assert_eq!((task.state, task.attempts), (State::Scheduled, 1));
+    assert_eq!(last_error(&task), "busy");
+    let wait = task
+        .due
+        .expect("it is due")
+        .duration_since(task.errors[0].at);
+    assert_eq!(wait.as_secs(), 120);
+}
+
+#[tokio::test]
+async fn message_dead_is_a_dead_letter() {
+    let task = one(r#"say(dead={"id": id, "error": "no such image"})"#).await;
+    assert_eq!(task.state, State::Dead);
+    assert_eq!(last_error(&task), "no such image");
+}
+
+#[tokio::test]
+async fn message_snooze_puts_off_and_costs_no_attempt() {
+    let task = one(r#"say(snooze={"id": id, "seconds": 3600})"#).await;
+    assert_eq!((task.state, task.attempts), (State::Scheduled, 0));
+    assert!(task.errors.is_empty());
+}
+
+#[tokio::test]
+async fn message_progress_log_and_extend_are_heard_while_the_task_runs() {
+    let mut policy = patient();
+    policy.timeout = Duration::from_secs(1);
+    let stage = Stage::with_policy(&policy).await;
+    let script = r#"say(progress={"id": id, "progress": 0.5})
+say(log={"id": id, "line": "half way"})
+say(extend={"id": id, "seconds": 60})
+time.sleep(2)
+say(done={"id": id})"#;
+    let _worker = stage.worker(&child(script), &[]).await;
+    let id = stage.enqueue("any", &json!(null)).await;
+    let task = stage
+        .task_when(&id, "progress is seen", |task| task.progress.is_some())
+        .await;
+    assert_eq!(task.progress.expect("progress").as_bytes(), b"0.5");
+    assert_eq!(stage.ended(&id).await.state, State::Completed);
+    assert_eq!(stage.queue.logs(&id).await.expect("a log"), ["half way"]);
+}
+
+#[tokio::test]
+async fn message_cancel_comes_when_a_task_is_cancelled() {
+    let stage = Stage::with_policy(&patient()).await;
+    let script = r#"while id not in cancelled: time.sleep(0.01)
+say(retry={"id": id, "error": "cancelled"})"#;
+    let _worker = stage.worker(&child(script), &[]).await;
+    let id = stage.enqueue("any", &json!(null)).await;
+    stage.active(1).await;
+    stage.queue.cancel(&id).await.expect("it is marked");
+    assert_eq!(stage.ended(&id).await.state, State::Cancelled);
+}
+
+#[tokio::test]
+async fn many_tasks_run_in_one_child_at_once() {
+    let stage = Stage::new().await;
+    let script = r#"time.sleep(0.5)
+say(done={"id": id, "result": os.getpid()})"#;
+    let _worker = stage
+        .worker(&child(script), &[("TASKQUEUE_CONCURRENCY", "8")])
+        .await;
+    let mut ids = Vec::new();
+    for _ in 0..8 {
+        ids.push(stage.enqueue("any", &json!(null)).await);
+    }
+    stage.active(8).await;
+    let mut children = std::collections::BTreeSet::new();
+    for id in &ids {
+        children.insert(result(&stage.ended(id).await));
+    }
+    assert_eq!(children.len(), 1);
+}
+
+#[tokio::test]
+async fn several_children_share_the_tasks() {
+    let stage = Stage::new().await;
+    let script = r#"time.sleep(0.5)
+say(done={"id": id, "result": os.getpid()})"#;
+    let mut handler: Value = serde_json::from_str(&child(script)).expect("JSON");
+    handler["stdio"]["processes"] = json!(2);
+    let worker = stage.start(&handler.to_string(), &[("TASKQUEUE_CONCURRENCY", "8")]);
+    worker.ready().await;
+    let mut children = std::collections::BTreeSet::new();
+    while children.len() < 2 {
+        let mut ids = Vec::new();
+        for _ in 0..8 {
+            ids.push(stage.enqueue("any", &json!(null)).await);
+        }
+        for id in &ids {
+            children.insert(result(&stage.ended(id).await));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_child_that_crashes_hands_back_what_it_had_and_is_started_again() {
+    let stage = Stage::with_policy(&patient()).await;
+    let script = r#"if task["type"] == "poison" and task["losses"] == 0:
+    print("out of cheese", file=sys.stderr, flush=True)
+    time.sleep(0.3)
+    os._exit(7)
+time.sleep(0.6)
+say(done={"id": id})"#;
+    let _worker = stage
+        .worker(&child(script), &[("TASKQUEUE_CONCURRENCY", "2")])
+        .await;
+    let poison = stage.enqueue("poison", &json!(null)).await;
+    let other = stage.enqueue("other", &json!(null)).await;
+    for id in [&poison, &other] {
+        let task = stage.ended(id).await;
+        assert_eq!(task.state, State::Completed, "{:?}", task.errors);
+        assert_eq!(task.losses, 1);
+        assert_eq!(task.attempts, 0);
+        let told = last_error(&task);
+        assert!(told.contains("exit status 7: out of cheese"), "{told}");
+        assert_eq!(task.errors[0].cause, Cause::WorkerLost);
+    }
+}
+
+#[tokio::test]
+async fn a_poison_task_is_quarantined_and_takes_no_other_with_it() {
+    let stage = Stage::with_policy(&patient()).await;
+    let script = r#"if task["type"] == "poison":
+    os.kill(os.getpid(), 9)
+time.sleep(0.05)
+say(done={"id": id})"#;
+    let worker = stage
+        .worker(&child(script), &[("TASKQUEUE_CONCURRENCY", "4")])
+        .await;
+    let poison = stage.enqueue("poison", &json!(null)).await;
+    let mut others = Vec::new();
+    for _ in 0..40 {
+        others.push(stage.enqueue("other", &json!(null)).await);
+    }
+    let task = stage.ended(&poison).await;
+    assert_eq!((task.state, task.attempts), (State::Dead, 0));
+    let most = Policy::default().max_losses;
+    let told = last_error(&task);
+    assert!(
+        told.contains(&format!("lost its worker {} times", most + 1)),
+        "{told}"
+    );
+    assert!(told.contains("SIGKILL"), "{told}");
+    for id in &others {
+        let task = stage.ended(id).await;
+        assert_eq!(
+            (task.state, task.attempts),
+            (State::Completed, 0),
+            "{:?}",
+            task.errors
+        );
+    }
+    worker.logged("runs alone").await;
+}
+
+#[tokio::test]
+async fn a_line_that_is_no_message_is_told_and_costs_no_attempt() {
+    let stage = Stage::with_policy(&patient()).await;
+    let script = r#"if task["losses"] == 0:
+    print("hello, world", flush=True)
+else:
+    say(done={"id": id})"#;
+    let worker = stage.worker(&child(script), &[]).await;
+    let id = stage.enqueue("any", &json!(null)).await;
+    let task = stage.ended(&id).await;
+    assert_eq!(
+        (task.state, task.attempts, task.losses),
+        (State::Completed, 0, 1)
+    );
+    assert!(
+        last_error(&task).contains("hello, world"),
+        "{}",
+        last_error(&task)
+    );
+    worker.logged("belongs on standard error").await;
+}
+
+#[tokio::test]
+async fn a_child_that_never_says_that_it_is_ready_gets_nothing_and_is_told_of() {
+    let stage = Stage::new().await;
+    let handler = json!({ "stdio": { "command": ["sh", "-c", "echo starting; sleep 100"] } });
+    let worker = stage.start(&handler.to_string(), &[]);
+    let id = stage.enqueue("any", &json!(null)).await;
+    worker.logged("starting").await;
+    let fault = eventually(PATIENCE, "the queue knows of it", || async {
+        let queues = std::slice::from_ref(&stage.queue);
+        stage.client.snapshot(queues).await.pop()?.ok()?.fault
+    })
+    .await;
+    assert!(fault.contains("which is no message"), "{fault}");
+    let told = worker.answers("/readyz", 503).await;
+    assert!(told.contains("takes no tasks"), "{told}");
+    let task = stage.task(&id).await;
+    assert_eq!(
+        (task.state, task.attempts, task.losses),
+        (State::Waiting, 0, 0)
+    );
+    // It is started again, but nothing spins: 0.1 s, 0.2 s, 0.4 s …
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let starts = worker
+        .log()
+        .matches("starting the handler's process again")
+        .count();
+    assert!((2..=6).contains(&starts), "{starts} starts");
+}
+
+#[tokio::test]
+async fn a_child_that_goes_on_with_a_task_whose_time_is_over_is_replaced_and_its_others_finish() {
+    let mut policy = patient();
+    policy.timeout = Duration::from_secs(1);
+    let stage = Stage::with_policy(&policy).await;
+    let script = r#"if task["type"] == "deaf":
+    time.sleep(1000)
+if task["type"] == "long":
+    for _ in range(80):
+        say(extend={"id": id, "seconds": 5})
+        time.sleep(0.1)
+say(done={"id": id, "result": os.getpid()})"#;
+    let _worker = stage
+        .worker(&child(script), &[("TASKQUEUE_CONCURRENCY", "3")])
+        .await;
+    let first = stage.enqueue("short", &json!(null)).await;
+    let before = result(&stage.ended(&first).await);
+    let deaf = stage.enqueue("deaf", &json!(null)).await;
+    let long = stage.enqueue("long", &json!(null)).await;
+    let task = stage
+        .task_when(&deaf, "its time is over", |task| !task.errors.is_empty())
+        .await;
+    assert_eq!(task.errors[0].cause, Cause::Timeout);
+    eventually(PATIENCE, "another child has taken over", || async {
+        let id = stage.enqueue("short", &json!(null)).await;
+        let task = stage.ended(&id).await;
+        (result(&task) != before).then_some(())
+    })
+    .await;
+    let task = stage.ended(&long).await;
+    assert_eq!(
+        (task.state, task.losses),
+        (State::Completed, 0),
+        "{:?}",
+        task.errors
+    );
+    assert_eq!(result(&task), before, "it finished where it had begun");
+    process::gone(&before).await;
+}
+
+#[tokio::test]
+async fn a_line_without_end_is_not_kept() {
+    let stage = Stage::with_policy(&patient()).await;
+    let script = r#"if task["losses"] == 0:
+    for _ in range(1024): sys.stdout.write("x" * (1 << 20))
+say(done={"id": id})"#;
+    let worker = stage.worker(&child(script), &[]).await;
+    let id = stage.enqueue("any", &json!(null)).await;
+    let task = stage.ended(&id).await;
+    assert_eq!((task.state, task.losses), (State::Completed, 1));
+    assert!(
+        last_error(&task).contains("a line of more than"),
+        "{}",
+        last_error(&task)
+    );
+    assert!(
+        worker.peak_memory() < 40 * 1024,
+        "{} KiB",
+        worker.peak_memory()
+    );
+}
+
+#[tokio::test]
+async fn a_child_and_what_it_started_are_gone_with_the_worker() {
+    let stage = Stage::with_policy(&patient()).await;
+    let script = r#"import subprocess, signal
+other = subprocess.Popen(["sleep", "1000"])
+open(task["payload"], "w").write(f"{os.getpid()}\n{other.pid}\n")
+time.sleep(1000)"#;
+    let worker = stage
+        .worker(&child(script), &[("TASKQUEUE_DRAIN_TIMEOUT", "100ms")])
+        .await;
+    let id = stage.enqueue("any", &json!(stage.path("pids"))).await;
+    let pids = stage.lines("pids", 2).await;
+    worker.signal(nix::sys::signal::Signal::SIGTERM);
+    assert!(worker.exit().await.success());
+    for pid in &pids {
+        process::gone(pid).await;
+    }
+    let task = stage.task(&id).await;
+    assert_eq!(
+        (task.state, task.attempts, task.losses),
+        (State::Waiting, 0, 0)
+    );
+}
