@@ -12,10 +12,7 @@ use process::{PATIENCE, Stage, last_error, policy, result};
 
 /// A child in Python. `on_task` gets `task` and runs in a thread of its own; `say` writes a message.
 fn child(on_task: &str) -> String {
-    let body: String = on_task
-        .lines()
-        .map(|line| format!("    {line}\n"))
-        .collect();
+    let body = format!("    {}", on_task.replace('\n', "\n    "));
     let script = format!(
         r#"
 import json, os, sys, threading, time
