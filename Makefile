@@ -127,6 +127,13 @@ bench-scale-in: install ## Whether scaling in interrupts tasks: 1,000 scale-ins 
 	@mkdir -p docs
 	@$(IN_CLUSTER) cargo run --quiet --locked --package taskqueue-bench --bin scale-in -- --output docs/bench-scale-in.md
 
+.PHONY: bench-handlers
+bench-handlers: ## What each handler costs a task, and an idle worker, some eight minutes
+	@hack/deps fast
+	@cargo build --quiet --release --locked --package taskqueue-bench --no-default-features --bins
+	@cargo build --quiet --release --locked --package taskqueue-worker
+	@"$$CARGO_TARGET_DIR/release/handlers" --worker "$$CARGO_TARGET_DIR/release/taskqueue-worker" --output docs/bench-handlers.md
+
 .PHONY: bench-backlog
 bench-backlog: ## The same work in front of 10,000 and of 1,000,000 waiting tasks, some two minutes
 	@hack/deps fast

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use taskqueue_worker::WorkerConfig;
-use taskqueue_worker::run::RunError;
 use taskqueue_worker::{install, logs, run};
 
 /// Runs the tasks of one queue. Configured by variables that start with `TASKQUEUE_`; started without them, it says
@@ -58,27 +57,7 @@ fn consume(config: WorkerConfig) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return complain(1, &format!("cannot start: {error}")),
     };
-    match runtime.block_on(run::run(config)) {
-        Ok(report) => {
-            tracing::info!(
-                completed = report.completed,
-                retried = report.retried,
-                dead = report.dead,
-                released = report.released,
-                lost = report.lost,
-                undelivered = report.undelivered,
-                "drained"
-            );
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            tracing::error!("{error}");
-            match error {
-                RunError::Program(_) => 2.into(),
-                RunError::Listen { .. } | RunError::Queue(_) | RunError::System(_) => 1.into(),
-            }
-        }
-    }
+    run::ended(runtime.block_on(run::run(config)))
 }
 
 /// For what goes wrong before there is a log.

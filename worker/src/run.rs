@@ -3,10 +3,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use nix::sys::prctl;
-use taskqueue_queue::worker::{Report, Worker, WorkerInfo};
+use taskqueue_queue::worker::{Handler, Report, Worker, WorkerInfo};
 use taskqueue_queue::{Client, Queue};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -58,8 +59,63 @@ pub enum RunError {
     System(#[from] io::Error),
 }
 
-/// Runs a worker until SIGTERM or SIGINT. `Ok` means that nothing is left running and nothing is owed to Redis.
+/// Runs a worker with the handler that its configuration names, until SIGTERM or SIGINT. `Ok` means that nothing is left
+/// running and nothing is owed to Redis.
 pub async fn run(config: WorkerConfig) -> Result<Report, RunError> {
+    let handler = config.handler.clone();
+    live(config, |controls, fault| {
+        let handler = AnyHandler::new(&handler, controls, fault)?;
+        Ok((handler.clone(), Some(handler)))
+    })
+    .await
+}
+
+/// Runs a worker with a handler of one's own, configured by the environment as the operator renders it: with its drain,
+/// probes, metrics and spans. To be the end of `main` in a program whose `TaskQueue` has `handler: {native: {}}`.
+pub async fn serve(handler: impl Handler) -> ExitCode {
+    match WorkerConfig::from_env(|name| std::env::var(name).ok()) {
+        Ok(config) => {
+            crate::logs::start(config.log_format);
+            ended(live(config, |_, _| Ok((handler, None))).await)
+        }
+        Err(error) => {
+            crate::logs::start(crate::config::LogFormat::Json);
+            tracing::error!("{error}");
+            2.into()
+        }
+    }
+}
+
+/// Tells how a worker ended, and the exit code that says so.
+pub fn ended(ended: Result<Report, RunError>) -> ExitCode {
+    match ended {
+        Ok(report) => {
+            tracing::info!(
+                completed = report.completed,
+                retried = report.retried,
+                dead = report.dead,
+                released = report.released,
+                lost = report.lost,
+                undelivered = report.undelivered,
+                "drained"
+            );
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            tracing::error!("{error}");
+            match error {
+                RunError::Program(_) => 2.into(),
+                RunError::Listen { .. } | RunError::Queue(_) | RunError::System(_) => 1.into(),
+            }
+        }
+    }
+}
+
+/// A worker's life. `make` makes the handler, and names it again if there is something to keep and to settle about it.
+async fn live<H: Handler>(
+    config: WorkerConfig,
+    make: impl FnOnce(Controls, Fault) -> Result<(H, Option<AnyHandler>), ProgramError>,
+) -> Result<Report, RunError> {
     // Commands run as the same user: without this they could read the Redis password in /proc.
     prctl::set_dumpable(false).map_err(io::Error::from)?;
     let signals = Signals::catch()?;
@@ -68,8 +124,7 @@ pub async fn run(config: WorkerConfig) -> Result<Report, RunError> {
 
     let metrics = Metrics::new(config.concurrency);
     let fault = Fault::new(metrics.handler_failures());
-    let controls = Controls::listen().await?;
-    let handler = AnyHandler::new(&config.handler, controls, fault.clone())?;
+    let (handler, ours) = make(Controls::listen().await?, fault.clone())?;
     let drain = Drain::new(stop.clone());
     let health = Health::new(metrics.clone(), fault.clone(), drain.clone());
     let serving = serve_health(health.clone(), config.http_address).await?;
@@ -78,16 +133,13 @@ pub async fn run(config: WorkerConfig) -> Result<Report, RunError> {
         return Ok(Report::default());
     };
     let queue = client.queue(config.queue.clone());
-    let keeping = tokio::spawn(handler.keep());
+    let keeping = ours.as_ref().map(|ours| tokio::spawn(ours.keep()));
     let complaining = AbortOnDropHandle::new(tokio::spawn(complain(queue.clone(), fault)));
-    let traces = match Traces::from_env(|name| std::env::var(name).ok()) {
-        Ok(traces) => traces,
-        Err(error) => {
-            tracing::error!(error, "no spans are sent");
-            None
-        }
-    };
-    let worker = Worker::new(queue, Traced::new(handler.clone(), traces.clone()))
+    let traces = Traces::from_env(|name| std::env::var(name).ok()).unwrap_or_else(|error| {
+        tracing::error!(error, "no spans are sent");
+        None
+    });
+    let worker = Worker::new(queue, Traced::new(handler, traces.clone()))
         .concurrency(config.concurrency.get().into())
         .drain_timeout(config.drain_timeout)
         .info(WorkerInfo {
@@ -99,9 +151,13 @@ pub async fn run(config: WorkerConfig) -> Result<Report, RunError> {
     tracing::info!(queue = %config.queue, concurrency = config.concurrency.get(), handler = %config.handler, "consuming");
     let report = worker.run(stop, abort).await?;
     drop(complaining);
-    keeping.abort();
-    let _ = keeping.await;
-    handler.settle().await;
+    if let Some(keeping) = keeping {
+        keeping.abort();
+        let _ = keeping.await;
+    }
+    if let Some(ours) = ours {
+        ours.settle().await;
+    }
     if let Some(traces) = traces {
         traces.finish().await;
     }

@@ -1,14 +1,16 @@
 //! How a worker goes away: nothing is lost, and being stopped costs no task an attempt.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::json;
-use taskqueue_queue::State;
+use taskqueue_queue::testing::eventually;
+use taskqueue_queue::{NewTask, Payload, Snapshot, State};
 
 mod process;
 
-use process::{NATIVE, Stage, gone, shell};
+use process::{NATIVE, PATIENCE, Stage, gone, shell};
 
 /// Commands that run until the gate is opened; each tells its process id.
 const GATED: &str =
@@ -107,6 +109,82 @@ async fn what_is_handed_back_runs_elsewhere() {
     let task = stage.ended(&id).await;
     assert_eq!((task.state, task.attempts), (State::Completed, 0));
     assert_eq!(process::result(&task), r#""second""#);
+}
+
+/// The queue's figures, once so many tasks are completed.
+async fn counted(stage: &Stage, at_least: u64) -> Option<Snapshot> {
+    let queues = std::slice::from_ref(&stage.queue);
+    let snapshot = stage.client.snapshot(queues).await.pop()?.ok()?;
+    (snapshot.counters.completed >= at_least).then_some(snapshot)
+}
+
+#[tokio::test]
+#[allow(clippy::print_stdout, reason = "the figures are of interest")]
+async fn a_drain_at_full_load_loses_nothing_and_spends_no_attempt() {
+    const TASKS: u64 = 30_000;
+    let stage = Stage::new().await;
+    let many = [("TASKQUEUE_CONCURRENCY", "100")];
+    let first = stage.worker(NATIVE, &many).await;
+    let payload = Payload::of(&json!({ "ms": 3 })).expect("a payload");
+    let tasks: Vec<_> = (0..TASKS)
+        .map(|_| NewTask::new("sleep", payload.clone()))
+        .collect();
+    for some in tasks.chunks(1_000) {
+        stage
+            .queue
+            .enqueue_many(some.to_vec())
+            .await
+            .expect("they are enqueued");
+    }
+    let loaded = eventually(PATIENCE, "it is at work", || counted(&stage, 2_000)).await;
+    assert!(loaded.active > 50, "{} at once", loaded.active);
+    let told = Instant::now();
+    first.signal(Signal::SIGTERM);
+    assert_eq!(first.exit().await.code(), Some(0));
+    let took = told.elapsed();
+    let left = counted(&stage, 0).await.expect("Redis answers");
+    assert_eq!(
+        (left.active, left.counters.released, left.counters.lost),
+        (0, 0, 0)
+    );
+    assert!(left.counters.completed < TASKS, "it stopped before the end");
+    println!("from SIGTERM to exit at full load: {} ms", took.as_millis());
+    let _second = stage.worker(NATIVE, &many).await;
+    let done = eventually(PATIENCE, "all are done", || counted(&stage, TASKS)).await;
+    let counters = done.counters;
+    assert_eq!(
+        (
+            counters.completed,
+            counters.failed,
+            counters.retried,
+            counters.dead
+        ),
+        (TASKS, 0, 0, 0)
+    );
+    // As a node that is taken away with two seconds' notice.
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+#[tokio::test]
+async fn two_seconds_of_grace_lose_nothing() {
+    let stage = Stage::new().await;
+    let (pids, gate) = (stage.path("pids"), stage.path("gate"));
+    let first = stage
+        .worker(&shell(GATED), &gated(&pids, &gate, "60s"))
+        .await;
+    let id = stage.enqueue("any", &json!(null)).await;
+    stage.lines("pids", 1).await;
+    first.signal(Signal::SIGTERM);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    first.signal(Signal::SIGKILL);
+    assert_eq!(first.exit().await.code(), None);
+    let _second = stage.worker(&shell("echo second"), &[]).await;
+    let task = stage.ended(&id).await;
+    assert_eq!(
+        (task.state, task.attempts, task.losses),
+        (State::Completed, 0, 1)
+    );
+    fs::write(&gate, "").expect("the gate opens for the command that lost its worker");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     Api, Client,
-    api::PostParams,
+    api::{DeleteParams, PostParams},
     runtime::{WatchStreamExt, watcher},
 };
 use serde_json::json;
@@ -74,7 +74,7 @@ async fn main() {
         for number in 0..arguments.trials {
             // A prime step visits all of them.
             let name = name(number * 7919 % queues);
-            trials.push(trial(&redis, &mut changes, &name).await);
+            trials.push(trial(&client, &redis, &mut changes, &name).await);
             sleep(APART * u32::try_from(number % 11).unwrap_or(0) / 4).await;
         }
         let row = line(queues, &trials);
@@ -140,6 +140,7 @@ fn watch(client: &Client) -> mpsc::UnboundedReceiver<Change> {
 }
 
 async fn trial(
+    client: &Client,
     redis: &RedisServer,
     changes: &mut mpsc::UnboundedReceiver<Change>,
     name: &str,
@@ -164,6 +165,12 @@ async fn trial(
     }
     let asked = at - start;
     empty(queue).await;
+    // Nobody makes pods here, and the operator lets none go that it has not seen: the next trial gets a new
+    // Deployment.
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), "default");
+    let how = DeleteParams::background();
+    let deleted = deployments.delete(name, &how);
+    deleted.await.expect("the Deployment can be deleted");
     while next(changes, name).await.replicas != 0 {}
     Trial {
         first: first.unwrap_or(0),

@@ -3,6 +3,7 @@
 
 mod conflict;
 mod faults;
+mod handlers;
 mod install;
 mod manifests;
 mod pods;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -82,6 +83,33 @@ impl Routes {
         };
         self.routes.insert(kind.into(), Box::new(route));
         self
+    }
+
+    /// The same with a function that blocks its thread: it runs on one of its own, and does not hold up
+    /// other tasks. One that is cut off, by its timeout or a cancellation, goes on until it returns,
+    /// and nobody hears of it.
+    #[must_use]
+    pub fn on_blocking<T, R, F>(self, kind: impl Into<String>, function: F) -> Self
+    where
+        T: DeserializeOwned + Send + 'static,
+        R: Serialize + Send + 'static,
+        F: Fn(T, LeasedTask) -> Result<R, TaskError> + Send + Sync + 'static,
+    {
+        let function = Arc::new(function);
+        self.on(kind, move |payload: T, task| {
+            let function = Arc::clone(&function);
+            let running = tokio::task::spawn_blocking(move || function(payload, task));
+            async move {
+                match running.await {
+                    Ok(result) => result,
+                    // As it would have done in a handler that does not block.
+                    Err(fault) => match fault.try_into_panic() {
+                        Ok(panic) => std::panic::resume_unwind(panic),
+                        Err(fault) => Err(TaskError::from(fault)),
+                    },
+                }
+            }
+        })
     }
 }
 

@@ -101,7 +101,7 @@ mod tests {
         };
         assert_eq!(after("7"), Some(Duration::from_secs(7)));
         let date = "Sun, 06 Nov 1994 08:50:37 GMT";
-        assert_eq!(after(date), Some(Duration::from_secs(60)));
+        assert_eq!(after(date), Some(Duration::from_mins(1)));
         let past = "Sun, 06 Nov 1994 08:00:00 GMT";
         assert_eq!(after(past), Some(Duration::ZERO));
         assert_eq!(after("soon"), None);
