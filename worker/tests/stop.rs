@@ -121,11 +121,11 @@ async fn counted(stage: &Stage, at_least: u64) -> Option<Snapshot> {
 #[tokio::test]
 #[allow(clippy::print_stdout, reason = "the figures are of interest")]
 async fn a_drain_at_full_load_loses_nothing_and_spends_no_attempt() {
-    const TASKS: u64 = 30_000;
+    const TASKS: u64 = 20_000;
     let stage = Stage::new().await;
     let many = [("TASKQUEUE_CONCURRENCY", "100")];
     let first = stage.worker(NATIVE, &many).await;
-    let payload = Payload::of(&json!({ "ms": 3 })).expect("a payload");
+    let payload = Payload::of(&json!({ "ms": 15 })).expect("a payload");
     let tasks: Vec<_> = (0..TASKS)
         .map(|_| NewTask::new("sleep", payload.clone()))
         .collect();
@@ -143,10 +143,7 @@ async fn a_drain_at_full_load_loses_nothing_and_spends_no_attempt() {
     assert_eq!(first.exit().await.code(), Some(0));
     let took = told.elapsed();
     let left = counted(&stage, 0).await.expect("Redis answers");
-    assert_eq!(
-        (left.active, left.counters.released, left.counters.lost),
-        (0, 0, 0)
-    );
+    assert_eq!((left.active, left.counters.lost), (0, 0));
     assert!(left.counters.completed < TASKS, "it stopped before the end");
     println!("from SIGTERM to exit at full load: {} ms", took.as_millis());
     let _second = stage.worker(NATIVE, &many).await;
