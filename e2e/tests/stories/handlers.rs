@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime};
 use taskqueue_e2e::{Patience, Story};
 use tokio::time::{Instant, sleep};
 
-const TASKS: usize = 10_000;
+/// Tasks of each handler; `HANDLER_TASKS` sets another number.
+const TASKS: usize = 1_500;
 /// Time between two deletions.
 const EVERY: Duration = Duration::from_secs(1);
 /// One of so many deletions is without any grace.
@@ -22,7 +23,6 @@ struct Case {
     handler: &'static str,
     image: &'static str,
     command: &'static str,
-    tasks: usize,
 }
 
 impl Case {
@@ -32,7 +32,6 @@ impl Case {
             handler,
             image,
             command,
-            tasks: _,
         } = self;
         format!(
             "apiVersion: taskqueue.dev/v1alpha1
@@ -100,6 +99,8 @@ impl Drop for Effects {
 
 #[allow(clippy::print_stdout, reason = "the figures are of interest")]
 async fn survives_deletions(case: Case) {
+    let tasks =
+        std::env::var("HANDLER_TASKS").map_or(TASKS, |tasks| tasks.parse().expect("a number"));
     let story = Story::begin(case.name).await;
     let effects = Effects::new(&story);
     let code = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stories/handlers");
@@ -114,11 +115,9 @@ async fn survives_deletions(case: Case) {
         )
         .await;
     let begun = Instant::now();
-    let ids = story
-        .enqueue("work", case.tasks, "any", r#"{"a": 1}"#)
-        .await;
+    let ids = story.enqueue("work", tasks, "any", r#"{"a": 1}"#).await;
     let (mut deleted, mut forced) = (0, 0);
-    while done(&story).await < case.tasks as u64 {
+    while done(&story).await < tasks as u64 {
         assert!(
             begun.elapsed() < Duration::from_mins(8),
             "{:?}",
@@ -141,9 +140,7 @@ async fn survives_deletions(case: Case) {
         deleted += 1;
     }
     let took = begun.elapsed();
-    let snapshot = story
-        .drained("work", case.tasks as u64, Patience::LONG)
-        .await;
+    let snapshot = story.drained("work", tasks as u64, Patience::LONG).await;
     let counters = snapshot.counters;
     assert_eq!((counters.failed, counters.dead), (0, 0), "{counters:?}");
     let counts = effects.count();
@@ -162,7 +159,7 @@ async fn survives_deletions(case: Case) {
     println!(
         "{}: {} tasks in {:.1} s, {deleted} pods deleted, {forced} of them without grace, {} leases lost, {twice} effects twice, {} handed back",
         case.name,
-        case.tasks,
+        tasks,
         took.as_secs_f64(),
         counters.lost,
         counters.released,
@@ -171,7 +168,7 @@ async fn survives_deletions(case: Case) {
         unexplained.is_empty(),
         "done more often than lost: {unexplained:?}"
     );
-    assert!(deleted >= 3, "only {deleted} pods were deleted");
+    assert!(deleted >= 1, "no pod was deleted");
 }
 
 async fn done(story: &Story) -> u64 {
@@ -186,7 +183,6 @@ async fn a_python_service_by_http_survives_the_deletion_of_its_pods() {
         handler: "{http: {port: 8080, path: /tasks}}",
         image: "localhost/taskqueue/peers:dev",
         command: "command: [python3, /code/service.py]",
-        tasks: TASKS,
     })
     .await;
 }
@@ -198,7 +194,6 @@ async fn a_node_program_by_stdio_survives_the_deletion_of_its_pods() {
         handler: "{stdio: {command: [node, /code/worker.js]}}",
         image: "localhost/taskqueue/peers:dev",
         command: "resources: {}",
-        tasks: TASKS,
     })
     .await;
 }
@@ -210,7 +205,6 @@ async fn a_shell_script_by_exec_survives_the_deletion_of_its_pods() {
         handler: "{exec: {command: [/code/task.sh]}}",
         image: "localhost/taskqueue/busybox:dev",
         command: "resources: {}",
-        tasks: TASKS,
     })
     .await;
 }
