@@ -96,3 +96,39 @@ async fn a_handler_takes_and_returns_values_and_says_what_becomes_of_the_task() 
     );
     worker.stop().await;
 }
+
+#[tokio::test]
+async fn functions_that_block_run_beside_each_other_and_a_panic_is_a_failed_attempt() {
+    let redis = RedisServer::start().await;
+    let queue = queue(&redis).await;
+    let mut policy = Policy::default();
+    policy.retry.max_attempts = 1;
+    queue.configure(&policy).await.unwrap();
+    // Each waits, with its thread, until all are there.
+    let all = std::sync::Arc::new(std::sync::Barrier::new(4));
+    let routes = Routes::new()
+        .on_blocking("meet", move |(): (), _| {
+            all.wait();
+            Ok("met")
+        })
+        .on_blocking("panic", |(): (), _| -> Result<(), TaskError> {
+            panic!("oh no")
+        });
+    let worker = Running::start(Worker::new(queue.clone(), routes).concurrency(4));
+    let put = async |kind: &str| {
+        let task = NewTask::new(kind, Payload::null());
+        queue.enqueue(task).await.unwrap().id()
+    };
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.push(put("meet").await);
+    }
+    for id in &ids {
+        let task = reaches(&queue, id, State::Completed).await;
+        assert_eq!(task.result.unwrap().parse::<String>().unwrap(), "met");
+    }
+    let id = put("panic").await;
+    let task = reaches(&queue, &id, State::Dead).await;
+    assert_eq!(task.errors[0].message, "panicked: oh no");
+    worker.stop().await;
+}
