@@ -31,6 +31,8 @@ const TASKS: usize = 50;
 const REPLICAS: i32 = 10;
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_mins(10);
+/// How long a new Deployment is left to itself before its next trial.
+const SETTLE: Duration = Duration::from_secs(3);
 /// Trials lie this far apart and a part of it more, so that they meet the operator's ticks in all
 /// of their phases.
 const APART: Duration = Duration::from_millis(130);
@@ -172,6 +174,7 @@ async fn trial(
     let deleted = deployments.delete(name, &how);
     deleted.await.expect("the Deployment can be deleted");
     while next(changes, name).await.replicas != 0 {}
+    sleep(SETTLE).await;
     Trial {
         first: first.unwrap_or(0),
         asked,
