@@ -17,7 +17,7 @@ use tokio::process::Command;
 
 mod process;
 
-use process::{PATIENCE, Stage, last_error, policy, result};
+use process::{PATIENCE, Stage, last_error, patient, result};
 
 /// A server on a port of its own.
 struct Server {
@@ -63,15 +63,6 @@ async fn one(server: &Server, policy: &Policy) -> (Stage, taskqueue_queue::Task)
         .await;
     drop(worker);
     (stage, task)
-}
-
-/// A policy under which a failed task waits long for its next attempt.
-fn patient() -> Policy {
-    let mut policy = policy();
-    policy.retry.backoff.initial = Duration::from_hours(1);
-    policy.retry.backoff.max = Duration::from_hours(1);
-    policy.retry.backoff.jitter = 0.0;
-    policy
 }
 
 #[tokio::test]

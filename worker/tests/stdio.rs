@@ -8,7 +8,7 @@ use taskqueue_queue::{Cause, Policy, State};
 
 mod process;
 
-use process::{PATIENCE, Stage, last_error, policy, result};
+use process::{PATIENCE, Stage, last_error, patient, result};
 
 /// A child in Python. `on_task` gets `task` and runs in a thread of its own; `say` writes a message.
 fn child(on_task: &str) -> String {
@@ -34,14 +34,6 @@ for line in sys.stdin:
 "#
     );
     json!({ "stdio": { "command": ["python3", "-c", script] } }).to_string()
-}
-
-fn patient() -> Policy {
-    let mut policy = policy();
-    policy.retry.backoff.initial = Duration::from_hours(1);
-    policy.retry.backoff.max = Duration::from_hours(1);
-    policy.retry.backoff.jitter = 0.0;
-    policy
 }
 
 /// Runs one task of a child and returns it after its first attempt.

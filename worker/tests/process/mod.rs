@@ -64,6 +64,15 @@ pub(crate) fn policy() -> Policy {
     }
 }
 
+/// A policy under which a failed task waits long for its next attempt.
+pub(crate) fn patient() -> Policy {
+    let mut policy = policy();
+    policy.retry.backoff.initial = Duration::from_hours(1);
+    policy.retry.backoff.max = Duration::from_hours(1);
+    policy.retry.backoff.jitter = 0.0;
+    policy
+}
+
 impl Stage {
     pub(crate) async fn new() -> Self {
         Self::with_policy(&policy()).await
