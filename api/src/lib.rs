@@ -22,3 +22,6 @@ pub const GROUP: &str = "taskqueue.dev";
 
 /// Label on every object that the operator makes: the name of the TaskQueue it belongs to.
 pub const NAME_LABEL: &str = "taskqueue.dev/name";
+
+/// Name of the container that the operator adds to a pod where the worker runs in one of its own.
+pub const WORKER_CONTAINER: &str = "taskqueue-worker";

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use taskqueue_queue::Cause;
 
-use super::state::{PodState, Termination};
+use super::state::{PodState, Stage, Termination};
 
 /// A worker pod that ended, or a run of the worker in a pod that goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,8 @@ pub(super) fn ending(pod: &PodState, told: &Told, at: Timestamp) -> Option<(Endi
     }
     let termination = pod.termination.as_ref();
     // Kubernetes starts no container of such a pod again.
-    let gone = pod.ended || (pod.deleting && termination.is_some() && pod.started.is_none());
+    let gone = pod.stage == Stage::Ended
+        || (pod.deleting && termination.is_some() && pod.started.is_none());
     if gone {
         return Some((of_all(pod, None)?, Told::Gone));
     }
@@ -82,11 +83,11 @@ pub(super) fn vanished(pod: &PodState, told: &Told, unseen: bool) -> Option<Endi
     of_all(pod, Some(what))
 }
 
-/// The end of every worker of a pod; none if there never was one in it.
+/// The end of every worker of a pod; none if there never can have been one in it.
 fn of_all(pod: &PodState, what: Option<&str>) -> Option<Ending> {
     // A run that ended before another one began is not how the pod ended.
     let termination = pod.termination.as_ref().filter(|_| pod.started.is_none());
-    if pod.started.is_none() && termination.is_none() {
+    if pod.stage == Stage::Unplaced {
         return None;
     }
     Some(Ending {

@@ -17,5 +17,5 @@ pub use ending::Ending;
 pub use obstacle::Obstacle;
 pub use pods::{FleetView, Pods};
 pub use start::StartTime;
-pub use state::{DELETION_COST, Disruption, PodState, Termination, WorkerPod};
+pub use state::{DELETION_COST, Disruption, PodState, Stage, Termination, WorkerPod};
 pub use watch::watch;

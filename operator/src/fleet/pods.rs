@@ -15,7 +15,7 @@ use super::{
     obstacle,
     shield::Shielded,
     start::StartTime,
-    state::{PodState, WorkerPod},
+    state::{PodState, Stage, WorkerPod},
 };
 use crate::key::Key;
 
@@ -78,7 +78,7 @@ impl Pods {
     pub fn of(&self, key: &Key) -> Vec<PodState> {
         let state = self.lock();
         let pods = state.pods.get(key).into_iter().flat_map(BTreeMap::values);
-        let present = pods.filter(|known| !known.state.ended);
+        let present = pods.filter(|known| known.state.stage != Stage::Ended);
         present.map(|known| known.state.clone()).collect()
     }
 
@@ -89,7 +89,10 @@ impl Pods {
         let pods = state.pods.get(key).into_iter().flat_map(BTreeMap::values);
         let pods = pods.map(|known| &known.state);
         let (mut ready, mut starting) = (0, 0);
-        for pod in pods.clone().filter(|pod| !pod.deleting && !pod.ended) {
+        for pod in pods
+            .clone()
+            .filter(|pod| !pod.deleting && pod.stage != Stage::Ended)
+        {
             if pod.ready {
                 ready += 1;
             } else {

@@ -7,7 +7,7 @@ use k8s_openapi::{
 };
 use kube::{Resource, ResourceExt, core::ObjectMeta};
 use serde::Deserialize;
-use taskqueue_api::NAME_LABEL;
+use taskqueue_api::{NAME_LABEL, WORKER_CONTAINER};
 use taskqueue_queue::Cause;
 
 use super::{
@@ -35,14 +35,27 @@ pub struct WorkerPod {
 
 /// What counts of a pod's spec.
 #[derive(Deserialize, Clone, Debug, Default)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 pub struct Containers {
+    node_name: Option<String>,
     containers: Vec<Named>,
 }
 
 #[derive(Deserialize, Clone, Debug)]
 struct Named {
     name: String,
+}
+
+/// How far a pod has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// No node has it, so that there was never a worker in it.
+    Unplaced,
+    /// A node has it: there may be a worker in it, whatever is known of its containers, of which a
+    /// busy node tells seconds late.
+    Placed,
+    /// It has come to its end and will not run again; Kubernetes keeps it for a look at it.
+    Ended,
 }
 
 /// A worker pod.
@@ -54,6 +67,8 @@ pub struct PodState {
     pub uid: String,
     /// When it was made, to the second.
     pub created: Timestamp,
+    /// How far it has come.
+    pub stage: Stage,
     /// Since when its worker runs, to the second; `None` while it does not.
     pub started: Option<Timestamp>,
     /// Whether it is ready.
@@ -62,8 +77,6 @@ pub struct PodState {
     pub ready_since: Option<Timestamp>,
     /// It is being deleted: it takes no part in the fleet any more, but may still run tasks.
     pub deleting: bool,
-    /// It has come to its end and will not run again; Kubernetes keeps it for a look at it.
-    pub ended: bool,
     /// What it costs to delete it, where that was said.
     pub deletion_cost: Option<i32>,
     /// Whether node autoscalers are asked to leave it alone.
@@ -122,11 +135,11 @@ impl WorkerPod {
             created: self
                 .creation_timestamp()
                 .map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+            stage: self.stage(),
             started: worker.and_then(running_since),
             ready: ready.is_some(),
             ready_since: ready.and_then(|ready| when(ready.last_transition_time.as_ref())),
             deleting: self.metadata.deletion_timestamp.is_some(),
-            ended: matches!(self.status.phase.as_deref(), Some("Succeeded" | "Failed")),
             deletion_cost: self
                 .annotations()
                 .get(DELETION_COST)
@@ -138,10 +151,20 @@ impl WorkerPod {
         }
     }
 
-    /// The container that the worker runs in: the first one of the spec. Kubernetes lists their
-    /// states by name.
+    fn stage(&self) -> Stage {
+        match (self.status.phase.as_deref(), &self.spec.node_name) {
+            (Some("Succeeded" | "Failed"), _) => Stage::Ended,
+            (_, Some(_)) => Stage::Placed,
+            (_, None) => Stage::Unplaced,
+        }
+    }
+
+    /// The container that the worker runs in: its own, or else the first one of the spec. Kubernetes
+    /// lists their states by name.
     fn worker(&self) -> Option<&ContainerStatus> {
-        let name = &self.spec.containers.first()?.name;
+        let containers = &self.spec.containers;
+        let own = containers.iter().find(|one| one.name == WORKER_CONTAINER);
+        let name = &own.or_else(|| containers.first())?.name;
         let states = self.status.container_statuses.iter().flatten();
         states.into_iter().find(|state| state.name == *name)
     }

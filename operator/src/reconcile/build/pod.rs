@@ -16,6 +16,7 @@ use k8s_openapi::{
     apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
 };
 use kube::core::ObjectMeta;
+use taskqueue_api::WORKER_CONTAINER;
 use taskqueue_worker::config::{
     DEFAULT_HTTP_ADDRESS, HandlerConfig, LogFormat, NODE_NAME_VARIABLE, POD_NAME_VARIABLE,
     REDIS_URL_VARIABLE, RedisTls, RedisUrl, WorkerConfig,
@@ -86,6 +87,16 @@ pub fn check(
         return conflict(
             format!("{path}.volumes {VOLUME}"),
             "the operator adds a volume of that name for the worker's binary",
+        );
+    }
+    // A worker in the first container may have the name that the worker's own would have.
+    let free = usize::from(!matches!(worker.handler, HandlerConfig::Http(_)));
+    let init = pod.init_containers.iter().flatten();
+    let mut others = pod.containers.iter().skip(free).chain(init);
+    if others.any(|container| container.name == WORKER_CONTAINER) {
+        return conflict(
+            format!("{path}.containers {WORKER_CONTAINER}"),
+            "by that name the operator knows the worker's container",
         );
     }
     if let HandlerConfig::Http(http) = &worker.handler {

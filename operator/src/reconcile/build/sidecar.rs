@@ -9,13 +9,11 @@ use k8s_openapi::{
     },
     apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
 };
+use taskqueue_api::WORKER_CONTAINER;
 use taskqueue_worker::config::{DEFAULT_HTTP_ADDRESS, HttpHandler};
 
 use super::{super::validate::Invalid, pod};
 use crate::config::WorkerImage;
-
-/// Name of the worker's container.
-const NAME: &str = "taskqueue-worker";
 
 /// Says what in a template would get in the way of the worker's container.
 pub(super) fn check(pod: &PodSpec, http: &HttpHandler) -> Result<(), Invalid> {
@@ -26,18 +24,6 @@ pub(super) fn check(pod: &PodSpec, http: &HttpHandler) -> Result<(), Invalid> {
             reason,
         })
     };
-    let init = pod.init_containers.iter().flatten();
-    if pod
-        .containers
-        .iter()
-        .chain(init)
-        .any(|one| one.name == NAME)
-    {
-        return conflict(
-            format!("containers {NAME}"),
-            "the operator adds a container of that name",
-        );
-    }
     let own = i32::from(DEFAULT_HTTP_ADDRESS.port());
     for (place, container) in pod.containers.iter().enumerate() {
         let mut ports = container.ports.iter().flatten();
@@ -79,7 +65,7 @@ pub(super) fn container(pod: &PodSpec, http: &HttpHandler, image: &WorkerImage) 
     let memory = |quantity: &str| ("memory".to_owned(), Quantity(quantity.to_owned()));
     let cpu = ("cpu".to_owned(), Quantity("20m".to_owned()));
     Container {
-        name: NAME.to_owned(),
+        name: WORKER_CONTAINER.to_owned(),
         image: Some(image.name.clone()),
         image_pull_policy: image.pull_policy.clone(),
         volume_mounts: mount.map(|mount| vec![mount]),

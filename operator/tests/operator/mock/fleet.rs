@@ -22,7 +22,7 @@ fn pod(name: &str) -> Value {
                 "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "a", "uid": "b", "controller": true
             }]
         },
-        "spec": { "containers": [{ "name": "worker" }] },
+        "spec": { "nodeName": "node-1", "containers": [{ "name": "worker" }] },
         "status": { "containerStatuses": [{
             "name": "worker", "image": "app:1", "imageID": "", "ready": true, "restartCount": 0,
             "state": { "running": { "startedAt": "2026-01-02T03:04:07Z" } }

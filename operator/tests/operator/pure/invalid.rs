@@ -211,7 +211,7 @@ fn table() -> Vec<Row> {
             ),
             "TemplateConflict",
             "containers taskqueue-worker must be left out with handler.http",
-            "adds a container of that name",
+            "knows the worker's container",
         ),
         row(
             vec![("/spec/worker/disruptionBudget", json!({}))],
@@ -263,6 +263,15 @@ fn table() -> Vec<Row> {
             ),
             "containers[0].env TASKQUEUE_REDIS_URL",
             "must be left out",
+        ),
+        conflict(
+            with(
+                POD,
+                "containers",
+                json!([{ "name": "taskqueue-worker", "image": "a" }, { "name": "taskqueue-worker", "image": "a" }]),
+            ),
+            "containers taskqueue-worker must be left out with handler.exec",
+            "knows the worker's container",
         ),
         row(
             native(with(

@@ -20,7 +20,7 @@ fn pod(state: &Value) -> WorkerPod {
                 "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "a", "uid": "0", "controller": true
             }]
         },
-        "spec": { "containers": [{ "name": "worker" }] },
+        "spec": { "nodeName": "node-1", "containers": [{ "name": "worker" }] },
         "status": {
             "conditions": [{ "type": "Ready", "status": if ready { "True" } else { "False" } }],
             "containerStatuses": [{

@@ -270,7 +270,7 @@ fn worker_pod(name: &str, pod: &Pod) -> WorkerPod {
                 "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": name, "uid": "0", "controller": true
             }]
         },
-        "spec": { "containers": [{ "name": "worker" }] },
+        "spec": { "nodeName": "node-1", "containers": [{ "name": "worker" }] },
         "status": {
             "phase": "Running",
             "conditions": [{ "type": "Ready", "status": ready }],

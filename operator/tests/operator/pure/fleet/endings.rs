@@ -1,10 +1,11 @@
 use jiff::Timestamp;
 use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
-use taskqueue_operator::fleet::Ending;
+use taskqueue_api::WORKER_CONTAINER;
+use taskqueue_operator::fleet::{Ending, WorkerPod};
 use taskqueue_queue::Cause;
 
-use super::{Seen, at, condition, pod, running, terminated, told, worker};
+use super::{Seen, at, condition, container, manifest, pod, running, terminated, told, worker};
 
 const POD: &str = "thumbnails-5d9-a";
 
@@ -200,14 +201,50 @@ fn a_pod_that_goes_after_a_restart_ends_its_second_run_too() {
 }
 
 #[test]
-fn a_pod_that_never_ran_a_worker_has_no_ending() {
-    let new = json!({ "phase": "Pending", "containerStatuses": null, "conditions": [condition("Ready", "False")] });
+fn a_pod_that_no_node_ever_had_has_no_ending() {
+    let new = pending_on(&Value::Null);
     let mut seen = Seen::none();
-    seen.events([
-        Event::Apply(pod(&json!({}), &new)),
-        Event::Delete(pod(&deleting(), &new)),
-    ]);
+    seen.events([Event::Apply(new.clone()), Event::Delete(new)]);
     assert_eq!(seen.endings(), []);
+}
+
+#[test]
+fn a_pod_that_goes_before_its_node_told_of_its_containers_takes_its_workers_with_it() {
+    let new = pending_on(&json!("node-1"));
+    let mut seen = Seen::none();
+    seen.events([Event::Apply(new.clone()), Event::Delete(new)]);
+    assert_eq!(only(&seen.endings()).before, Timestamp::MAX);
+}
+
+/// A pod of whose containers nothing is known.
+fn pending_on(node: &Value) -> WorkerPod {
+    let status = json!({ "phase": "Pending", "containerStatuses": null, "conditions": [condition("Ready", "False")] });
+    let mut pod = manifest(&json!({}), &status);
+    pod["spec"]["nodeName"] = node.clone();
+    serde_json::from_value(pod).unwrap()
+}
+
+#[test]
+fn beside_a_server_it_is_the_end_of_the_workers_own_container_that_counts() {
+    let beside = |fallen: &str| {
+        let states = ["server", WORKER_CONTAINER].map(|name| {
+            let fell = json!({ "ready": false, "state": terminated("1", 137, "OOMKilled", 9) });
+            let state = if name == fallen { fell } else { running() };
+            container(name, &state)
+        });
+        let mut pod = manifest(&json!({}), &json!({ "containerStatuses": states }));
+        pod["spec"]["containers"] = json!([{ "name": "server" }, { "name": WORKER_CONTAINER }]);
+        serde_json::from_value::<WorkerPod>(pod).unwrap()
+    };
+    let mut seen = Seen::none();
+    seen.events([Event::Apply(beside("")), Event::Apply(beside("server"))]);
+    assert_eq!(
+        seen.endings(),
+        [],
+        "the worker lost a server and nothing else"
+    );
+    seen.events([Event::Apply(beside(WORKER_CONTAINER))]);
+    assert_eq!(only(&seen.endings()).cause, Cause::OomKilled);
 }
 
 #[test]

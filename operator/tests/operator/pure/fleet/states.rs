@@ -1,4 +1,5 @@
 use serde_json::json;
+use taskqueue_operator::fleet::{Stage, WorkerPod};
 
 use super::{at, condition, container, pod, terminated, told, waiting, worker};
 use crate::fixtures::key;
@@ -17,7 +18,7 @@ fn a_ready_pod_is_read() {
     assert!(state.ready);
     assert_eq!(state.ready_since, Some(at("03:04:08")));
     assert_eq!(state.deletion_cost, Some(-1000));
-    assert_eq!((state.deleting, state.ended), (false, false));
+    assert_eq!((state.deleting, state.stage), (false, Stage::Placed));
     assert_eq!(state.obstacle, None);
     assert_eq!(state.disruption, None);
     assert_eq!(state.termination, None);
@@ -28,14 +29,15 @@ fn a_pod_that_was_just_made_says_little() {
     let new = json!({ "phase": "Pending", "conditions": null, "containerStatuses": null });
     let state = pod(&json!({}), &new).state();
     assert_eq!(
-        (state.started, state.ready, state.ended),
-        (None, false, false)
+        (state.started, state.ready, state.stage),
+        (None, false, Stage::Placed)
     );
     assert_eq!(state.obstacle, None);
     let bare = json!({ "metadata": { "name": "a" } });
-    let bare: taskqueue_operator::fleet::WorkerPod = serde_json::from_value(bare).unwrap();
+    let bare: WorkerPod = serde_json::from_value(bare).unwrap();
     assert_eq!(bare.key(), None);
-    assert_eq!(bare.state().name, "a");
+    let bare = bare.state();
+    assert_eq!((bare.name.as_str(), bare.stage), ("a", Stage::Unplaced));
 }
 
 #[test]
@@ -198,6 +200,6 @@ fn a_pod_that_ended_says_so() {
     for phase in ["Failed", "Succeeded"] {
         let status = json!({ "phase": phase, "conditions": [condition("Ready", "False")] });
         let state = pod(&json!({}), &status).state();
-        assert!(state.ended && !state.ready, "{phase}");
+        assert!(state.stage == Stage::Ended && !state.ready, "{phase}");
     }
 }
