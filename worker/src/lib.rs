@@ -21,6 +21,7 @@ mod process;
 pub mod run;
 pub mod signals;
 pub mod stdio;
+pub mod termination;
 mod trace;
 
 pub use config::{ConfigError, HandlerConfig, WorkerConfig};

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use taskqueue_worker::WorkerConfig;
-use taskqueue_worker::{install, logs, run};
+use taskqueue_worker::{install, logs, run, termination};
 
 /// Runs the tasks of one queue. Configured by variables that start with `TASKQUEUE_`; started without them, it says
 /// which are missing.
@@ -63,5 +63,6 @@ fn consume(config: WorkerConfig) -> ExitCode {
 /// For what goes wrong before there is a log.
 fn complain(code: u8, message: &str) -> ExitCode {
     eprintln!("taskqueue-worker: {message}");
+    termination::leave(message);
     code.into()
 }

@@ -23,6 +23,7 @@ use crate::health::{Drain, Health};
 use crate::metrics::Metrics;
 use crate::process::ProgramError;
 use crate::signals::Signals;
+use crate::termination;
 use crate::trace::{Traced, Traces};
 
 /// How long the worker waits before it tries again to reach a Redis that it has never reached.
@@ -81,6 +82,7 @@ pub async fn serve(handler: impl Handler) -> ExitCode {
         Err(error) => {
             crate::logs::start(crate::config::LogFormat::Json);
             tracing::error!("{error}");
+            termination::leave(&error.to_string());
             2.into()
         }
     }
@@ -103,6 +105,7 @@ pub fn ended(ended: Result<Report, RunError>) -> ExitCode {
         }
         Err(error) => {
             tracing::error!("{error}");
+            termination::leave(&error.to_string());
             match error {
                 RunError::Program(_) => 2.into(),
                 RunError::Listen { .. } | RunError::Queue(_) | RunError::System(_) => 1.into(),

@@ -1,12 +1,24 @@
 //! What the worker says of itself: probes and metrics, with Redis there, away and back.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use serde_json::json;
-use taskqueue_queue::testing::RedisServer;
+use taskqueue_queue::testing::{RedisServer, eventually};
+use taskqueue_queue::worker::{self, Handler, LeasedTask, Outcome};
+use taskqueue_worker::config::Concurrency;
+use taskqueue_worker::fault::Fault;
+use taskqueue_worker::health::{Drain, Health};
+use taskqueue_worker::metrics::Metrics;
+use tokio::net::TcpListener;
 use tokio::process::Command;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 mod process;
 
-use process::{NATIVE, PATIENCE, PROGRAM, Stage, Worker};
+use process::{NATIVE, PATIENCE, PROGRAM, Stage, Worker, get};
 
 #[tokio::test]
 async fn readiness_follows_redis_and_liveness_does_not() {
@@ -25,6 +37,60 @@ async fn readiness_follows_redis_and_liveness_does_not() {
         metrics.contains("taskqueue_worker_reconnects_total 1"),
         "{metrics}"
     );
+}
+
+/// A handler that, once it is stuck, never comes back to whoever asks whether it takes tasks.
+struct Sticky(Arc<AtomicBool>);
+
+impl Handler for Sticky {
+    async fn handle(&self, _: LeasedTask) -> Outcome {
+        Outcome::Completed(None)
+    }
+
+    fn available(&self) -> bool {
+        while self.0.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_fetch_loop_that_hangs_fails_liveness_until_it_turns_again() {
+    let stage = Stage::new().await;
+    let stuck = Arc::new(AtomicBool::new(false));
+    let worker = worker::Worker::new(stage.queue.clone(), Sticky(Arc::clone(&stuck)));
+    let drain = Drain::new(CancellationToken::new());
+    let metrics = Metrics::new(Concurrency::default());
+    let fault = Fault::new(metrics.handler_failures());
+    let health = Health::new(metrics, fault, drain.clone());
+    health.started(worker.probe());
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its address");
+    let serving = tokio::spawn(health.serve(listener));
+    // On a thread of its own, so that nothing else is held up.
+    let stop = drain.stop.clone();
+    let working = tokio::task::spawn_blocking(|| {
+        Handle::current().block_on(worker.run(stop, CancellationToken::new()))
+    });
+    let answers = async |wanted: u16| {
+        eventually(PATIENCE, "the probe answers so", || async {
+            let (status, answer) = get(address, "/livez").await.ok()?;
+            (status == wanted).then_some(answer)
+        })
+        .await
+    };
+    let id = stage.enqueue("any", &json!(1)).await;
+    stage.ended(&id).await;
+    answers(200).await;
+    stuck.store(true, Ordering::Relaxed);
+    let answer = answers(503).await;
+    assert!(answer.contains("has not turned for"), "{answer}");
+    stuck.store(false, Ordering::Relaxed);
+    answers(200).await;
+    drain.stop.cancel();
+    working.await.expect("no panic").expect("it drains");
+    serving.abort();
 }
 
 #[tokio::test]

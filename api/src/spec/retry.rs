@@ -18,6 +18,13 @@ pub struct Retry {
     #[schemars(range(min = 1, max = 100))]
     pub max_attempts: i32,
 
+    /// How often a task may lose its worker: the worker or its handler died, was evicted or lost
+    /// with its node while the task ran. One loss more and the task becomes a dead letter; before
+    /// that it runs with no other task beside it. With 0 the first loss is one too many.
+    #[serde(default = "default_max_losses")]
+    #[schemars(range(min = 0, max = 100))]
+    pub max_losses: i32,
+
     /// How long a failed task waits before its next attempt.
     #[serde(default = "default_backoff")]
     pub backoff: Backoff,
@@ -152,6 +159,7 @@ impl Default for Retry {
     fn default() -> Self {
         Self {
             max_attempts: 5,
+            max_losses: 3,
             backoff: Backoff::default(),
             max_elapsed: None,
             rules: Vec::new(),
@@ -172,6 +180,10 @@ impl Default for Backoff {
 
 fn default_max_attempts() -> i32 {
     Retry::default().max_attempts
+}
+
+fn default_max_losses() -> i32 {
+    Retry::default().max_losses
 }
 
 fn default_backoff() -> Backoff {

@@ -208,3 +208,42 @@ async fn a_shell_script_by_exec_survives_the_deletion_of_its_pods() {
     })
     .await;
 }
+
+/// Does what the head of an example says, with the image that is on this machine.
+async fn counts_words(example: &str, name: &str, code: &str, image: &str) {
+    let story = Story::begin(example).await;
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
+    let code = format!("--from-file={examples}/workers/{code}");
+    story.kubectl(&["create", "configmap", name, &code]);
+    let manifest = fs::read_to_string(format!("{examples}/{example}.yaml")).expect("the example");
+    assert!(manifest.contains(image), "{manifest}");
+    story.apply(&manifest.replace(image, "localhost/taskqueue/peers:dev"));
+    let texts = r#"["to be", "or not to be"]"#;
+    let id = story.enqueue(name, 1, "count-words", texts).await[0];
+    story.drained(name, 1, Patience::LONG).await;
+    let told = story.tq(&["get", name, id.as_str(), "-o", "json"], "");
+    let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+    assert_eq!(told["result"]["to"], 2, "{told}");
+}
+
+#[tokio::test]
+async fn the_example_of_a_service_counts_words() {
+    counts_words(
+        "service",
+        "words-service",
+        "python/service.py",
+        "python:3.13-alpine",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn the_example_of_a_process_counts_words() {
+    counts_words(
+        "process",
+        "words-process",
+        "node/worker.js",
+        "node:24-alpine",
+    )
+    .await;
+}

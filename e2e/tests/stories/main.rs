@@ -1,6 +1,7 @@
 //! What users do and what happens to them, on a real cluster with real pods.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+mod breakdowns;
 mod conflict;
 mod faults;
 mod handlers;

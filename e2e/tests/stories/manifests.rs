@@ -44,7 +44,7 @@ fn valid_manifests_are_accepted() {
         ],
         &[
             NATIVE,
-            "retry: {maxAttempts: 100, backoff: {type: Linear, initial: 0s, max: 168h, jitter: 1}}",
+            "retry: {maxAttempts: 100, maxLosses: 0, backoff: {type: Linear, initial: 0s, max: 168h, jitter: 1}}",
         ],
         &[
             NATIVE,
@@ -63,7 +63,14 @@ fn valid_manifests_are_accepted() {
         kubectl(&TRY, &manifest("valid", spec));
     }
     kubectl(&TRY, &manifest(&"a".repeat(52), &[NATIVE]));
-    for example in ["checksums", "emails", "hello", "reports"] {
+    for example in [
+        "checksums",
+        "emails",
+        "hello",
+        "process",
+        "reports",
+        "service",
+    ] {
         let file = format!("{}/../examples/{example}.yaml", env!("CARGO_MANIFEST_DIR"));
         kubectl(&["create", "--dry-run=server", "-f", &file], "");
     }
@@ -155,6 +162,11 @@ fn invalid_manifests_are_refused_with_the_field_and_the_fix() {
         (
             &[NATIVE, "retry: {maxAttempts: 101}"],
             "spec.retry.maxAttempts",
+            "less than or equal to 100",
+        ),
+        (
+            &[NATIVE, "retry: {maxLosses: 101}"],
+            "spec.retry.maxLosses",
             "less than or equal to 100",
         ),
         (

@@ -287,7 +287,7 @@ async fn holder(story: &Story, id: &TaskId, former: Option<&str>) -> (String, St
 }
 
 /// Awaits the end of a task.
-async fn ended(story: &Story, id: &TaskId, state: State) -> Task {
+pub(crate) async fn ended(story: &Story, id: &TaskId, state: State) -> Task {
     eventually("the task's end", Patience::NORMAL, async || {
         let task = story.task("work", id).await;
         if task.state == state {
@@ -304,7 +304,7 @@ fn kill(story: &Story, pod: &str) {
     story.kubectl(&["exec", pod, "--", "sh", "-c", script]);
 }
 
-fn failing(status: &TaskQueueStatus) -> Option<String> {
+pub(crate) fn failing(status: &TaskQueueStatus) -> Option<String> {
     let ready = status
         .conditions
         .iter()

@@ -62,7 +62,8 @@ impl Workload {
         ))
     }
 
-    fn with_worker(&self, worker: &str) -> String {
+    /// With these lines of `spec.worker`.
+    pub(crate) fn with_worker(&self, worker: &str) -> String {
         let mut manifest = format!(
             "apiVersion: taskqueue.dev/v1alpha1
 kind: TaskQueue

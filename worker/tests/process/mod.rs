@@ -15,7 +15,7 @@ use taskqueue_queue::{
 };
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, ToSocketAddrs};
 use tokio::process::{Child, Command};
 
 /// How long anything may take before a test fails; machines that run tests are slow at times.
@@ -230,20 +230,7 @@ impl Worker {
 
     /// The status and the rest of the answer.
     pub(crate) async fn get(&self, path: &str) -> io::Result<(u16, String)> {
-        let mut stream =
-            TcpStream::connect(self.address().ok_or(io::ErrorKind::NotConnected)?).await?;
-        stream
-            .write_all(
-                format!("GET {path} HTTP/1.1\r\nHost: w\r\nConnection: close\r\n\r\n").as_bytes(),
-            )
-            .await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        let status = answer
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok());
-        Ok((status.ok_or(io::ErrorKind::InvalidData)?, answer))
+        get(self.address().ok_or(io::ErrorKind::NotConnected)?, path).await
     }
 
     /// The port is the system's choice, and the log tells it.
@@ -323,4 +310,16 @@ pub(crate) fn result(task: &Task) -> String {
 #[allow(clippy::panic, reason = "this is how a test fails")]
 fn fail<T>(message: &str) -> T {
     panic!("{message}")
+}
+
+/// Asks a server; the status and the rest of the answer.
+pub(crate) async fn get(address: impl ToSocketAddrs, path: &str) -> io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: w\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let status = answer.split(' ').nth(1);
+    let status = status.and_then(|status| status.parse().ok());
+    Ok((status.ok_or(io::ErrorKind::InvalidData)?, answer))
 }

@@ -40,6 +40,8 @@ const INSTALLER: &str = "taskqueue-install";
 const PORT: &str = "taskqueue";
 /// What the kubelet grants beyond the drain, for the last acknowledgements.
 const GRACE_AFTER_DRAIN: i64 = 10;
+/// Seconds until the kubelet kills a worker that hangs, after it told it to stop.
+const GRACE_OF_A_HUNG_WORKER: i64 = 10;
 /// Annotation of the pods: the mark of the credentials and certificates that they started with.
 const CREDENTIALS: &str = "taskqueue.dev/redis-credentials";
 /// Prefix of the variables that configure the worker.
@@ -295,9 +297,13 @@ fn configure(container: &mut Container, valid: &ValidQueue, redis: PodRedis) {
     container
         .readiness_probe
         .get_or_insert_with(|| probe("/readyz", 1));
-    container
-        .liveness_probe
-        .get_or_insert_with(|| probe("/livez", 10));
+    container.liveness_probe.get_or_insert_with(|| Probe {
+        // A loaded node may keep it waiting; one that hangs will not answer at all.
+        timeout_seconds: Some(5),
+        // And it can finish nothing: its tasks have been elsewhere since their leases lapsed.
+        termination_grace_period_seconds: Some(GRACE_OF_A_HUNG_WORKER),
+        ..probe("/livez", 10)
+    });
 }
 
 /// Declares the worker's port, unless the template does: a port may be declared once only.

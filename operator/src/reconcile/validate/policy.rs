@@ -37,6 +37,13 @@ pub(super) fn policy(spec: &TaskQueueSpec) -> Result<Policy, Invalid> {
             .transpose()?,
         dead_max_count: count_of("spec.deadLetter.maxCount", spec.dead_letter.max_count)?,
         dead_max_age: spec.dead_letter.max_age.get(),
+        max_losses: within(
+            "spec.retry.maxLosses",
+            spec.retry.max_losses,
+            "0 to 100",
+            0,
+            100,
+        )?,
         schedules: schedules(spec)?,
         ..Policy::default()
     };

@@ -107,6 +107,8 @@ fn a_template_without_probes_gets_the_workers() {
             container["ports"][0]["containerPort"]
         );
     }
+    let hung = &container["livenessProbe"]["terminationGracePeriodSeconds"];
+    assert_eq!(hung, 10, "no drain to wait for");
 }
 
 #[test]

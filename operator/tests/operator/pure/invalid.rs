@@ -306,6 +306,12 @@ fn table() -> Vec<Row> {
         ),
         range(
             "/spec/retry",
+            json!({ "maxLosses": -1 }),
+            "spec.retry.maxLosses is -1",
+            "0 to 100",
+        ),
+        range(
+            "/spec/retry",
             json!({ "maxAttempts": 101 }),
             "spec.retry.maxAttempts",
             "1 to 100",

@@ -24,6 +24,7 @@ fn a_spec_means_what_it_says() {
             "/spec/retry",
             json!({
                 "maxAttempts": 7,
+                "maxLosses": 2,
                 "backoff": { "type": "Linear", "initial": "2s", "max": "1m", "jitter": 0.5 }
             }),
         ),
@@ -54,6 +55,7 @@ fn a_spec_means_what_it_says() {
     assert_eq!(valid.policy.timeout, Duration::from_secs(90));
     assert!(valid.policy.paused);
     assert_eq!(valid.policy.retry.max_attempts, 7);
+    assert_eq!(valid.policy.max_losses, 2);
     let backoff = &valid.policy.retry.backoff;
     assert_eq!(backoff.kind, BackoffKind::Linear);
     assert_eq!(backoff.initial, Duration::from_secs(2));
@@ -449,7 +451,7 @@ fn the_examples_are_valid() {
         }
         seen += 1;
     }
-    assert!(seen >= 4, "only {seen} examples");
+    assert!(seen >= 6, "only {seen} examples");
 }
 
 #[test]
