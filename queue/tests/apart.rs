@@ -15,6 +15,8 @@ use taskqueue_queue::testing::{RedisServer, eventually};
 use taskqueue_queue::worker::{Handler, LeasedTask, Outcome, Worker};
 use taskqueue_queue::{Cause, NewTask, Payload, Policy, State};
 
+use tokio::sync::Notify;
+
 use bench::{Running, SOON, queue, task};
 
 /// Breaks down under each task of the type "poison", and sees how many tasks run at once.
@@ -93,6 +95,47 @@ async fn a_task_whose_next_loss_would_be_the_last_runs_alone() {
         }
     }
     assert_eq!(handler.beside.load(Ordering::SeqCst), 0);
+    worker.stop().await;
+}
+
+/// Loses each task once, and holds on to those that it gets again.
+#[derive(Clone, Default)]
+struct Holds(Arc<Notify>);
+
+impl Handler for Holds {
+    async fn handle(&self, task: LeasedTask) -> Outcome {
+        if task.losses == 0 {
+            let error = "it broke down".to_owned();
+            return Outcome::Lost { error };
+        }
+        self.0.notified().await;
+        Outcome::Completed(None)
+    }
+}
+
+#[tokio::test]
+async fn while_one_runs_alone_the_others_with_a_last_chance_are_held_by_nobody() {
+    let redis = RedisServer::start().await;
+    let (queue, client) = (queue(&redis).await, redis.client().await);
+    let policy = Policy {
+        max_losses: 1,
+        ..Policy::default()
+    };
+    queue.configure(&policy).await.unwrap();
+    let handler = Holds::default();
+    let worker = Running::start(Worker::new(queue.clone(), handler.clone()).concurrency(8));
+    for number in 0..5 {
+        queue.enqueue(task(number)).await.unwrap();
+    }
+    for left in (0..5).rev() {
+        bench::until(&client, &queue, "one is held", |snapshot| {
+            let waiting: u64 = snapshot.waiting.iter().map(|(_, count)| count).sum();
+            (snapshot.active, waiting, snapshot.counters.lost) == (1, left, 5)
+        })
+        .await;
+        handler.0.notify_one();
+    }
+    bench::until(&client, &queue, "all end", |s| s.counters.completed == 5).await;
     worker.stop().await;
 }
 

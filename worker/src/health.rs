@@ -12,11 +12,12 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use taskqueue_queue::worker::Probe;
+use taskqueue_queue::worker::{Handler, Probe};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::fault::Fault;
+use crate::handler::AnyHandler;
 use crate::metrics::Metrics;
 
 /// The fetch loop turns at least every two seconds, also while Redis is away. One that has not turned for this long
@@ -54,6 +55,7 @@ pub struct Health {
     metrics: Metrics,
     fault: Fault,
     drain: Drain,
+    handler: Option<AnyHandler>,
     /// Empty until the worker has reached Redis for the first time.
     probe: Arc<OnceLock<Probe>>,
 }
@@ -65,6 +67,8 @@ struct Vitals {
     redis_up: bool,
     /// Why the handler cannot start, if it cannot.
     fault: Option<String>,
+    /// Whether the handler takes tasks.
+    available: bool,
 }
 
 impl Health {
@@ -74,8 +78,14 @@ impl Health {
             metrics,
             fault,
             drain,
+            handler: None,
             probe: Arc::default(),
         }
+    }
+
+    /// With a handler that has to be there before the worker is ready.
+    pub(crate) fn of(self, handler: Option<AnyHandler>) -> Self {
+        Self { handler, ..self }
     }
 
     /// The worker runs: from now on it is asked.
@@ -115,6 +125,7 @@ impl Health {
             last_turn: probe.map(Probe::last_turn),
             redis_up: probe.is_some_and(Probe::redis_up),
             fault: self.fault.get(),
+            available: self.handler.as_ref().is_none_or(Handler::available),
         }
     }
 
@@ -155,7 +166,10 @@ impl Vitals {
 
     fn readiness(&self) -> (StatusCode, String) {
         let redis = (!self.redis_up).then_some("waiting for Redis to answer");
-        let faults: Vec<&str> = redis.into_iter().chain(self.fault.as_deref()).collect();
+        let silent = !self.available && self.fault.is_none();
+        let silent = silent.then_some("waiting for the handler to take tasks");
+        let fault = self.fault.as_deref();
+        let faults: Vec<&str> = redis.into_iter().chain(silent).chain(fault).collect();
         if faults.is_empty() {
             (StatusCode::OK, "ready".to_owned())
         } else {
@@ -172,6 +186,7 @@ mod tests {
         last_turn: Some(Duration::from_secs(1)),
         redis_up: true,
         fault: None,
+        available: true,
     };
 
     #[test]

@@ -167,8 +167,8 @@ impl Http {
                 self.close(&reason);
                 Outcome::Released
             }
-            Broken::Unanswered(reason) => match self.place.dial().await {
-                Ok(_) => Outcome::Retry {
+            Broken::Unanswered(reason) => match self.place.stands().await {
+                Ok(()) => Outcome::Retry {
                     error: format!(
                         "the handler closed the connection without a whole answer: {reason}"
                     ),

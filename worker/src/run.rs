@@ -129,7 +129,7 @@ async fn live<H: Handler>(
     let fault = Fault::new(metrics.handler_failures());
     let (handler, ours) = make(Controls::listen().await?, fault.clone())?;
     let drain = Drain::new(stop.clone());
-    let health = Health::new(metrics.clone(), fault.clone(), drain.clone());
+    let health = Health::new(metrics.clone(), fault.clone(), drain.clone()).of(ours.clone());
     let serving = serve_health(health.clone(), config.http_address).await?;
 
     let Some(client) = connect(&config, &stop).await? else {

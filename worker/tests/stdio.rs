@@ -276,6 +276,20 @@ async fn a_child_that_never_says_that_it_is_ready_gets_nothing_and_is_told_of() 
 }
 
 #[tokio::test]
+async fn a_worker_is_ready_once_its_child_is() {
+    let stage = Stage::new().await;
+    let gate = stage.path("gate");
+    let script = r#"while [ ! -e "$GATE" ]; do sleep 0.02; done; echo '{"ready":{}}'; sleep 100"#;
+    let handler = json!({ "stdio": { "command": ["sh", "-c", script] } });
+    let worker = stage.start(&handler.to_string(), &[("GATE", &gate)]);
+    worker.logged("consuming").await;
+    let told = worker.answers("/readyz", 503).await;
+    assert!(told.contains("waiting for the handler"), "{told}");
+    std::fs::write(&gate, "").expect("the gate opens");
+    worker.ready().await;
+}
+
+#[tokio::test]
 async fn a_child_that_goes_on_with_a_task_whose_time_is_over_is_replaced_and_its_others_finish() {
     let mut policy = patient();
     policy.timeout = Duration::from_secs(1);

@@ -156,8 +156,12 @@ impl<H: Handler> Turner<H> {
         self.vitals.observer.fetched(leased.len());
         for task in leased {
             let last_chance = task.losses > 0 && task.losses >= known.policy.max_losses;
-            if last_chance {
-                self.apart.waiting.push_back(task);
+            if last_chance && self.apart.taken() {
+                // Another worker, or this one when it is done with that.
+                self.outbox.release(task.id);
+                self.mind.dry = false;
+            } else if last_chance {
+                self.apart.waiting = Some(task);
             } else {
                 let attempt = self.attempt(&known, session.lease.clone(), task);
                 self.running.insert(attempt.0, attempt.1);
@@ -182,7 +186,7 @@ impl<H: Handler> Turner<H> {
         let (Some(session), Some(known)) = (&self.session, self.queue.remembered()) else {
             return;
         };
-        let Some(task) = self.apart.waiting.pop_front() else {
+        let Some(task) = self.apart.waiting.take() else {
             return;
         };
         tracing::info!(queue = %self.queue.name(), task = %task.id, losses = task.losses, "runs alone: one more loss would be its last");

@@ -17,7 +17,7 @@ impl<H: Handler> Turner<H> {
     /// From the stop on: nothing is fetched. `abort` ends the wait for running attempts at once.
     pub(super) async fn drain(mut self, abort: &CancellationToken) -> Report {
         let deadline = Instant::now() + self.settings.drain_timeout;
-        for task in self.apart.waiting.drain(..) {
+        if let Some(task) = self.apart.waiting.take() {
             self.outbox.release(task.id);
         }
         while !(self.running.is_empty() && self.strays.is_empty()) {

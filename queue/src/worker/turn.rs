@@ -5,7 +5,7 @@
 //! built in. With many slots two are under way at a time, each for half of them, so that neither
 //! Redis nor the worker waits for the other.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -65,10 +65,18 @@ pub(super) struct Turner<H> {
 /// the cause: alone, a task that is harmless cannot be blamed for another.
 #[derive(Default)]
 pub(super) struct Apart {
-    /// Leased, and waiting until nothing else runs.
-    pub(super) waiting: VecDeque<Leased>,
+    /// Leased, and waiting until nothing else runs. One only: what a worker holds when it dies has
+    /// lost it, whether it ran or not.
+    pub(super) waiting: Option<Leased>,
     /// One of them runs.
     pub(super) running: bool,
+}
+
+impl Apart {
+    /// Whether one of them runs, or waits to.
+    pub(super) fn taken(&self) -> bool {
+        self.running || self.waiting.is_some()
+    }
 }
 
 /// The round trips under way.
@@ -224,7 +232,7 @@ impl<H: Handler> Turner<H> {
 
     /// How many tasks the next round trip asks for.
     fn slots(&self) -> usize {
-        let alone = self.apart.running || !self.apart.waiting.is_empty();
+        let alone = self.apart.taken();
         if self.draining || alone || !self.shop.handler.available() {
             return 0;
         }
@@ -322,7 +330,7 @@ impl<H: Handler> Turner<H> {
         };
         session.lease.lost().cancel();
         let worker = session.lease.worker();
-        let waiting = std::mem::take(&mut self.apart).waiting.len();
+        let waiting = usize::from(std::mem::take(&mut self.apart).waiting.is_some());
         let dropped = refused + self.running.len() + self.outbox.len() + waiting;
         let running = self.running.drain();
         self.strays

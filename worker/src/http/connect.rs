@@ -6,13 +6,17 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::http::Uri;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tower::Service;
+
+/// How long a process that was killed may take to close all that it had open.
+const GOING: Duration = Duration::from_millis(200);
 
 /// Where the handler listens, in this pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +43,17 @@ impl Place {
                 Ok(Stream::Tcp(stream))
             }
             Self::Socket(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
+        }
+    }
+
+    /// Looks whether somebody listens who is not about to go. The kernel may close the connections of a
+    /// killed process before what it listens on: a connection made in between ends a moment later.
+    pub(super) async fn stands(&self) -> io::Result<()> {
+        let mut stream = self.dial().await?;
+        let ends = stream.read_u8();
+        match tokio::time::timeout(GOING, ends).await {
+            Err(_) | Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => self.dial().await.map(drop),
         }
     }
 }
