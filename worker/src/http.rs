@@ -10,7 +10,7 @@ mod verdict;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
@@ -29,6 +29,8 @@ use crate::output::{self, Output};
 use connect::{Connector, Place};
 use verdict::{Verdict, judge};
 
+/// Servers begin with the worker, and take their time: until this is over, that nobody listens is no fault.
+const STARTING: Duration = Duration::from_secs(10);
 /// How often it is looked whether somebody listens, while nobody does and while somebody does.
 const KNOCK_AGAIN: Duration = Duration::from_millis(200);
 const KNOCK_LATER: Duration = Duration::from_secs(2);
@@ -98,6 +100,8 @@ impl Http {
 
     /// Looks whether somebody listens, for as long as this future is polled.
     pub(crate) async fn watch(&self) {
+        let began = Instant::now();
+        let mut starting = true;
         loop {
             // One that works on tasks may be too busy to answer; that it takes connections is enough then.
             let knocked = if self.is_open() {
@@ -111,9 +115,11 @@ impl Http {
             };
             match knocked {
                 Ok(()) => {
+                    starting = false;
                     self.open.store(true, Ordering::Relaxed);
                     self.fault.clear();
                 }
+                Err(_) if starting && began.elapsed() < STARTING => {}
                 Err(reason) => self.close(&reason),
             }
             let pause = if self.is_open() {

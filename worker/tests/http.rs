@@ -228,20 +228,17 @@ async fn nothing_is_fetched_before_the_server_answers_and_readiness_says_so() {
     let handler = json!({ "http": { "port": port, "path": "/tasks" } }).to_string();
     let worker = stage.start(&handler, &[]);
     let id = stage.enqueue("any", &json!(null)).await;
-    let told = worker.answers("/readyz", 503).await;
-    let told = if told.contains("nothing answers") {
-        told
-    } else {
-        eventually(PATIENCE, "readiness names the port", || async {
-            let (_, told) = worker.get("/readyz").await.ok()?;
-            told.contains("nothing answers").then_some(told)
+    let says = async |what: &str| {
+        eventually(PATIENCE, what, || async {
+            let (status, told) = worker.get("/readyz").await.ok()?;
+            (status == 503 && told.contains(what)).then_some(())
         })
-        .await
+        .await;
     };
-    assert!(
-        told.contains(&format!("nothing answers on port {port}")),
-        "{told}"
-    );
+    // It may be starting.
+    says("waiting for the handler").await;
+    assert!(!worker.log().contains("nothing answers"));
+    says(&format!("nothing answers on port {port}")).await;
     let fault = eventually(PATIENCE, "the queue knows of it", || async {
         let queues = std::slice::from_ref(&stage.queue);
         stage.client.snapshot(queues).await.pop()?.ok()?.fault

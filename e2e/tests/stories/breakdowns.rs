@@ -215,9 +215,13 @@ async fn a_worker_that_hangs_is_started_again_and_its_tasks_run() {
     story.kubectl(&["exec", &pod, "--", "sh", "-c", hang]);
     story.enqueue("work", 1, "any", "1").await;
     story.drained("work", 2, Patience::LONG).await;
-    let restarts = "jsonpath={.status.containerStatuses[0].restartCount}";
-    assert_eq!(
-        story.kubectl(&["get", "pod", &pod, "-o", restarts]).trim(),
-        "1"
-    );
+    // The node tells of it when it comes to it.
+    eventually("one restart", Patience::NORMAL, async || {
+        let restarts = "jsonpath={.status.containerStatuses[0].restartCount}";
+        match story.kubectl(&["get", "pod", &pod, "-o", restarts]).trim() {
+            "1" => Ok(()),
+            other => Err(other.to_owned()),
+        }
+    })
+    .await;
 }
