@@ -189,6 +189,22 @@ say(done={"id": id})"#;
 }
 
 #[tokio::test]
+async fn a_child_that_exits_between_tasks_is_started_again_and_costs_no_attempt() {
+    let stage = Stage::with_policy(&patient()).await;
+    // The next task may already be on its way to it: that is a loss, and no attempt.
+    let script = r#"say(done={"id": id})
+os._exit(0)"#;
+    let _worker = stage
+        .worker(&child(script), &[("TASKQUEUE_CONCURRENCY", "1")])
+        .await;
+    for _ in 0..3 {
+        let id = stage.enqueue("any", &json!(null)).await;
+        let task = stage.ended(&id).await;
+        assert_eq!((task.state, task.attempts), (State::Completed, 0));
+    }
+}
+
+#[tokio::test]
 async fn a_poison_task_is_quarantined_and_takes_no_other_with_it() {
     let stage = Stage::with_policy(&patient()).await;
     let script = r#"if task["type"] == "poison":
