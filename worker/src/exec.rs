@@ -180,5 +180,5 @@ fn conclude(verdict: Verdict, task: &LeasedTask, output: Output) -> Outcome {
 }
 
 fn log_line(task: &LeasedTask, line: &str) {
-    tracing::info!(target: "handler", id = %task.id, r#type = task.kind, attempt = task.attempt, "{line}");
+    tracing::info!(target: "handler", queue = %task.queue, id = %task.id, r#type = task.kind, attempt = task.attempt, "{line}");
 }

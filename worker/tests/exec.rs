@@ -106,12 +106,13 @@ async fn exit_75_is_tried_again() {
     let task = stage.ended(&id).await;
     assert_eq!((task.state, task.attempts), (State::Completed, 1));
     assert_eq!(last_error(&task), "exit status 75 (EX_TEMPFAIL): not yet");
-    let log = worker.log();
-    let line = log
-        .lines()
-        .find(|line| line.contains(r#""message":"not yet""#))
-        .expect("it is logged");
-    assert!(line.contains(&id.to_string()), "{line}");
+    for message in ["not yet", "attempt failed"] {
+        let line = worker.event(message);
+        let of = ["queue", "id", "type", "attempt"].map(|field| line[field].clone());
+        let expected = json!(["test/work", id.to_string(), "any", 1]);
+        assert_eq!(json!(of), expected, "{line}");
+    }
+    assert_eq!(worker.event("attempt failed")["error"], last_error(&task));
 }
 
 #[tokio::test]

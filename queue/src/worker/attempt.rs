@@ -17,7 +17,7 @@ use crate::clock::timestamp;
 use crate::lease::{Ack, End, Leased, Settlement, millis};
 use crate::queue::Known;
 use crate::record::{Done, Ending, Record};
-use crate::{Payload, Queue, TaskId, WorkerId};
+use crate::{Payload, Queue, QueueName, TaskId, WorkerId};
 
 /// How long an attempt may go on once it is to be cancelled.
 const CANCEL_GRACE: Duration = Duration::from_secs(5);
@@ -88,6 +88,7 @@ async fn attempt<H: Handler>(
     let clock = shop.queue.link().clock();
     let started_ms = clock.now_ms();
     let begun = Instant::now();
+    let number = record.attempts + 1;
     let wait = Duration::from_millis(started_ms.saturating_sub(record.runnable_since_ms()));
     shop.observer.started(&record.kind);
 
@@ -166,6 +167,7 @@ async fn attempt<H: Handler>(
             (Ended::Lost, settle(leased.id, End::Lost { record, after }))
         }
     };
+    log_failure(shop.queue.name(), leased.id, number, &record, ended);
     shop.observer.finished(&Finished {
         kind: &record.kind,
         ended,
@@ -173,6 +175,22 @@ async fn attempt<H: Handler>(
         run,
     });
     message
+}
+
+/// Logs an attempt that failed, with what is kept of it.
+fn log_failure(queue: &QueueName, id: TaskId, attempt: u32, record: &Record, ended: Ended) {
+    let error = || record.errors.last().map_or("", |failure| &failure.message);
+    let kind = &record.kind;
+    match ended {
+        Ended::Dead => {
+            tracing::error!(%queue, %id, r#type = kind, attempt, error = error(), "dead-lettered");
+        }
+        Ended::Retried | Ended::TimedOut | Ended::Lost | Ended::Dropped => {
+            tracing::warn!(%queue, %id, r#type = kind, attempt, error = error(), "attempt failed");
+        }
+        Ended::Completed | Ended::Snoozed | Ended::Released | Ended::Cancelled | Ended::Expired => {
+        }
+    }
 }
 
 /// Runs the handler until it ends, its time is over, or it is to be cancelled.

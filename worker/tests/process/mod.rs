@@ -214,6 +214,17 @@ impl Worker {
         .await;
     }
 
+    /// The first event of the log with this message.
+    pub(crate) fn event(&self, message: &str) -> serde_json::Value {
+        let log = self.log();
+        let mut events = log
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        events
+            .find(|event: &serde_json::Value| event["message"] == message)
+            .unwrap_or_else(|| fail(&format!("no event {message:?} in\n{log}")))
+    }
+
     /// Waits until the worker is ready for tasks.
     pub(crate) async fn ready(&self) {
         self.answers("/readyz", 200).await;
