@@ -51,6 +51,8 @@ pub(crate) enum End {
         record: Vec<u8>,
         after: Option<Duration>,
     },
+    /// Failed for good, because what ran it broke down once too often.
+    Quarantined { record: Vec<u8> },
     /// Ended with a done record.
     Done {
         ending: Ending,
@@ -66,6 +68,7 @@ impl End {
             Self::Retry { record, .. }
             | Self::Snooze { record, .. }
             | Self::Dead { record }
+            | Self::Quarantined { record }
             | Self::Lost { record, .. } => record,
             Self::Done { done, .. } => done,
             Self::Release => &[],
@@ -80,6 +83,7 @@ impl End {
             Self::Dead { .. } => "dead",
             Self::Release => "release",
             Self::Lost { .. } => "lost",
+            Self::Quarantined { .. } => "quarantined",
             Self::Done { ending, .. } => ending.name(),
         }
     }
@@ -88,7 +92,7 @@ impl End {
         match self {
             Self::Retry { after, .. } | Self::Snooze { after, .. } => millis(*after),
             Self::Lost { after, .. } => after.map_or(0, millis),
-            Self::Dead { .. } | Self::Release | Self::Done { .. } => 0,
+            Self::Dead { .. } | Self::Quarantined { .. } | Self::Release | Self::Done { .. } => 0,
         }
     }
 

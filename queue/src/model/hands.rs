@@ -176,6 +176,11 @@ impl Pair {
                 let after = Some(HOUR);
                 End::Lost { record, after }
             }
+            Ends::Quarantined => {
+                record.fail(at, Cause::WorkerLost, &message, false);
+                let record = record.pack();
+                End::Quarantined { record }
+            }
             Ends::Completed => ended(Ending::Completed),
             Ends::Cancelled => ended(Ending::Cancelled),
             Ends::Expired => ended(Ending::Expired),

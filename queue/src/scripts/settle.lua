@@ -3,8 +3,9 @@
 -- ARGV  3 worker; 4 how long done records are kept, in ms; 5 how many tasks
 --       then six for each task: what, id, record, delay in ms, run time in ms, place of its bucket among those KEYS
 --       what: 'retry' or 'snooze' with the new record, to be tried again after the delay; 'dead' with the new record;
---       'lost' with the new record, handed back after the delay, or at once if that is 0; 'release', handed back, with
---       no record; 'completed', 'cancelled', 'expired' or 'dropped' with the done record
+--       'quarantined' the same, with a loss more; 'lost' with the new record and a loss more, handed back after the
+--       delay, or at once if that is 0; 'release', handed back, with no record; 'completed', 'cancelled',
+--       'expired' or 'dropped' with the done record
 --       Handed-back tasks come newest first, so that the oldest ends at the head
 -- returns {'stale'} with nothing done, or {'ok', now ms, ids of refused ones}
 -- One is refused if the worker does not hold the task, unless that very record is already there: then the call
@@ -18,7 +19,9 @@ local is_end = {completed = true, cancelled = true, expired = true, dropped = tr
 
 local function told_before(what, id, record, bucket)
   if is_end[what] then return redis.call('HGET', bucket, id) == record end
-  return what ~= 'release' and redis.call('HGET', TASKS, id) == record
+  local kept = what ~= 'release' and redis.call('HGET', TASKS, id)
+  -- But for the level, which another may have taken the place of since.
+  return kept and string.match(kept, '[%z\1].*') == string.match(record, '[%z\1].*')
 end
 
 for i = 6, 6 + 6 * (count - 1), 6 do
@@ -31,7 +34,7 @@ for i = 6, 6 + 6 * (count - 1), 6 do
     redis.call('HDEL', ACTIVE, id)
     redis.call('HDEL', PROGRESS, id)
     counts[what] = (counts[what] or 0) + 1
-    if what == 'lost' then
+    if what == 'lost' or what == 'quarantined' then
       -- Not by HINCRBY: a count that is no number would end the script with the task in no state.
       local losses = tonumber(redis.call('HGET', LOST, id) or 0)
       redis.call('HSET', LOST, id, losses and losses >= 0 and losses < 1e9 and math.floor(losses) + 1 or 1)
@@ -53,7 +56,7 @@ for i = 6, 6 + 6 * (count - 1), 6 do
         if what == 'completed' then run_ms = run_ms + ARGV[i + 4] end
       else
         redis.call('HSET', TASKS, id, record)
-        if what == 'dead' then
+        if what == 'dead' or what == 'quarantined' then
           redis.call('ZADD', DEAD, now, id)
           redis.call('SREM', CANCEL, id)
         else
@@ -61,7 +64,7 @@ for i = 6, 6 + 6 * (count - 1), 6 do
         end
       end
       if kept then
-        if is_end[what] or what == 'dead' then let_go(id, kept) else may_expire(id, kept) end
+        if is_end[what] or what == 'dead' or what == 'quarantined' then let_go(id, kept) else may_expire(id, kept) end
         local _, _, key = extras_of(kept)
         give_back(key)
       end
@@ -76,9 +79,9 @@ for what in pairs(is_end) do count_in(what, counts[what]) end
 count_in('failed', (counts.retry or 0) + (counts.dead or 0) + (counts.dropped or 0))
 count_in('retried', counts.retry)
 count_in('snoozed', counts.snooze)
-count_in('dead', counts.dead)
+count_in('dead', (counts.dead or 0) + (counts.quarantined or 0))
 count_in('released', counts.release)
-count_in('lost', counts.lost)
+count_in('lost', (counts.lost or 0) + (counts.quarantined or 0))
 count_in('run_ms', run_ms)
 wake(handed_back)
 if counts.retry or counts.snooze or counts.lost then wake_if_sooner(before) end

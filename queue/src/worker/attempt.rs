@@ -161,6 +161,15 @@ async fn attempt<H: Handler>(
                 },
             ),
         ),
+        Verdict::Quarantined => (
+            Ended::Dead,
+            settle(
+                leased.id,
+                End::Quarantined {
+                    record: record.pack(),
+                },
+            ),
+        ),
         Verdict::Release => (Ended::Released, settle(leased.id, End::Release)),
         Verdict::Lost { after } => {
             let record = record.pack();

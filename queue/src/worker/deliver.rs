@@ -225,7 +225,7 @@ impl<H: Handler> Turner<H> {
             }
             match settlement.end {
                 End::Retry { .. } | End::Snooze { .. } => self.report.retried += 1,
-                End::Dead { .. } => self.report.dead += 1,
+                End::Dead { .. } | End::Quarantined { .. } => self.report.dead += 1,
                 End::Release | End::Lost { .. } => self.report.released += 1,
                 End::Done { ending, .. } => match ending {
                     Ending::Completed => self.report.completed += 1,

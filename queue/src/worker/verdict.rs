@@ -36,6 +36,8 @@ pub(super) enum Verdict {
         ended: Ended,
     },
     Dead,
+    /// Dead, and counted as a loss.
+    Quarantined,
     Release,
     /// Handed back, and counted as a loss.
     Lost {
@@ -133,7 +135,7 @@ pub(super) fn verdict(
             );
             let spent = on_loss.counts && record.attempts >= policy.max_attempts;
             if on_loss.dead || spent || losses > max_losses {
-                return Verdict::Dead;
+                return Verdict::Quarantined;
             }
             if let Some(after) = on_loss.after {
                 record.due_ms = now_ms.saturating_add(millis(after));
@@ -244,7 +246,10 @@ mod tests {
         assert_eq!(record.errors[0].message, "lost its worker: it crashed");
         assert_eq!(record.errors[0].cause, Cause::WorkerLost);
         let most = Policy::default().max_losses;
-        assert_eq!(after_losses(most, lost(), &mut record), Verdict::Dead);
+        assert_eq!(
+            after_losses(most, lost(), &mut record),
+            Verdict::Quarantined
+        );
         let told = format!("lost its worker {} times: it crashed", most + 1);
         assert_eq!(record.errors[1].message, told);
     }

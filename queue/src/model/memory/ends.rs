@@ -134,6 +134,12 @@ impl Memory {
                     self.note(id, record);
                     self.bury(id);
                 }
+                End::Quarantined { record } => {
+                    self.counts.lost += 1;
+                    *self.losses.entry(id).or_default() += 1;
+                    self.note(id, record);
+                    self.bury(id);
+                }
                 End::Lost { record, after } => {
                     self.counts.lost += 1;
                     *self.losses.entry(id).or_default() += 1;
