@@ -16,7 +16,7 @@ async fn a_worker_killed_in_the_middle_of_its_tasks_loses_none() {
     };
     story.apply(&workload.shell("sleep 1; cat"));
     let ids = story.enqueue("work", 20, "slow", r#""payload""#).await;
-    let victim = busy_pod(&story).await;
+    let victim = busy_pod(&story, 1).await;
     story.kubectl(&[
         "exec",
         &victim,
@@ -53,11 +53,13 @@ async fn a_pod_deleted_while_busy_finishes_its_tasks_and_costs_no_attempt() {
         ..Workload::default()
     };
     story.apply(&workload.native());
-    story.enqueue("work", 12, "sleep", r#"{"ms": 3000}"#).await;
-    let victim = busy_pod(&story).await;
+    // Long, and every slot busy: the worker is told to stop in the middle of its tasks, and not
+    // while it fetches the next ones, which it would hand back.
+    story.enqueue("work", 6, "sleep", r#"{"ms": 8000}"#).await;
+    let victim = busy_pod(&story, 4).await;
     story.kubectl(&["delete", "pod", &victim, "--wait=false"]);
 
-    let snapshot = story.drained("work", 12, Patience::LONG).await;
+    let snapshot = story.drained("work", 6, Patience::LONG).await;
     assert_eq!(snapshot.counters.failed, 0, "{snapshot:?}");
     assert_eq!(snapshot.counters.lost, 0, "{snapshot:?}");
     assert_eq!(
@@ -77,7 +79,7 @@ async fn an_operator_killed_under_load_comes_back_and_nothing_is_lost() {
         .native(),
     );
     story.enqueue("work", 20, "sleep", r#"{"ms": 1000}"#).await;
-    busy_pod(&story).await;
+    busy_pod(&story, 1).await;
     let selector = "app.kubernetes.io/component=operator";
     let kill = [
         "delete",
@@ -165,8 +167,8 @@ fn unreachable(status: &taskqueue_api::TaskQueueStatus) -> Option<String> {
     Some(condition.message.clone())
 }
 
-/// A pod that is ready while tasks are running.
-async fn busy_pod(story: &Story) -> String {
+/// A pod that is ready while at least `busy` tasks run.
+async fn busy_pod(story: &Story, busy: u64) -> String {
     eventually("a busy worker", Patience::NORMAL, async || {
         let active = story.snapshot("work").await?.active;
         let pods = story.pods("work").await;
@@ -179,7 +181,7 @@ async fn busy_pod(story: &Story) -> String {
                 .any(|condition| condition.type_ == "Ready" && condition.status == "True")
         });
         match running.and_then(|pod| pod.metadata.name) {
-            Some(name) if active > 0 => Ok(name),
+            Some(name) if active >= busy => Ok(name),
             name => Err(format!("{active} active, ready pod {name:?}")),
         }
     })

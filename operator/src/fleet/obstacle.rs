@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
     ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, PodStatus,
 };
 
-use super::state::{PodState, Stage, condition};
+use super::state::{PodState, condition};
 
 /// Most bytes of a message, which goes into a condition and an Event.
 const MOST: usize = 512;
@@ -65,7 +65,7 @@ pub(super) fn of_pod(status: &PodStatus) -> Option<Obstacle> {
 pub(super) fn of_fleet<'a>(
     pods: impl Iterator<Item = &'a PodState> + Clone,
 ) -> Option<(String, String)> {
-    let pods = pods.filter(|pod| !pod.deleting && pod.stage != Stage::Ended);
+    let pods = pods.filter(|pod| pod.takes_part());
     let stuck = |pod: &'a PodState| pod.obstacle.as_ref().map(|obstacle| (pod, obstacle));
     let falls = |obstacle: &Obstacle| obstacle.reason == CRASH_LOOP;
     let falling = pods.clone().filter_map(stuck);

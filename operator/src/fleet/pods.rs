@@ -89,10 +89,7 @@ impl Pods {
         let pods = state.pods.get(key).into_iter().flat_map(BTreeMap::values);
         let pods = pods.map(|known| &known.state);
         let (mut ready, mut starting) = (0, 0);
-        for pod in pods
-            .clone()
-            .filter(|pod| !pod.deleting && pod.stage != Stage::Ended)
-        {
+        for pod in pods.clone().filter(|pod| pod.takes_part()) {
             if pod.ready {
                 ready += 1;
             } else {

@@ -111,6 +111,13 @@ pub struct Termination {
     pub reason: String,
 }
 
+impl PodState {
+    /// Whether it takes part in the fleet: it is not about to go, and has not come to its end.
+    pub fn takes_part(&self) -> bool {
+        !self.deleting && self.stage != Stage::Ended
+    }
+}
+
 impl WorkerPod {
     /// The TaskQueue that the pod works for, if it is one of a Deployment's.
     pub fn key(&self) -> Option<Key> {
