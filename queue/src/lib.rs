@@ -22,6 +22,7 @@
 
 mod announce;
 mod batch;
+mod busy_poll;
 mod cancel;
 mod client;
 mod clock;

@@ -13,6 +13,7 @@ use futures::future::join_all;
 use redis::aio::PubSub;
 use redis::{Cmd, Pipeline, ServerError, ServerErrorKind, Value};
 
+use crate::busy_poll::BusyPoll;
 use crate::clock::Clock;
 use crate::dial::{Address, Opened, Way, Wire};
 use crate::fault::{Fault, Faults};
@@ -23,6 +24,10 @@ use crate::{Endpoint, Error, diagnose, rights, sentinel};
 
 /// Longest time for making a connection, so that a worker is back within two seconds of the server.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// Answers that come sooner are looked for (see `busy_poll`): those of a server on the same machine,
+/// not those that come over a network.
+const QUICK: Duration = Duration::from_micros(150);
 
 /// Where the server of a line is.
 #[derive(Debug, Clone)]
@@ -91,6 +96,7 @@ struct Live {
     wire: Wire,
     address: Address,
     faults: Faults,
+    busy_poll: BusyPoll,
 }
 
 impl Line {
@@ -229,7 +235,8 @@ impl Line {
     async fn once(&self, command: &Cmd, name: &'static str) -> Result<Value, Refused> {
         let live = self.live().await.map_err(Fault::not_done)?;
         let mut connection = live.wire.connection.clone();
-        match connection.send_packed_command(command).await {
+        let answer = connection.send_packed_command(command);
+        match live.busy_poll.answer(answer).await {
             Ok(value) if is_missing_script(&value) => Err(Refused::NoScript),
             Ok(Value::ServerError(refusal)) => Err(self.refused(&live, &refusal, name).into()),
             Ok(value) => Ok(value),
@@ -353,6 +360,7 @@ impl Line {
             wire,
             address,
             faults,
+            busy_poll: BusyPoll::new(QUICK),
         }))
     }
 }
