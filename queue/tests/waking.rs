@@ -106,6 +106,44 @@ async fn n_tasks_wake_as_many_of_m_idle_workers_as_there_is_work_for() {
     );
 }
 
+/// Workers that block for a token.
+async fn blocked(redis: &RedisServer) -> u64 {
+    let info: redis::InfoDict = redis.command("INFO clients").await;
+    info.get("blocked_clients").unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_worker_with_many_slots_that_is_woken_for_one_task_asks_once() {
+    let redis = RedisServer::start().await;
+    let queue = queue(&redis).await;
+    let hang = |_: LeasedTask| async { std::future::pending::<Outcome>().await };
+    let worker = Worker::new(bench::queue(&redis).await, hang).concurrency(100);
+    let worker = Running::start(worker);
+    // So that the server knows the script.
+    let later = bench::task(99).delay(SOON * 100);
+    queue.enqueue(later).await.unwrap();
+    for n in 0..3 {
+        eventually(SOON, "it sleeps", async || {
+            (blocked(&redis).await == 1).then_some(())
+        })
+        .await;
+        // It sleeps for two seconds at most and looks again when those are over.
+        let begun = Instant::now();
+        note_calls(&redis).await;
+        queue.enqueue(bench::task(n)).await.unwrap();
+        eventually(SOON, "it runs, and the worker sleeps", async || {
+            let active = length(&redis, "HLEN", "active").await;
+            (active == u64::from(n) + 1 && blocked(&redis).await == 1).then_some(())
+        })
+        .await;
+        let fetches = fetches(&redis).await;
+        if begun.elapsed() < Duration::from_secs(1) {
+            assert_eq!(fetches, 1, "task {n}");
+        }
+    }
+    worker.abort().await;
+}
+
 #[tokio::test]
 async fn a_task_for_an_idle_worker_starts_at_once_again_and_again() {
     let redis = RedisServer::start().await;

@@ -17,6 +17,8 @@ local now = now_ms()
 local me, lease, slots = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local buckets = tonumber(ARGV[15])
 local refused = {}
+-- Whether there is any of what most queues have none of, by one look instead of one for each.
+local rare = redis.call('EXISTS', LOST, PROGRESS, DRAINING, GHOSTS) > 0
 
 local total = 0
 for b = 1, buckets do total = total + ARGV[15 + b] end
@@ -52,13 +54,14 @@ if total > 0 then
   if #ids > 0 then
     redis.call('HDEL', ACTIVE, unpack(ids))
     redis.call('HDEL', TASKS, unpack(ids))
-    if redis.call('EXISTS', LOST, PROGRESS) > 0 then
+    if rare then
       redis.call('HDEL', LOST, unpack(ids))
       redis.call('HDEL', PROGRESS, unpack(ids))
     end
     redis.call('HINCRBY', STATS, 'completed', #ids)
     -- When some acks are refused, the time of all is shared out evenly: it is a mean, not an account.
-    redis.call('HINCRBY', STATS, 'run_ms', math.floor(ARGV[10] * #ids / total))
+    local run_ms = math.floor(ARGV[10] * #ids / total)
+    if run_ms > 0 then redis.call('HINCRBY', STATS, 'run_ms', run_ms) end
   end
 end
 
@@ -67,9 +70,8 @@ if not expiry then return {'lapsed', now, refused} end
 if tonumber(expiry) < now + lease / 2 then redis.call('ZADD', WORKERS, now + lease, me) end
 if not current() then return {'stale', now, refused} end
 
-local marks = redis.call('EXISTS', DRAINING) == 1
 local function drains(worker)
-  local lapse = marks and redis.call('ZSCORE', DRAINING, worker)
+  local lapse = rare and redis.call('ZSCORE', DRAINING, worker)
   return lapse and tonumber(lapse) > now
 end
 local draining, listens = drains(me), ARGV[6] == '1'
@@ -106,7 +108,7 @@ end
 
 local ids, records, losses, got, ghosts = {}, {}, {}, 0, 0
 if allowed > 0 then
-  ids = take(ARGV[11], allowed, now)
+  ids = take(ARGV[11], allowed, now, rare)
   got = #ids
 end
 if got > 0 then
@@ -121,7 +123,7 @@ if got > 0 then
   ghosts = got - n / 2
   if n > 0 then redis.call('HSET', ACTIVE, unpack(leases)) end
   if ARGV[13] ~= '' and n > 0 then rate_use(now, ARGV[14], n / 2) end
-  if redis.call('EXISTS', LOST) == 1 then losses = redis.call('HMGET', LOST, unpack(ids)) end
+  if rare then losses = redis.call('HMGET', LOST, unpack(ids)) end
 end
 if ghosts > 0 then lay_ghosts(records) end
 if promoted > got then wake(promoted - got) end

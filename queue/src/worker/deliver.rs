@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::Handler;
 use super::attempt;
 use super::lease::Lease;
-use super::turn::Turner;
+use super::turn::{Supply, Turner};
 use crate::fault::Fault;
 use crate::lease::{Ack, End, Exchange, Exchanged, Leased, Settlement};
 use crate::queue::Known;
@@ -124,8 +124,12 @@ impl<H: Handler> Turner<H> {
         if slots > 0 {
             let filled = exchanged.asked > 0 && exchanged.leased.len() >= exchanged.asked;
             // As the script decided it.
-            self.mind.dry = !filled && !exchanged.more;
-            self.mind.listed = self.mind.dry && !exchanged.draining;
+            self.mind.supply = match (filled, exchanged.more) {
+                (true, _) => Supply::Plenty,
+                (false, true) => Supply::Unknown,
+                (false, false) => Supply::Dry,
+            };
+            self.mind.listed = self.mind.supply == Supply::Dry && !exchanged.draining;
         }
         if let Some(session) = &self.session {
             session.lease.set_draining(exchanged.draining);
@@ -159,7 +163,7 @@ impl<H: Handler> Turner<H> {
             if last_chance && self.apart.taken() {
                 // Another worker, or this one when it is done with that.
                 self.outbox.release(task.id);
-                self.mind.dry = false;
+                self.mind.supply = Supply::Unknown;
             } else if last_chance {
                 self.apart.waiting = Some(task);
             } else {

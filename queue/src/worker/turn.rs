@@ -2,8 +2,8 @@
 //!
 //! One round trip carries the acks of what has ended and brings as many tasks as there are free
 //! slots; while it is under way more attempts end, and so batches form by themselves, with no wait
-//! built in. With many slots two are under way at a time, each for half of them, so that neither
-//! Redis nor the worker waits for the other.
+//! built in. With many slots up to four are under way at a time, each for a part of them, so that
+//! neither Redis nor the worker waits for the other.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,6 +32,11 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// With fewer slots than this, one round trip asks for all of them.
 const LEAST_SHARED: usize = 16;
+/// Most round trips under way at a time. With two, the answer to one must be worked off before Redis
+/// is done with the other, or Redis has to wait.
+const MOST_FLIGHTS: usize = 4;
+/// More than two only while each is for so many tasks: smaller ones cost Redis more than the wait.
+const FAIR_SHARE: usize = 25;
 
 /// A running worker.
 pub(super) struct Turner<H> {
@@ -89,13 +94,24 @@ pub(super) struct Flying {
     pub(super) listening: usize,
 }
 
+/// Whether a fetch may bring something.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Supply {
+    /// Something may have changed since the last fetch.
+    #[default]
+    Unknown,
+    /// The last fetch brought fewer tasks than it asked for: the queue had no more, or is paused.
+    Dry,
+    /// It brought all that it asked for.
+    Plenty,
+}
+
 /// What the worker believes of the queue, from the last answer.
 #[derive(Debug, Default)]
 pub(super) struct Mind {
     /// An answer was lost that may have leased tasks.
     pub(super) unsure: bool,
-    /// The last fetch brought fewer tasks than it asked for: the queue had no more, or is paused.
-    pub(super) dry: bool,
+    pub(super) supply: Supply,
     /// Redis counts this worker among those that block.
     pub(super) listed: bool,
     /// The token that woke it, until an exchange has carried it.
@@ -187,7 +203,10 @@ impl<H: Handler> Turner<H> {
                     self.launch(self.slots());
                     continue;
                 }
-                if self.flying.flights.is_empty() && self.mind.dry && self.slots() > 0 {
+                if self.flying.flights.is_empty()
+                    && self.mind.supply == Supply::Dry
+                    && self.slots() > 0
+                {
                     let due = self.mind.next_due;
                     let until_due = due.map(|due| due.saturating_duration_since(Instant::now()));
                     self.sleeper.begin(until_due.unwrap_or(LONGEST));
@@ -212,8 +231,8 @@ impl<H: Handler> Turner<H> {
         }
     }
 
-    /// Whether to make a round trip now. A second one only for a good part of the slots: small ones
-    /// are better off together with the next.
+    /// Whether to make a round trip now. A further one only for a good part of the slots, for small
+    /// ones are better off together with the next; and not to ask a queue that has no more.
     fn should_launch(&self) -> bool {
         let wanted = if self.hungry() && self.slots() > 0 {
             self.free()
@@ -222,7 +241,9 @@ impl<H: Handler> Turner<H> {
         };
         match self.flying.flights.len() {
             0 => !self.outbox.is_empty() || wanted > 0 || self.mind.token.is_some(),
-            1 => {
+            1..MOST_FLIGHTS => {
+                let plenty = self.mind.supply == Supply::Plenty;
+                let wanted = if plenty { wanted } else { 0 };
                 self.share() < self.settings.concurrency
                     && wanted.max(self.outbox.len()) >= self.share()
             }
@@ -241,12 +262,7 @@ impl<H: Handler> Turner<H> {
 
     /// Most tasks that one round trip asks for.
     fn share(&self) -> usize {
-        let all = self.settings.concurrency;
-        if all < LEAST_SHARED {
-            all
-        } else {
-            all.div_ceil(2)
-        }
+        share_of(self.settings.concurrency)
     }
 
     pub(super) fn turned(&self) {
@@ -317,7 +333,7 @@ impl<H: Handler> Turner<H> {
             .is_some_and(|session| session.lease.is_draining());
         if self.draining && !draining {
             // Meanwhile nobody told it of anything.
-            self.mind.dry = false;
+            self.mind.supply = Supply::Unknown;
         }
         self.draining = draining;
     }
@@ -365,7 +381,7 @@ impl<H: Handler> Turner<H> {
     }
 
     fn woken(&mut self, woken: Result<Option<String>, Error>) {
-        self.mind.dry = false;
+        self.mind.supply = Supply::Unknown;
         match woken {
             Ok(token) => self.mind.token = token,
             Err(error) => {
@@ -383,8 +399,17 @@ impl<H: Handler> Turner<H> {
 
     /// Whether a fetch may bring something.
     fn hungry(&self) -> bool {
-        !self.draining && (self.mind.token.is_some() || !self.mind.dry)
+        !self.draining && (self.mind.token.is_some() || self.mind.supply != Supply::Dry)
     }
+}
+
+/// Most tasks that one round trip of a worker with so many slots asks for.
+fn share_of(slots: usize) -> usize {
+    if slots < LEAST_SHARED {
+        return slots;
+    }
+    let half = slots.div_ceil(2);
+    (slots / MOST_FLIGHTS).max(half.min(FAIR_SHARE))
 }
 
 /// Resolves when this is what the worker was told of draining.
@@ -415,5 +440,16 @@ async fn next(
         delivery = ended.recv() => delivery,
         () = lost => None,
         () = tokio::time::sleep_until(until.into()) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_slots_are_asked_for_at_once_and_many_in_parts_that_are_worth_a_round_trip() {
+        let shares = [1, 15, 16, 20, 49, 50, 64, 100, 1_000].map(share_of);
+        assert_eq!(shares, [1, 15, 8, 10, 25, 25, 25, 25, 250]);
     }
 }

@@ -107,10 +107,10 @@ local function take_by_weight(wanted, weights)
   return ids
 end
 
--- `order` is '' for strict, 'a' and the ms of aging, or 'w' and the weights.
-local function take(order, wanted, now)
+-- `order` is '' for strict, 'a' and the ms of aging, or 'w' and the weights; `ghosts` whether there may be any.
+local function take(order, wanted, now, ghosts)
   -- Many cancelled tasks at the head of a list must not cost a round trip each.
-  if redis.call('EXISTS', GHOSTS) == 1 then
+  if ghosts then
     for i = FIRST_LIST, LAST_LIST do
       if ghosts_in(KEYS[i]) ~= 0 then since(KEYS[i]) end
     end
