@@ -2,10 +2,15 @@
 //! with nothing kept and nothing acknowledged. The floor below every queue.
 #![allow(clippy::print_stdout, reason = "it is a program")]
 
-use std::time::Instant;
+mod pace;
+
+use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc;
+
+use pace::Pace;
 
 type Fault = Box<dyn std::error::Error + Send + Sync>;
 
@@ -33,6 +38,8 @@ async fn command() -> Result<(), Fault> {
         "enqueue-concurrent" => enqueue(number(1)?, number(2)?).await?,
         "enqueue-bulk" => bulk(number(1)?).await?,
         "work" => work().await?,
+        "latency-idle" => latency(number(1)?, Pace::Pause(number(2)?)).await?,
+        "latency-rate" => latency(number(1)?, Pace::Rate(number(2)?)).await?,
         other => return Err(format!("no command is named {other}").into()),
     }
     Ok(())
@@ -132,4 +139,40 @@ async fn work() -> Result<(), Fault> {
         ended = popping => Ok(ended??),
         read = async { tokio::io::stdin().read_to_end(&mut rest).await } => { read?; Ok(()) }
     }
+}
+
+async fn latency(count: usize, pace: Pace) -> Result<(), Fault> {
+    let mut popper = connection().await?;
+    let pusher = connection().await?;
+    let (told, mut seen) = mpsc::unbounded_channel();
+    let popping = tokio::spawn(async move {
+        loop {
+            let (_, value): (String, String) = redis::cmd("BLPOP")
+                .arg(LIST)
+                .arg(0)
+                .query_async(&mut popper)
+                .await?;
+            let at = Instant::now();
+            let number = value.split(' ').next().unwrap_or_default().parse()?;
+            let _ = told.send((number, at));
+        }
+        #[expect(unreachable_code, reason = "it names the type of the result")]
+        Ok::<(), Fault>(())
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let latencies = pace
+        .run(count, &mut seen, |number| {
+            let (mut pusher, stamp) = (pusher.clone(), stamp(number));
+            Ok(async move { stamp.exec_async(&mut pusher).await })
+        })
+        .await?;
+    popping.abort();
+    println!("{}", serde_json::json!({ "latencies_us": latencies }));
+    Ok(())
+}
+
+fn stamp(number: usize) -> redis::Cmd {
+    let mut push = redis::cmd("LPUSH");
+    push.arg(LIST).arg(format!("{number} {}", "x".repeat(90)));
+    push
 }

@@ -1,6 +1,8 @@
 //! Taskqueue under the contract of bench/peers/README.md. All calls of the product are in this file.
 #![allow(clippy::print_stdout, reason = "it is a program")]
 
+mod pace;
+
 use std::time::{Duration, Instant};
 
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
@@ -9,13 +11,11 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use pace::Pace;
+
 type Fault = Box<dyn std::error::Error + Send + Sync>;
-/// What the handler tells: the task's number and when it started.
-type Seen = mpsc::UnboundedReceiver<(usize, Instant)>;
 
 const HOUR: Duration = Duration::from_hours(1);
-/// Longest time until a task starts.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// One thread: two cores are shared with Redis, and a handler that does nothing needs no more.
 fn main() -> Result<(), Fault> {
@@ -112,15 +112,6 @@ async fn work(slots: usize) -> Result<(), Fault> {
     Ok(())
 }
 
-/// How the tasks of a latency measurement follow each other.
-#[derive(Clone, Copy)]
-enum Pace {
-    /// One at a time, this many µs after the last has started.
-    Pause(usize),
-    /// This many a second, whatever becomes of them.
-    Rate(usize),
-}
-
 async fn latency(count: usize, pace: Pace) -> Result<(), Fault> {
     let (told, mut seen) = mpsc::unbounded_channel();
     let queue = queue().await?;
@@ -143,68 +134,19 @@ async fn latency(count: usize, pace: Pace) -> Result<(), Fault> {
     let run = tokio::spawn(worker.concurrency(100).run(stop.clone(), abort));
     tokio::time::sleep(Duration::from_millis(500)).await;
 
-    let latencies = match pace {
-        Pace::Pause(micros) => one_by_one(&queue, &mut seen, count, micros).await?,
-        Pace::Rate(rate) => at_rate(&queue, &mut seen, count, rate).await?,
-    };
+    let latencies = pace
+        .run(count, &mut seen, |number| {
+            let (queue, task) = (queue.clone(), stamp(number)?);
+            Ok(async move { queue.enqueue(task).await.map(drop) })
+        })
+        .await?;
     println!("{}", serde_json::json!({ "latencies_us": latencies }));
     stop.cancel();
     run.await??;
     Ok(())
 }
 
-async fn one_by_one(
-    queue: &Queue,
-    seen: &mut Seen,
-    count: usize,
-    micros: usize,
-) -> Result<Vec<f64>, Fault> {
-    let mut latencies = Vec::with_capacity(count);
-    for index in 0..count {
-        let sent = Instant::now();
-        queue.enqueue(stamp(index)?).await?;
-        latencies.push(between(sent, next(seen).await?.1));
-        tokio::time::sleep(Duration::from_micros(micros as u64)).await;
-    }
-    Ok(latencies)
-}
-
-async fn at_rate(
-    queue: &Queue,
-    seen: &mut Seen,
-    count: usize,
-    rate: usize,
-) -> Result<Vec<f64>, Fault> {
-    let mut sent = Vec::with_capacity(count);
-    let begun = tokio::time::Instant::now();
-    for index in 0..count {
-        let due = Duration::from_micros((index * 1_000_000 / rate) as u64);
-        tokio::time::sleep_until(begun + due).await;
-        let (queue, task) = (queue.clone(), stamp(index)?);
-        sent.push(Instant::now());
-        tokio::spawn(async move { queue.enqueue(task).await });
-    }
-    let mut latencies = vec![0.0; count];
-    for _ in 0..count {
-        let (index, at) = next(seen).await?;
-        latencies[index] = between(sent[index], at);
-    }
-    Ok(latencies)
-}
-
 fn stamp(index: usize) -> Result<NewTask, Fault> {
     let payload = Payload::of(&(index, "x".repeat(90)))?;
     Ok(NewTask::new("stamp", payload))
-}
-
-/// In µs.
-fn between(sent: Instant, started: Instant) -> f64 {
-    started.saturating_duration_since(sent).as_secs_f64() * 1e6
-}
-
-async fn next(seen: &mut Seen) -> Result<(usize, Instant), Fault> {
-    let waited = tokio::time::timeout(PATIENCE, seen.recv()).await;
-    Ok(waited
-        .map_err(|_| "a task has not started within a minute")?
-        .ok_or("the worker has ended")?)
 }

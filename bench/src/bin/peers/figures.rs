@@ -93,7 +93,13 @@ impl Measure {
     pub(crate) fn applies(self, peer: Peer) -> bool {
         match self {
             Self::DrainOneSlot(_) => matches!(peer, Peer::Ours | Peer::Bare),
-            Self::EnqueueOne(_) | Self::EnqueueConcurrent(_) | Self::EnqueueBulk(_) => true,
+            Self::EnqueueOne(_)
+            | Self::EnqueueConcurrent(_)
+            | Self::EnqueueBulk(_)
+            | Self::LatencyIdleHalf
+            | Self::LatencyIdleMost
+            | Self::LatencyRateHalf
+            | Self::LatencyRateMost => true,
             _ => peer != Peer::Bare,
         }
     }

@@ -59,7 +59,10 @@ impl Part {
     pub(crate) fn applies(self, peer: Peer) -> bool {
         match self {
             Self::DrainOneSlot(_) => matches!(peer, Peer::Ours | Peer::Bare),
-            Self::EnqueueOne(_) | Self::EnqueueConcurrent(_) => true,
+            Self::EnqueueOne(_)
+            | Self::EnqueueConcurrent(_)
+            | Self::LatencyIdle
+            | Self::LatencyRate => true,
             _ => peer != Peer::Bare,
         }
     }

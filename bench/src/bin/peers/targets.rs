@@ -44,17 +44,21 @@ pub(crate) fn target(measure: Measure) -> Target {
             &[Times(10.0, Bullmq), Times(20.0, Asynq), Times(4.0, Apalis)],
         ),
         Measure::DrainOneSlot(Mode::Plain) => (&[Times(0.8, Bare)], &[Times(0.9, Bare)]),
-        Measure::EnqueueOne(Mode::Plain) => (&[Times(0.9, Asynq)], &[]),
+        Measure::EnqueueOne(Mode::Plain) => (&[Times(0.9, Asynq)], &[Times(1.0, Asynq)]),
         Measure::EnqueueConcurrent(Mode::Plain) => (&[TimesBest(1.2)], &[Times(1.0, Bare)]),
-        Measure::EnqueueBulk(Mode::Plain) => (&[TimesBest(3.0), Times(10.0, Bullmq)], &[]),
-        Measure::LatencyIdleHalf | Measure::LatencyRateMost => (&[AtMost(0.7)], &[]),
-        Measure::LatencyIdleMost => (&[AtMost(1.2)], &[]),
-        Measure::LatencyRateHalf => (&[AtMost(0.3)], &[]),
-        Measure::Cpu => (&[AtMost(5.0)], &[]),
-        Measure::BytesWaiting | Measure::BytesScheduled | Measure::BytesCompleted => {
-            (&[AtMost(300.0)], &[])
-        }
-        Measure::IdleWorker => (&[AtMost(10.0)], &[]),
+        Measure::EnqueueBulk(Mode::Plain) => (
+            &[TimesBest(3.0), Times(10.0, Bullmq)],
+            &[TimesBest(5.0), Times(19.0, Bullmq)],
+        ),
+        Measure::LatencyIdleHalf => (&[AtMost(0.7)], &[Times(1.25, Bare)]),
+        Measure::LatencyIdleMost => (&[AtMost(1.2)], &[Times(1.25, Bare)]),
+        Measure::LatencyRateHalf => (&[AtMost(0.3)], &[AtMost(0.2)]),
+        Measure::LatencyRateMost => (&[AtMost(0.7)], &[AtMost(0.5)]),
+        Measure::Cpu => (&[AtMost(5.0)], &[AtMost(3.0)]),
+        Measure::BytesWaiting => (&[AtMost(300.0)], &[AtMost(260.0)]),
+        Measure::BytesScheduled => (&[AtMost(300.0)], &[AtMost(300.0)]),
+        Measure::BytesCompleted => (&[AtMost(300.0)], &[AtMost(240.0)]),
+        Measure::IdleWorker => (&[AtMost(10.0)], &[AtMost(5.0)]),
         Measure::Drain(Mode::Log)
         | Measure::DrainOneSlot(Mode::Log)
         | Measure::EnqueueOne(Mode::Log)
