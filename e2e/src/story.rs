@@ -41,6 +41,14 @@ pub async fn eventually<T, E: Debug>(
     }
 }
 
+async fn connected(redis: &str) -> taskqueue_queue::Client {
+    let endpoint = Endpoint::parse(redis).expect("the address of a Service makes a URL");
+    eventually("a connection to Redis", Patience::NORMAL, async || {
+        taskqueue_queue::Client::connect(&endpoint).await
+    })
+    .await
+}
+
 /// A namespace of its own, deleted when the story ends.
 pub struct Story {
     /// The API server.
@@ -82,14 +90,10 @@ impl Story {
     async fn on(namespace: String, redis_namespace: &str, service: &str) -> Self {
         let route = Route::to(redis_namespace, service, 6379);
         let redis = format!("redis://{}", route.address);
-        let endpoint = Endpoint::parse(&redis).expect("the address of a Service makes a URL");
         let client = Client::try_default()
             .await
             .expect("a kubeconfig: run make test-cluster");
-        let queues = eventually("a connection to Redis", Patience::NORMAL, async || {
-            taskqueue_queue::Client::connect(&endpoint).await
-        })
-        .await;
+        let queues = connected(&redis).await;
         Self {
             client,
             namespace,
@@ -147,6 +151,12 @@ impl Story {
             .await
             .expect("Redis takes the tasks");
         enqueued.iter().map(Enqueued::id).collect()
+    }
+
+    /// Connects to Redis anew: after an outage that is sooner than when the old connection finds it
+    /// back.
+    pub async fn reconnect(&mut self) {
+        self.queues = connected(&self.redis).await;
     }
 
     /// The figures of a queue.

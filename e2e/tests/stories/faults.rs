@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use taskqueue_e2e::{Patience, SYSTEM, Story, eventually, kubectl};
 use taskqueue_queue::Payload;
-use tokio::time::{Instant, sleep};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::workload::Workload;
 
@@ -106,7 +107,7 @@ async fn an_operator_killed_under_load_comes_back_and_nothing_is_lost() {
 
 #[tokio::test]
 async fn a_redis_outage_holds_the_replicas_and_work_goes_on_after_it() {
-    let story = Story::begin_with_own_redis("outage").await;
+    let mut story = Story::begin_with_own_redis("outage").await;
     let workload = Workload {
         redis: Some(story.own_redis_url()),
         concurrency: 1,
@@ -121,6 +122,11 @@ async fn a_redis_outage_holds_the_replicas_and_work_goes_on_after_it() {
         })
         .await;
 
+    let before = eventually("Redis answers", Patience::NORMAL, async || {
+        story.snapshot("work").await
+    })
+    .await;
+
     story.kubectl(&["scale", "deployment", "redis", "--replicas=0"]);
     let down = story
         .status_until("work", "the outage is seen", Patience::NORMAL, |status| {
@@ -130,7 +136,7 @@ async fn a_redis_outage_holds_the_replicas_and_work_goes_on_after_it() {
     let cause = unreachable(&down).unwrap();
     assert!(!cause.is_empty(), "the condition names the cause");
     let outage = Instant::now();
-    while outage.elapsed() < Duration::from_secs(10) {
+    while outage.elapsed() < Duration::from_secs(outage_seconds()) {
         assert_eq!(
             story.replicas("work").await,
             Some(3),
@@ -139,10 +145,21 @@ async fn a_redis_outage_holds_the_replicas_and_work_goes_on_after_it() {
         sleep(Duration::from_millis(500)).await;
     }
     story.kubectl(&["scale", "deployment", "redis", "--replicas=1"]);
-    let back = eventually("Redis answers", Patience::NORMAL, async || {
-        story.snapshot("work").await.map(|_| Instant::now())
+    let back = connectable(&story.redis).await;
+    story.reconnect().await;
+    eventually("workers consume again", Patience::NORMAL, async || {
+        let now = story.snapshot("work").await?;
+        // What they held is acknowledged, and they hold more.
+        let acknowledged = now.counters.completed >= before.counters.completed + 3;
+        if acknowledged && now.active == 3 {
+            Ok(())
+        } else {
+            Err(format!("{now:?}"))
+        }
     })
     .await;
+    eprintln!("workers consume {:?} after Redis' return", back.elapsed());
+    let changes = down.decisions.len();
     story
         .status_until(
             "work",
@@ -157,6 +174,29 @@ async fn a_redis_outage_holds_the_replicas_and_work_goes_on_after_it() {
     );
     let snapshot = story.drained("work", 45, Patience::LONG).await;
     assert_eq!(snapshot.counters.failed, 0, "{snapshot:?}");
+    let after = story.status("work").await;
+    assert_eq!(after.decisions.len(), changes, "{:?}", after.decisions);
+}
+
+/// Waits until a Redis takes connections, looking often, and returns when that was.
+async fn connectable(url: &str) -> Instant {
+    let address = url.trim_start_matches("redis://");
+    let connect = async {
+        loop {
+            let attempt = timeout(Duration::from_millis(50), TcpStream::connect(address)).await;
+            if matches!(attempt, Ok(Ok(_))) {
+                return Instant::now();
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let patience = Duration::from_mins(1);
+    timeout(patience, connect).await.expect("Redis comes back")
+}
+
+/// How long Redis is away; `OUTAGE_SECONDS` sets another length.
+fn outage_seconds() -> u64 {
+    std::env::var("OUTAGE_SECONDS").map_or(10, |seconds| seconds.parse().expect("a number"))
 }
 
 fn unreachable(status: &taskqueue_api::TaskQueueStatus) -> Option<String> {

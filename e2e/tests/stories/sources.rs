@@ -162,6 +162,7 @@ async fn a_target_that_does_not_exist_is_named_and_scaled_once_it_does() {
             Patience::NORMAL,
             |status| {
                 holds(status, "Ready", "False")
+                    && holds(status, "AbleToScale", "False")
                     && status
                         .conditions
                         .iter()

@@ -257,17 +257,14 @@ fn scaling(conditions: &mut Conditions<'_>, orders: &Orders, sight: Option<&Sigh
     };
     conditions.set(condition::SCALING_ACTIVE, active, reason, message);
     let refused = sight.and_then(|sight| sight.refused.as_deref());
-    let (able, reason) = match refused {
-        Some(_) => (Truth::False, "WriteFailed"),
-        None if sight.is_none() => (Truth::Unknown, "Starting"),
-        None => (Truth::True, "Writable"),
+    let missing = source::trouble(sight).filter(|trouble| !trouble.is_of_the_source());
+    let (able, reason, message) = match (refused, missing) {
+        (Some(refused), _) => (Truth::False, "WriteFailed", refused),
+        (None, Some(trouble)) => (Truth::False, trouble.reason, trouble.message.as_str()),
+        (None, None) if sight.is_none() => (Truth::Unknown, "Starting", ""),
+        (None, None) => (Truth::True, "Writable", ""),
     };
-    conditions.set(
-        condition::ABLE_TO_SCALE,
-        able,
-        reason,
-        refused.unwrap_or(""),
-    );
+    conditions.set(condition::ABLE_TO_SCALE, able, reason, message);
 
     let (least, most) = (orders.scaling.min, orders.scaling.max);
     let (limited, reason, message) = match decision.and_then(|decision| decision.limit) {
