@@ -83,11 +83,12 @@ images: ## Build the images and load them into the cluster
 install: cluster-up images ## Install the chart with the images built here
 	@$(IN_CLUSTER) hack/install
 
-test-cluster: install ## Real API server and real pods: the stories and the chart's installation
+test-cluster: cluster-up images ## Real API server and real pods: the stories and the chart's installation
 	@hack/deps peers
 	@hack/images peers
-	$(IN_CLUSTER) TQ=$$(hack/static-build tq) cargo test $(STORIES) --locked -- --test-threads 4
-	$(IN_CLUSTER) hack/chart/test-cluster
+	$(IN_CLUSTER) export TQ=$$(hack/static-build tq) RUST_BACKTRACE=0; \
+	  cargo test $(STORIES) --locked --no-run && hack/install --timeout 8m && \
+	  cargo test $(STORIES) --locked -- --test-threads 4 && hack/chart/test-cluster || { hack/cluster/report; exit 1; }
 
 ##@ Measurements
 

@@ -31,7 +31,7 @@ const TASKS: usize = 50;
 const REPLICAS: i32 = 10;
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_mins(10);
-/// How long a new Deployment is left to itself before its next trial.
+/// How long a new Deployment is left to itself before its next trial, where that is the very next one.
 const SETTLE: Duration = Duration::from_secs(3);
 /// Trials lie this far apart and a part of it more, so that they meet the operator's ticks in all
 /// of their phases.
@@ -77,6 +77,9 @@ async fn main() {
             // A prime step visits all of them.
             let name = name(number * 7919 % queues);
             trials.push(trial(&client, &redis, &mut changes, &name).await);
+            if queues == 1 {
+                sleep(SETTLE).await;
+            }
             sleep(APART * u32::try_from(number % 11).unwrap_or(0) / 4).await;
         }
         let row = line(queues, &trials);
@@ -174,7 +177,6 @@ async fn trial(
     let deleted = deployments.delete(name, &how);
     deleted.await.expect("the Deployment can be deleted");
     while next(changes, name).await.replicas != 0 {}
-    sleep(SETTLE).await;
     Trial {
         first: first.unwrap_or(0),
         asked,

@@ -125,7 +125,8 @@ impl Pass {
         let lower = steps.lower?;
         let written = self.writes.scale(&self.key, lower).await;
         if may_be_written(&written) {
-            let spared = pods.iter().filter(|pod| pod.cost == COST || !pod.ready);
+            let spared = |pod: &&shrink::Pod| lower == 0 || pod.cost == COST || !pod.ready;
+            let spared = pods.iter().filter(spared);
             let spared: BTreeSet<_> = spared.map(|pod| pod.name.clone()).collect();
             self.marks.condemn(&spared, self.now);
         }

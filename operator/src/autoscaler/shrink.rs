@@ -7,7 +7,7 @@
 //! cost is nothing that we set and may change at any moment, and all behind it is not for us to
 //! rely on. So the pods that go get the lowest cost, and the number falls only when each pod that
 //! could be taken among the first can be spared: its workers are drained, hold nothing, and get
-//! nothing while the mark stands. What the controller sees may be a little older than what we see.
+//! nothing while the mark stands. When all pods can be spared and all shall go, they need no cost. What the controller sees may be a little older than what we see.
 //!
 //! One pass has two halves, with one call to Redis in between: [`choose`] picks the pods that
 //! shall go and so the workers to drain, and [`conclude`] makes of what these hold at that very
@@ -308,8 +308,11 @@ pub fn conclude(
     let soon = |pod: &&Pod| !pod.ready || pod.cost <= COST || !marks.settled(pod, now);
     let spared = |pod: &&Pod| idle(pod) && pod.cost == COST && marks.settled(pod, now);
     let first: Vec<&Pod> = scene.pods.iter().filter(soon).collect();
+    // Where all go, the order is of no account, and costs would be writes for nothing.
+    let reach = if scene.target == 0 && scene.pods.iter().all(|pod| idle(&pod)) {
+        scene.pods.len()
     // They are taken in an order that is not known, so they count all or not at all.
-    let reach = if first.iter().all(spared) {
+    } else if first.iter().all(spared) {
         first.len()
     } else {
         0

@@ -177,6 +177,21 @@ fn the_steps_come_one_after_the_other() {
 }
 
 #[test]
+fn all_that_go_together_need_no_cost() {
+    let (choice, steps) = Fleet::holding(&[0, 0, 0]).pass(0);
+    assert_eq!(choice.victims, names(&[0, 1, 2]));
+    let lowered = Steps {
+        lower: Some(0),
+        ..Steps::default()
+    };
+    assert_eq!(steps, lowered, "one write");
+    let (_, steps) = Fleet::holding(&[0, 1, 0]).pass(0);
+    assert_eq!((steps.lower, steps.set_cost), (None, list(&[0, 2])));
+    let (_, steps) = Fleet::holding(&[0, 0, 0]).starting(2).pass(0);
+    assert_eq!(steps.lower, None, "its worker may come up and take a task");
+}
+
+#[test]
 fn a_cost_that_was_seen_this_moment_waits_a_little() {
     let mut fleet = Fleet::holding(&[0, 0]).marked(&[1]);
     fleet.marks = Marks::default();

@@ -78,7 +78,6 @@ async fn the_idle_one_of_three_is_marked_and_then_let_go_and_it_is_the_one_that_
     assert_eq!(left, busy.map(|worker| worker.pod.clone()).collect());
     // The tasks end: the others go too, and no task was disturbed.
     ends.add_permits(2);
-    world.cost().await;
     while world.write().await != (key("a"), 0) {}
     let counters = queue.workers().await.unwrap();
     assert!(counters.iter().all(|worker| worker.active == 0));
