@@ -22,7 +22,8 @@ cgroup_folders() {
 contained() {
   local folder
   for folder in $(cgroup_folders); do
-    [[ ! -d $folder ]] || find "$folder" -name cgroup.procs -exec cat {} + 2>/dev/null
+    # A pod's folder may go while it is read.
+    [[ ! -d $folder ]] || find "$folder" -name cgroup.procs -exec cat {} + 2>/dev/null || true
   done | sort -u
 }
 
