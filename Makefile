@@ -114,10 +114,10 @@ ALONE = hack/deps fast && hack/tools/build etcd kube-apiserver && \
   PATH="$$(hack/tools/bin-dir):$$PATH" OPERATOR="$$CARGO_TARGET_DIR/release/taskqueue-operator" \
   cargo run --quiet --locked --package taskqueue-bench --bin
 
-bench-wake: ## From zero to N in one write, with 1, 100 and 1,000 TaskQueues on an API server alone, some ten minutes
+bench-wake: ## From zero to N in one write, with 1, 100 and 1,000 TaskQueues on an API server alone, some fifteen minutes
 	@$(ALONE) wake -- --output docs/bench-wake.md
 
-bench-memory: ## Memory, CPU and writes of the operator with 1, 1,000 and 10,000 TaskQueues, some half an hour
+bench-memory: ## Memory, CPU and writes of the operator with 1, 1,000 and 10,000 TaskQueues, some twelve minutes
 	@$(ALONE) memory -- --output docs/bench-memory.md
 
 bench-failover: ## How long tasks wait for workers when the leader is killed, on an API server alone
