@@ -13,8 +13,8 @@ use redis::{Cmd, Value};
 use taskqueue_queue::testing::{Cluster, RedisServer, Sentinels, eventually};
 use taskqueue_queue::{Client, Endpoint, Error};
 
-use bench::SOON;
 use bench::proxy::Proxy;
+use bench::{SOON, blocked};
 
 fn command(words: &str) -> Cmd {
     let mut words = words.split(' ');
@@ -163,13 +163,6 @@ async fn a_line_that_blocks_is_woken_and_holds_up_nobody() {
         (connections(&redis).await == 1).then_some(())
     })
     .await;
-}
-
-/// Whether so many clients block.
-async fn blocked(redis: &RedisServer, count: usize) -> Option<()> {
-    let info: redis::InfoDict = redis.command("INFO clients").await;
-    let blocked: usize = info.get("blocked_clients").unwrap();
-    (blocked == count).then_some(())
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@
 //! cost is nothing that we set and may change at any moment, and all behind it is not for us to
 //! rely on. So the pods that go get the lowest cost, and the number falls only when each pod that
 //! could be taken among the first can be spared: its workers are drained, hold nothing, and get
-//! nothing while the mark stands. When all pods can be spared and all shall go, they need no cost. What the controller sees may be a little older than what we see.
+//! nothing while the mark stands. When all pods can be spared and all shall go, they need no cost.
+//! What the controller sees may be a little older than what we see.
 //!
 //! One pass has two halves, with one call to Redis in between: [`choose`] picks the pods that
 //! shall go and so the workers to drain, and [`conclude`] makes of what these hold at that very

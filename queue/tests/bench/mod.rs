@@ -56,6 +56,13 @@ pub async fn snapshot(queue: &Queue, client: &Client) -> Snapshot {
         .unwrap()
 }
 
+/// Whether so many clients block.
+pub async fn blocked(redis: &RedisServer, count: usize) -> Option<()> {
+    let info: redis::InfoDict = redis.command("INFO clients").await;
+    let blocked: usize = info.get("blocked_clients").unwrap();
+    (blocked == count).then_some(())
+}
+
 /// Waits until a queue's figures are as wanted.
 pub async fn until(
     client: &Client,
