@@ -167,7 +167,8 @@ async fn retry_after_is_how_long_a_failed_attempt_waits() {
         .due
         .expect("it is due")
         .duration_since(task.errors[0].at);
-    assert_eq!(wait.as_secs(), 120);
+    // The worker knows the time of Redis to within a round trip.
+    assert_eq!(wait.as_secs_f64().round(), 120.0);
 }
 
 #[tokio::test]

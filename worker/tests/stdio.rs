@@ -73,7 +73,8 @@ async fn message_retry_is_a_failed_attempt() {
         .due
         .expect("it is due")
         .duration_since(task.errors[0].at);
-    assert_eq!(wait.as_secs(), 120);
+    // The worker knows the time of Redis to within a round trip.
+    assert_eq!(wait.as_secs_f64().round(), 120.0);
 }
 
 #[tokio::test]
