@@ -16,7 +16,7 @@ const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
 const LENGTH: usize = 20;
 const SEQUENCE_BITS: u32 = 20;
 const RANDOM_BITS: u32 = 45;
-/// Characters of an id that name its done bucket: the second, and a slice of 1024 tasks in it.
+/// Characters of an id that name its bucket: the second, and a slice of 1024 tasks in it.
 const BUCKET: usize = 9;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,7 +29,6 @@ impl Id {
     }
 
     fn parse(field: &'static str, text: &str) -> Result<Self, Error> {
-        let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'v');
         match <[u8; LENGTH]>::try_from(text.as_bytes()) {
             Ok(bytes) if bytes.iter().all(is_digit) => Ok(Self(bytes)),
             _ => Err(Error::invalid(
@@ -49,6 +48,15 @@ impl Id {
             sum << 5 | u64::from(digit)
         })
     }
+}
+
+fn is_digit(byte: &u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'v')
+}
+
+/// Whether ids can begin with this part, see [`TaskId::bucket`].
+pub(crate) fn is_bucket(text: &str) -> bool {
+    text.len() == BUCKET && text.as_bytes().iter().all(is_digit)
 }
 
 macro_rules! id_type {
@@ -118,7 +126,8 @@ id_type!(
 );
 
 impl TaskId {
-    /// The part of the id that names the hash in which the task's done record is kept.
+    /// The part of the id that names the hash in which the task's done record is kept, and the shelf on
+    /// which its record lies before it is leased, if it came in a large batch.
     pub(crate) fn bucket(&self) -> &str {
         &self.as_str()[..BUCKET]
     }

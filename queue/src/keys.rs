@@ -49,6 +49,8 @@ keys! {
     Config = "config";
     /// Id to record.
     Tasks = "tasks";
+    /// Since when there is each shelf, by the beginning of its ids.
+    Shelves = "shelves";
     /// Scheduled tasks by due time.
     Due = "due";
     /// Spans of time far ahead for which tasks are scheduled.
@@ -153,6 +155,11 @@ impl Keys {
         format!("{}:done:{bucket}", self.base())
     }
 
+    /// The records of waiting tasks that came in large batches and whose ids begin with `bucket`.
+    pub(crate) fn shelf(&self, bucket: &str) -> String {
+        format!("{}:shelf:{bucket}", self.base())
+    }
+
     /// The tasks that are scheduled for the span of time with this number.
     pub(crate) fn later(&self, span: u64) -> String {
         format!("{}:later:{span}", self.base())
@@ -179,6 +186,7 @@ mod tests {
         let more = [
             keys.list("high"),
             keys.done("012345678"),
+            keys.shelf("012345678"),
             keys.later(7),
             keys.log("0123"),
         ];

@@ -7,6 +7,7 @@ use redis::{Value, from_redis_value};
 
 use crate::batch::{MOST_TASKS, buckets};
 use crate::fault::Fault;
+use crate::id::is_bucket;
 use crate::queue::{Known, Queue};
 use crate::record::Ending;
 use crate::reply::Reply;
@@ -14,6 +15,9 @@ use crate::{Error, Policy, TaskId, WorkerId, script};
 
 /// A done record is kept at least this long: it is what an ack that is sent twice is recognised by.
 pub(crate) const LEAST_RETENTION: Duration = Duration::from_secs(10);
+
+/// How often one exchange goes on to the shelves that the last answer named.
+const MOST_ROUNDS: usize = 4;
 
 /// Log lines kept of each task, the last ones.
 pub(crate) const MOST_LOG_LINES: usize = 100;
@@ -158,6 +162,8 @@ pub(crate) struct Exchanged {
     pub(crate) asked: usize,
     /// The worker is to get no more tasks.
     pub(crate) draining: bool,
+    /// The shelves that the next tasks lie on.
+    shelves: Vec<String>,
 }
 
 /// What a worker is told with its heartbeat.
@@ -173,6 +179,7 @@ impl Queue {
     pub(crate) async fn exchange(&self, exchange: &Exchange<'_>) -> Result<Exchanged, Fault> {
         let mut refused = Vec::new();
         let mut acks = exchange.acks;
+        let mut rounds = 0;
         let mut known = self.known().await?;
         loop {
             let asked = if known.policy.paused {
@@ -194,6 +201,14 @@ impl Queue {
                 known = self.refresh().await?;
                 continue;
             }
+            if status == "ok" && self.note_shelves(&exchanged.shelves) {
+                // When all that is next lies on shelves that the call did not declare, the next one does.
+                rounds += 1;
+                if exchanged.more && exchanged.leased.is_empty() && rounds < MOST_ROUNDS {
+                    acks = &[];
+                    continue;
+                }
+            }
             return Ok(Exchanged {
                 refused,
                 ..exchanged
@@ -209,15 +224,16 @@ impl Queue {
         acks: &[Ack],
     ) -> script::Call {
         let runs = buckets(acks.iter().map(|ack| ack.id));
-        let done: Vec<String> = runs
-            .iter()
-            .map(|(id, _)| self.keys().done(id.bucket()))
-            .collect();
+        let done = runs.iter().map(|(id, _)| self.keys().done(id.bucket()));
+        let mut keys: Vec<String> = done.collect();
+        if asked > 0 {
+            keys.extend(self.shelves());
+        }
         let limits = &known.policy.limits;
         let text = |number: Option<u64>| number.map(|number| number.to_string());
         let flag = |set: bool| if set { "1" } else { "0" };
         let mut call = self
-            .call(&script::EXCHANGE, known, &done)
+            .call(&script::EXCHANGE, known, &keys)
             .arg(exchange.worker.as_str())
             .arg(millis(exchange.lease))
             .arg(asked)
@@ -419,10 +435,18 @@ fn take(
         refused,
         leased: leased(reply)?,
         draining: reply.next()?,
+        shelves: buckets_named(&reply.next::<Vec<Vec<u8>>>()?),
         next_due: next_due.map(|due| due.saturating_sub(Duration::from_millis(now_ms))),
         lapsed: false,
         asked,
     })
+}
+
+/// Names that a bucket may have; what else somebody has put there is passed over.
+fn buckets_named(names: &[Vec<u8>]) -> Vec<String> {
+    let texts = names.iter().filter_map(|name| std::str::from_utf8(name).ok());
+    let known = texts.filter(|name| is_bucket(name));
+    known.map(str::to_owned).collect()
 }
 
 /// Ids, records and losses, side by side; the losses are missing when no task of the queue has any.

@@ -2,7 +2,7 @@
 
 use redis::{Value, from_redis_value};
 
-use crate::batch::MOST_TASKS;
+use crate::batch::{MOST_TASKS, buckets};
 use crate::queue::{Known, Queue};
 use crate::record::{Record, unpack_done};
 use crate::script;
@@ -80,8 +80,11 @@ impl Queue {
         let _status: String = reply.next()?;
         let ids: Vec<Vec<u8>> = reply.next()?;
         let extras: Vec<Vec<u8>> = reply.next()?;
-        let records: Vec<Option<Vec<u8>>> = reply.next()?;
+        let mut records: Vec<Option<Vec<u8>>> = reply.next()?;
         let losses: Vec<Value> = reply.next()?;
+        if matches!(listing, Listing::Waiting { .. }) {
+            self.read_shelves(&ids, &mut records).await?;
+        }
         let mut tasks = Vec::with_capacity(ids.len());
         for (((id, extra), record), losses) in ids.iter().zip(extras).zip(records).zip(losses) {
             let Some(record) = record else { continue };
@@ -104,6 +107,36 @@ impl Queue {
             }
         }
         Ok(tasks)
+    }
+
+    /// Looks on the shelves for the records that are missing.
+    async fn read_shelves(
+        &self,
+        ids: &[Vec<u8>],
+        records: &mut [Option<Vec<u8>>],
+    ) -> Result<(), Error> {
+        let texts = ids.iter().map(|id| String::from_utf8_lossy(id).parse().ok());
+        let ids: Vec<Option<TaskId>> = texts.collect();
+        let missing = (0..records.len()).filter(|&place| records[place].is_none());
+        let missing = missing.filter_map(|place| Some((place, ids[place]?)));
+        let missing: Vec<(usize, TaskId)> = missing.collect();
+        let mut rest = missing.as_slice();
+        for (first, count) in buckets(missing.iter().map(|(_, id)| *id)) {
+            let (these, others) = rest.split_at(count);
+            rest = others;
+            let mut command = redis::cmd("HMGET");
+            command.arg(self.keys().shelf(first.bucket()));
+            these.iter().for_each(|(_, id)| {
+                command.arg(id.as_str());
+            });
+            let value = self.link().read_plain(&command, "HMGET").await?;
+            let found: Vec<Option<Vec<u8>>> = from_redis_value(value)
+                .map_err(|fault| self.link().faults().script("HMGET", fault.to_string()))?;
+            for ((place, _), record) in these.iter().zip(found) {
+                records[*place] = record;
+            }
+        }
+        Ok(())
     }
 
     /// Dead letters, the newest first.

@@ -3,7 +3,7 @@
 //! task is here.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 use redis::Value;
@@ -34,6 +34,8 @@ struct Inner {
     name: QueueName,
     keys: Keys,
     known: RwLock<Option<Arc<Known>>>,
+    /// The shelves that the next fetch will need, as far as the last one told.
+    shelves: Mutex<Vec<String>>,
     gather: Gather,
 }
 
@@ -132,6 +134,7 @@ impl Queue {
             client,
             name,
             known: RwLock::new(None),
+            shelves: Mutex::default(),
             gather: Gather::default(),
         }))
     }
@@ -149,9 +152,9 @@ impl Queue {
     /// The same with its record as it stands in Redis; empty for one that has ended.
     pub(crate) async fn look(&self, id: &TaskId) -> Result<Option<(Task, Vec<u8>)>, Error> {
         let known = self.known().await?;
-        let done = [self.0.keys.done(id.bucket())];
+        let (keys, bucket) = (&self.0.keys, id.bucket());
         let call = self
-            .call(&script::INSPECT, &known, &done)
+            .call(&script::INSPECT, &known, &[keys.done(bucket), keys.shelf(bucket)])
             .arg(id.as_str())
             .arg(SPAN_MS);
         let value = self.link().read(&call).await?;
@@ -223,6 +226,23 @@ impl Queue {
         let mut slot = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
         *slot = Some(Arc::clone(&known));
         known
+    }
+
+    /// The keys of the shelves that the next fetch will need, as far as the last one told.
+    pub(crate) fn shelves(&self) -> Vec<String> {
+        let shelves = self.0.shelves.lock();
+        shelves.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes which shelves come next, by the beginnings of their ids; whether one is new among them.
+    pub(crate) fn note_shelves(&self, names: &[String]) -> bool {
+        let keys = names.iter().map(|name| self.0.keys.shelf(name));
+        let keys: Vec<String> = keys.collect();
+        let shelves = self.0.shelves.lock();
+        let mut shelves = shelves.unwrap_or_else(PoisonError::into_inner);
+        let new = keys.iter().any(|key| !shelves.contains(key));
+        *shelves = keys;
+        new
     }
 
     /// The beginning of a script's call.

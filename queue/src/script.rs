@@ -73,16 +73,16 @@ macro_rules! body {
 }
 
 scripts! {
-    ENQUEUE = "enqueue" keys [Config, Tasks, Due, Later, Active, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry]
-        with ["current", "wake", "sooner", "record", "levels", "admit"];
-    EXCHANGE = "exchange" keys [Config, Tasks, Due, Active, Workers, Lost, Stats, Idle, Draining, Wake, Ghosts, Held, Parked, Progress, Kept, Keptcount, Rate]
-        with ["current", "wake", "sooner", "record", "levels", "promote", "keep", "limits", "order"];
+    ENQUEUE = "enqueue" keys [Config, Tasks, Shelves, Due, Later, Active, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry]
+        with ["current", "wake", "sooner", "record", "levels", "admit", "shelves"];
+    EXCHANGE = "exchange" keys [Config, Tasks, Shelves, Due, Active, Workers, Lost, Stats, Idle, Draining, Wake, Ghosts, Held, Parked, Progress, Kept, Keptcount, Rate]
+        with ["current", "wake", "sooner", "record", "levels", "promote", "keep", "limits", "shelves", "fetch", "order"];
     SETTLE = "settle" keys [Config, Tasks, Due, Active, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Progress, Kept, Keptcount]
         with ["current", "wake", "sooner", "record", "levels", "places", "unique", "keep"];
-    REMOVE = "remove" keys [Config, Tasks, Due, Later, Active, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Kept, Keptcount]
-        with ["current", "wake", "record", "levels", "places", "unique", "keep"];
-    PROMOTE = "promote" keys [Config, Tasks, Due, Lost, Dead, Stats, Idle, Wake, Ghosts, Held, Parked]
-        with ["current", "wake", "record", "levels", "promote", "discard"];
+    REMOVE = "remove" keys [Config, Tasks, Shelves, Due, Later, Active, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Kept, Keptcount]
+        with ["current", "wake", "record", "levels", "places", "unique", "keep", "shelves"];
+    PROMOTE = "promote" keys [Config, Tasks, Shelves, Due, Lost, Dead, Stats, Idle, Wake, Ghosts, Held, Parked]
+        with ["current", "wake", "record", "levels", "promote", "discard", "shelves"];
     UNFOLD = "unfold" keys [Tasks, Due, Later, Stats, Idle, Wake] with ["wake", "sooner", "record"];
     SURVEY = "survey" keys [Config, Tasks, Active, Dead, Later, Unique, Uniques, Expiry, Cancel, Kept, Keptcount, Stats, Schedules] with [];
     FORGET = "forget" keys [Kept, Keptcount, Stats] with [];
@@ -96,7 +96,7 @@ scripts! {
     DRAIN = "drain" keys [Active, Workers, Idle, Draining] with [];
     UNDRAIN = "undrain" keys [Workers, Draining, Idle, Wake] with ["wake"];
     FAULT = "fault" keys [Fault] with [];
-    SNAPSHOT = "snapshot" keys [Config, Tasks, Due, Later, Active, Workers, Dead, Stats, Ghosts, Parked, Expiry, Uniques, Kept, Fault] with ["current", "record"];
+    SNAPSHOT = "snapshot" keys [Config, Tasks, Shelves, Due, Later, Active, Workers, Dead, Stats, Ghosts, Parked, Expiry, Uniques, Kept, Fault] with ["current", "record"];
     INSPECT = "inspect" keys [Tasks, Due, Later, Active, Lost, Dead, Progress] with ["record"];
     PAGE = "page" keys [Tasks, Due, Active, Lost, Dead, Parked, Kept, Keptcount] with [];
     REDRIVE = "redrive" keys [Config, Tasks, Lost, Dead, Stats, Idle, Wake, Ghosts, Held, Parked]

@@ -38,7 +38,8 @@ pub struct Snapshot {
     pub dead: u64,
     /// Tasks that wait for others with their concurrency key, and so are not runnable.
     pub blocked: u64,
-    /// How long the oldest runnable task has been runnable.
+    /// How long the oldest runnable task has been runnable; up to a second too long if it came in a large
+    /// batch, and others of the same second before it.
     pub oldest_waiting: Option<Duration>,
     /// When the next scheduled task is due; in the past if it is due already.
     pub next_due: Option<Timestamp>,
@@ -199,7 +200,7 @@ fn read(queue: &Queue, known: &Known, value: Value) -> Result<Option<Snapshot>, 
     let lengths = figures.lengths.into_iter().chain(std::iter::repeat(0));
     let overdue = figures.next_due_ms.filter(|&due| due <= now_ms);
     let since = heads.iter().filter_map(|head| runnable_since_ms(head));
-    let oldest = since.chain(overdue).min();
+    let oldest = since.chain(figures.shelved_ms).chain(overdue).min();
     Ok(Some(Snapshot {
         now: timestamp(now_ms),
         waiting: levels.cloned().zip(lengths).collect(),
@@ -238,6 +239,7 @@ struct Figures {
     parked: u64,
     workers: u64,
     lapsed: u64,
+    shelved_ms: Option<u64>,
     lengths: Vec<u64>,
 }
 
@@ -258,6 +260,7 @@ impl Figures {
             parked: count()?,
             workers: count()?,
             lapsed: count()?,
+            shelved_ms: millis(words.next()?.parse().ok()?),
             lengths: words.map(|word| word.parse().ok()).collect::<Option<_>>()?,
         })
     }

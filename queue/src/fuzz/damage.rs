@@ -74,7 +74,7 @@ impl Vandal<'_> {
             }
             _ => {}
         }
-        if dropped || !(key.ends_with(":tasks") || key.ends_with(":lost")) {
+        if dropped || !(holds_records(&key) || key.ends_with(":lost")) {
             self.damage.displaced.insert(name.clone());
         }
     }
@@ -133,16 +133,19 @@ impl Vandal<'_> {
         let mut command = redis::cmd("KEYS");
         command.arg(self.key("*"));
         let keys: Vec<String> = command.query_async(&mut self.raw).await.unwrap();
+        let mut records = Vec::new();
         for key in keys {
+            if holds_records(&key) {
+                let elements = self.elements(&key).await.into_iter();
+                records.extend(elements.map(|(name, _)| name));
+            }
             let kind = self.kind(&key).await;
             if kind == "list" || kind == "zset" || key.ends_with(":active") {
                 let elements = self.elements(&key).await.into_iter();
                 somewhere.extend(elements.map(|(name, _)| name));
             }
         }
-        let key = self.key("tasks");
-        let records = self.elements(&key).await.into_iter();
-        let ids = records.map(|(id, _)| id).filter(|id| {
+        let ids = records.into_iter().filter(|id| {
             self.ids.contains(id) && !self.damage.displaced.contains(id) && !somewhere.contains(id)
         });
         ids.map(|id| id.escape_ascii().to_string()).collect()
@@ -204,4 +207,9 @@ impl Vandal<'_> {
         }
         let _: redis::RedisResult<redis::Value> = command.query_async(&mut self.raw).await;
     }
+}
+
+/// Whether a key holds records of tasks that have not ended.
+fn holds_records(key: &str) -> bool {
+    key.ends_with(":tasks") || key.contains("}:shelf:")
 }

@@ -13,7 +13,7 @@ use super::wreck::{self, SOON, figures};
 use super::{Cases, Named, connection, dice, panics};
 use crate::testing::{RedisServer, eventually};
 use crate::worker::{LeasedTask, Outcome, Worker};
-use crate::{Client, NewTask, Payload, Policy, Queue, QueueName, TaskId};
+use crate::{Client, Enqueued, NewTask, Payload, Policy, Queue, QueueName, TaskId};
 
 const CASES: u64 = 64;
 /// Cases that run side by side: they mostly wait.
@@ -25,8 +25,8 @@ const LONGEST: Duration = Duration::from_secs(100);
 const DEAD: std::ops::Range<u64> = 0..3;
 const DONE: std::ops::Range<u64> = 3..6;
 const HELD: std::ops::Range<u64> = 6..10;
-const WAITING: std::ops::Range<u64> = 10..20;
-const SCHEDULED: std::ops::Range<u64> = 20..24;
+const WAITING: std::ops::Range<u64> = 10..34;
+const SCHEDULED: std::ops::Range<u64> = 34..38;
 
 #[test]
 fn on_a_damaged_database_every_call_ends_and_every_untouched_task_is_delivered() {
@@ -169,7 +169,9 @@ async fn populate(
     queue.configure(&policy).await.unwrap();
     let task = |number: u64| {
         let level = ["high", "normal", "low"][usize::try_from(number).unwrap() % 3];
-        let task = NewTask::new("any", Payload::of(&number).unwrap()).priority(level);
+        // Large enough for a shelf.
+        let kind = "any".repeat(20);
+        let task = NewTask::new(kind, Payload::of(&number).unwrap()).priority(level);
         match number % 4 {
             0 => task.unique(format!("key {number}"), Duration::from_mins(1)),
             1 => task.expires_in(Duration::from_hours(1)),
@@ -207,9 +209,8 @@ async fn populate(
     assert_eq!(queue.reclaim().await.unwrap().released, 4);
     hold(redis, client, queue, if max_losses > 1 { 4 } else { 1 }).await;
 
-    for number in WAITING {
-        ids.push(queue.enqueue(task(number)).await.unwrap().id());
-    }
+    let waiting = queue.enqueue_many(WAITING.map(task).collect()).await;
+    ids.extend(waiting.unwrap().iter().map(Enqueued::id));
     for number in SCHEDULED {
         let later = task(number).delay(Duration::from_millis(number));
         ids.push(queue.enqueue(later).await.unwrap().id());

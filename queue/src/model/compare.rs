@@ -12,7 +12,11 @@ const ALL_LEVELS: [&str; 4] = ["high", "normal", "low", "urgent"];
 impl Pair {
     /// Fails unless the server holds what the model holds, and each task once.
     pub(super) async fn compare(&mut self, when: &str) {
-        let tasks: BTreeMap<String, Vec<u8>> = self.hash("tasks").await;
+        let mut tasks: BTreeMap<String, Vec<u8>> = self.hash("tasks").await;
+        let shelved = self.shelved(when).await;
+        let apart = shelved.keys().all(|id| !tasks.contains_key(id));
+        assert!(apart, "in two places {when}");
+        tasks.extend(shelved);
         let records: BTreeMap<TaskId, Record> = tasks
             .iter()
             .map(|(id, record)| (id.parse().unwrap(), Record::unpack(record).unwrap()))
@@ -82,6 +86,23 @@ impl Pair {
             assert_eq!(record.attempts, facts.attempts, "attempts {when}");
             assert_eq!(record.level, facts.level, "level {when}");
         }
+    }
+
+    /// What lies on the shelves, each of which is listed.
+    async fn shelved(&mut self, when: &str) -> BTreeMap<String, Vec<u8>> {
+        let listed: BTreeMap<String, u64> = self.hash("shelves").await;
+        let keys: Vec<String> = redis::cmd("KEYS")
+            .arg(format!("tq:{{{}}}:shelf:*", self.queue.name()))
+            .query_async(&mut self.raw)
+            .await
+            .unwrap();
+        let there = keys.iter().map(|key| key[key.len() - 9..].to_owned());
+        assert_eq!(there.collect::<BTreeSet<_>>(), set(&listed.keys().cloned().collect::<Vec<_>>()), "shelves {when}");
+        let mut shelved = BTreeMap::new();
+        for name in listed.keys() {
+            shelved.extend(self.hash::<Vec<u8>>(&format!("shelf:{name}")).await);
+        }
+        shelved
     }
 
     /// The lists, and how many ids in them are of tasks that are gone. Returns the others.

@@ -51,6 +51,15 @@ impl Pair {
             self.hands[worker] = self.hire().await;
             return;
         };
+        // Some may be on shelves that it hears of only now, and behind ghosts.
+        for _ in 0..=expected.len() + slots {
+            let wanted = expected.len() - answer.leased.len();
+            if wanted > 0 && answer.more {
+                let rest = self.exchange(id, wanted, &[]).await;
+                answer.more = rest.more;
+                answer.leased.extend(rest.leased);
+            }
+        }
         if lost {
             let held: Vec<_> = self.hands[worker].held.keys().copied().collect();
             answer.leased = self.queue.held_unknown(id, held).await.unwrap().unwrap();

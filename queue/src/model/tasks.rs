@@ -16,6 +16,10 @@ const LONG_MS: u64 = 100 * 60 * 1_000;
 
 impl Pair {
     pub(super) async fn enqueue(&mut self, specs: &[Spec], apart: bool, lost: bool) {
+        // Every other batch has a shelf of its own.
+        for _ in 0..(self.ids.len() % 2) * 1_024 {
+            self.queue.client().next_task_id();
+        }
         self.batch = specs.iter().map(|spec| self.build(spec)).collect();
         // In the order in which they are written.
         self.batch.sort_by_key(|((id, _), incoming)| {
@@ -40,7 +44,9 @@ impl Pair {
     fn build(&self, spec: &Spec) -> ((TaskId, NewTask), Incoming) {
         let id = self.queue.client().next_task_id();
         let level = self.levels[spec.level];
-        let mut task = NewTask::new("t", Payload::of(&1).unwrap()).priority(level);
+        // Large enough for a shelf.
+        let payload = Payload::of(&"x".repeat(64)).unwrap();
+        let mut task = NewTask::new("t", payload).priority(level);
         let mut facts = Facts {
             level: level.to_owned(),
             expires: spec.expires,
@@ -214,17 +220,22 @@ impl Pair {
         }
     }
 
+    /// Changes a record, wherever it lies.
     async fn edit(&mut self, id: TaskId, change: impl FnOnce(&mut Record)) {
-        let mut command = redis::cmd("HGET");
-        command.arg(self.key("tasks")).arg(id.as_str());
-        let record: Vec<u8> = command.query_async(&mut self.raw).await.unwrap();
-        let mut record = Record::unpack(&record).unwrap();
-        change(&mut record);
-        let mut command = redis::cmd("HSET");
-        command
-            .arg(self.key("tasks"))
-            .arg(id.as_str())
-            .arg(record.pack());
-        command.exec_async(&mut self.raw).await.unwrap();
+        let shelf = format!("shelf:{}", id.bucket());
+        for part in ["tasks", shelf.as_str()] {
+            let mut command = redis::cmd("HGET");
+            command.arg(self.key(part)).arg(id.as_str());
+            let record: Option<Vec<u8>> = command.query_async(&mut self.raw).await.unwrap();
+            let Some(record) = record else { continue };
+            let mut record = Record::unpack(&record).unwrap();
+            change(&mut record);
+            let mut command = redis::cmd("HSET");
+            command.arg(self.key(part)).arg(id.as_str());
+            command.arg(record.pack());
+            command.exec_async(&mut self.raw).await.unwrap();
+            return;
+        }
+        panic!("{id} is nowhere");
     }
 }

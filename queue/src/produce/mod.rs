@@ -221,9 +221,15 @@ impl Queue {
     ) -> Call {
         let spans = arranged.spans.keys().copied();
         let mut keys: Vec<String> = spans.map(|span| self.keys().later(span)).collect();
+        let all = || buckets(arranged.sorted_ids()).into_iter().map(|(id, _)| id);
+        let shelves = if repeated {
+            all().collect()
+        } else {
+            arranged.shelves()
+        };
+        keys.extend(shelves.iter().map(|id| self.keys().shelf(id.bucket())));
         if repeated {
-            let runs = buckets(arranged.sorted_ids());
-            keys.extend(runs.iter().map(|(id, _)| self.keys().done(id.bucket())));
+            keys.extend(all().map(|id| self.keys().done(id.bucket())));
         }
         let flag = |set: bool| if set { "1" } else { "0" };
         let call = self
@@ -234,7 +240,7 @@ impl Queue {
             .announcing(call, known)
             .arg(most.map(|most| most.to_string()).unwrap_or_default())
             .arg(flag(taken == Taken::Together));
-        arranged.push_to(&mut call);
+        arranged.push_to(&mut call, &shelves);
         call
     }
 }

@@ -3,7 +3,15 @@
 use std::collections::BTreeMap;
 
 use crate::TaskId;
+use crate::batch::buckets;
 use crate::script::Call;
+
+/// So many tasks of one bucket are worth a hash of their own, which takes some hundred bytes. Few in the
+/// tests, so that their random batches come upon shelves.
+const LEAST_ON_A_SHELF: usize = if cfg!(test) { 2 } else { 64 };
+/// Redis keeps a hash of no more fields than this as one text, which it reads from its beginning, unless
+/// one of them is longer than the other number: `hash-max-listpack-entries` and `-value`.
+const LISTPACK: (usize, usize) = (512, 64);
 
 /// A task packed for `enqueue.lua`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,10 +42,20 @@ pub(super) enum Place {
     },
 }
 
+/// Tasks of one level, one behind the other, whose records lie together.
+#[derive(Debug, PartialEq, Eq)]
+struct Run {
+    tasks: usize,
+    /// An id of the shelf's bucket, if they go onto one.
+    shelf: Option<TaskId>,
+}
+
 /// A batch, group by group, each in the order given.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Arranged {
     levels: Vec<Vec<Packed>>,
+    /// Of each level.
+    runs: Vec<Vec<Run>>,
     soon: Vec<Packed>,
     pub(super) spans: BTreeMap<u64, Vec<Packed>>,
     special: Vec<Packed>,
@@ -55,10 +73,40 @@ pub(super) fn arrange(tasks: Vec<Packed>, levels: usize) -> Arranged {
             Place::Special { .. } => arranged.special.push(task),
         }
     }
+    arranged.runs = arranged.levels.iter().map(|level| runs(level)).collect();
     arranged
 }
 
+/// Those of one bucket go onto a shelf if they are many, and if Redis makes a table of them at once.
+fn runs(level: &[Packed]) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    let mut rest = level;
+    for (id, tasks) in buckets(level.iter().map(|task| task.id)) {
+        let (these, others) = rest.split_at(tasks);
+        rest = others;
+        let (most, longest) = LISTPACK;
+        let table = tasks > most || these.iter().any(|task| task.record.len() > longest);
+        let shelf = (tasks >= LEAST_ON_A_SHELF && table).then_some(id);
+        match runs.last_mut() {
+            Some(last) if last.shelf.is_none() && shelf.is_none() => last.tasks += tasks,
+            _ => runs.push(Run { tasks, shelf }),
+        }
+    }
+    runs
+}
+
 impl Arranged {
+    /// Of each shelf that is needed an id of its bucket, each once.
+    pub(super) fn shelves(&self) -> Vec<TaskId> {
+        let mut shelves: Vec<TaskId> = Vec::new();
+        for shelf in self.runs.iter().flatten().filter_map(|run| run.shelf) {
+            if place_of(shelf, &shelves).is_none() {
+                shelves.push(shelf);
+            }
+        }
+        shelves
+    }
+
     /// All ids, sorted.
     pub(super) fn sorted_ids(&self) -> Vec<TaskId> {
         let mut ids: Vec<TaskId> = self
@@ -77,13 +125,24 @@ impl Arranged {
             .chain(self.spans.values().flatten())
     }
 
-    /// Writes the counts, and then the tasks.
-    pub(super) fn push_to(&self, call: &mut Call) {
-        for count in [self.soon.len(), self.spans.len(), self.special.len()] {
+    /// Writes the counts, and then the tasks. `shelves` are those that the call declares, in its order.
+    pub(super) fn push_to(&self, call: &mut Call, shelves: &[TaskId]) {
+        let counts = [
+            self.soon.len(),
+            self.spans.len(),
+            self.special.len(),
+            shelves.len(),
+        ];
+        let runs = self.runs.iter().map(Vec::len);
+        let spans = self.spans.values().map(Vec::len);
+        for count in counts.into_iter().chain(runs).chain(spans) {
             call.push(count);
         }
-        let groups = self.levels.iter().chain(self.spans.values());
-        groups.for_each(|group| call.push(group.len()));
+        for run in self.runs.iter().flatten() {
+            let shelf = run.shelf.and_then(|shelf| place_of(shelf, shelves));
+            call.push(run.tasks);
+            call.push(shelf.map_or(0, |place| place + 1));
+        }
         for task in &self.soon {
             if let Place::Soon { delay_ms } = task.place {
                 call.push(delay_ms);
@@ -114,6 +173,11 @@ impl Arranged {
     }
 }
 
+fn place_of(shelf: TaskId, shelves: &[TaskId]) -> Option<usize> {
+    let same = |other: &TaskId| other.bucket() == shelf.bucket();
+    shelves.iter().position(same)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -140,7 +204,7 @@ mod tests {
             let mut sequence = Sequence::new(3);
             let tasks: Vec<_> = places
                 .into_iter()
-                .map(|place| Packed { id: sequence.task(1), place, record: vec![] })
+                .map(|place| Packed { id: sequence.task(1), place, record: vec![0; 65] })
                 .collect();
             let arranged = arrange(tasks.clone(), 4);
             let ids: Vec<_> = tasks.iter().map(|task| task.id).collect();
@@ -149,6 +213,33 @@ mod tests {
             for group in groups.chain([&arranged.soon, &arranged.special]) {
                 prop_assert!(group.windows(2).all(|pair| pair[0].id < pair[1].id));
             }
+            for (level, runs) in arranged.levels.iter().zip(&arranged.runs) {
+                prop_assert_eq!(level.len(), runs.iter().map(|run| run.tasks).sum::<usize>());
+            }
         }
+    }
+
+    #[test]
+    fn many_tasks_of_a_bucket_go_onto_its_shelf_unless_redis_would_pack_them_into_a_text() {
+        let shelved = |tasks: u64, bytes: usize| {
+            let mut sequence = Sequence::new(3);
+            let packed = (0..tasks).map(|_| Packed {
+                id: sequence.task(1),
+                place: Place::Now { level: 0 },
+                record: vec![0; bytes],
+            });
+            let arranged = arrange(packed.collect(), 1);
+            let runs = arranged.runs[0].iter();
+            let runs: Vec<_> = runs.map(|run| (run.tasks, run.shelf.is_some())).collect();
+            (runs, arranged.shelves().len())
+        };
+        assert_eq!(shelved(1, 65), (vec![(1, false)], 0));
+        assert_eq!(shelved(2, 65), (vec![(2, true)], 1));
+        assert_eq!(shelved(512, 64), (vec![(512, false)], 0));
+        assert_eq!(shelved(513, 64), (vec![(513, true)], 1));
+        let two = vec![(1_024, true), (2, true)];
+        assert_eq!(shelved(1_026, 65), (two, 2));
+        let rest = vec![(1_024, true), (1, false)];
+        assert_eq!(shelved(1_025, 65), (rest, 1));
     }
 }

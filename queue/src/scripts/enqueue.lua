@@ -1,10 +1,13 @@
 -- Enqueues a batch.
--- KEYS  the spans of `later` tasks; then, for a repeated call only, the done buckets of the ids
+-- KEYS  the spans of `later` tasks; then the shelves, of all ids if the call is repeated; then, for a repeated call
+--       only, the done buckets of the ids
 -- ARGV  3 '1' when the call repeats one whose reply was lost: ids that exist are passed over
 --       4 '1' to wake workers (not while the queue is paused); 5 channel to announce on; 6 the queue's name
 --       7 most tasks that may wait, '' for no bound; 8 '1' if the batch is taken whole or not at all, '0' if each
---       task is on its own; 9 number of tasks due soon; 10 number of spans; 11 number of special tasks
---       12.. for each level list its number of tasks; then for each span its number of tasks
+--       task is on its own; 9 number of tasks due soon; 10 number of spans; 11 number of special tasks; 12 number of
+--       shelves
+--       13.. for each level list its number of runs, which are of tasks that lie together; then for each span its number
+--       of tasks; then for each run, level by level, its number of tasks and the place of its shelf, 0 for TASKS
 --       then the delays of those due soon, in ms; then for each task its id and record: level by level, those due
 --       soon, span by span; then for each special one: id, record, level, delay in ms, unique key or '', ttl in ms
 -- returns {'stale'} with nothing done; {'full', now ms, tasks that wait, {completed now, completed
@@ -14,16 +17,20 @@ if not current() then return {'stale'} end
 local now = now_ms()
 local repeated = ARGV[3] == '1'
 local soon, spans, special = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
-local delay_at = 12 + LEVELS + spans
+local run_at = 13 + LEVELS + spans
+local delay_at = run_at
+for i = 13, 12 + LEVELS do delay_at = delay_at + 2 * ARGV[i] end
 local task_at = delay_at + soon
 
-local buckets = {}
-for i = LAST_LIST + spans + 1, #KEYS do buckets[string.sub(KEYS[i], -9)] = KEYS[i] end
+local first_shelf = LAST_LIST + spans + 1
+local buckets, first_bucket = {}, first_shelf + ARGV[12]
+declare_shelves(first_shelf, first_bucket - 1)
+for i = first_bucket, #KEYS do buckets[string.sub(KEYS[i], -9)] = KEYS[i] end
 
 local function exists(id)
   if not repeated then return false end
   local bucket = buckets[string.sub(id, 1, 9)]
-  return redis.call('HEXISTS', TASKS, id) == 1 or (bucket and redis.call('HEXISTS', bucket, id) == 1)
+  return record_of(id) or bucket and redis.call('HEXISTS', bucket, id) == 1
 end
 
 -- How many of the tasks are new.
@@ -41,7 +48,8 @@ end
 
 local room = math.huge
 if ARGV[7] ~= '' then
-  local waiting = redis.call('HLEN', TASKS) - redis.call('HLEN', ACTIVE) - redis.call('ZCARD', DEAD)
+  local waiting = redis.call('ZCARD', DUE) + (redis.call('HGET', STATS, 'later') or 0) + redis.call('ZCARD', PARKED)
+  for i = FIRST_LIST, LAST_LIST do waiting = waiting + redis.call('LLEN', KEYS[i]) - ghosts_in(KEYS[i]) end
   room = math.max(ARGV[7] - waiting, 0)
   if ARGV[8] == '1' and count_new() > room then
     return {'full', now, waiting, redis.call('HMGET', STATS, 'completed', 'mark', 'mark_ms')}
@@ -50,9 +58,9 @@ end
 
 local added, left_out, standing = 0, {}, {}
 
--- Stores the tasks from `task_at` on, at most 1000 of them, and returns the ids of those that are new, with their
--- places in ARGV.
-local function store(count)
+-- Stores the tasks from `task_at` on, at most 1000 of them, in a hash, and returns the ids of those that are new, with
+-- their places in ARGV.
+local function store(count, hash)
   local ids, places = {}, {}
   for i = task_at, task_at + 2 * count - 2, 2 do
     if exists(ARGV[i]) then
@@ -65,9 +73,9 @@ local function store(count)
     end
   end
   if #ids == count then
-    redis.call('HSET', TASKS, unpack(ARGV, task_at, task_at + 2 * count - 1))
+    redis.call('HSET', hash, unpack(ARGV, task_at, task_at + 2 * count - 1))
   else
-    for _, i in ipairs(places) do redis.call('HSET', TASKS, ARGV[i], ARGV[i + 1]) end
+    for _, i in ipairs(places) do redis.call('HSET', hash, ARGV[i], ARGV[i + 1]) end
   end
   task_at = task_at + 2 * count
   added = added + #ids
@@ -76,26 +84,31 @@ end
 
 local runnable, was_empty = 0, false
 for level = 1, LEVELS do
-  local count = tonumber(ARGV[11 + level])
-  while count > 0 do
-    local ids = store(math.min(count, 1000))
-    count = count - 1000
-    if #ids > 0 then
-      was_empty = append_to(KEYS[LAST_LIST - LEVELS + level], ids) or was_empty
-      runnable = runnable + #ids
+  for _ = 1, ARGV[12 + level] do
+    local count, shelf = tonumber(ARGV[run_at]), tonumber(ARGV[run_at + 1])
+    local hash = shelf > 0 and KEYS[first_shelf + shelf - 1] or TASKS
+    run_at = run_at + 2
+    while count > 0 do
+      local ids = store(math.min(count, 1000), hash)
+      count = count - 1000
+      if #ids > 0 then
+        if shelf > 0 then redis.call('HSETNX', SHELVES, string.sub(hash, -9), now) end
+        was_empty = append_to(KEYS[LAST_LIST - LEVELS + level], ids) or was_empty
+        runnable = runnable + #ids
+      end
     end
   end
 end
 local before = ARGV[4] == '1' and soon + special > 0 and first_due()
 local first = task_at
 for _ = 1, soon do
-  local ids, places = store(1)
+  local ids, places = store(1, TASKS)
   if ids[1] then redis.call('ZADD', DUE, now + ARGV[delay_at + (places[1] - first) / 2], ids[1]) end
 end
 for span = 1, spans do
-  local count, key = tonumber(ARGV[11 + LEVELS + span]), KEYS[LAST_LIST + span]
+  local count, key = tonumber(ARGV[12 + LEVELS + span]), KEYS[LAST_LIST + span]
   while count > 0 do
-    local ids = store(math.min(count, 1000))
+    local ids = store(math.min(count, 1000), TASKS)
     count = count - 1000
     if #ids > 0 then
       redis.call('RPUSH', key, unpack(ids))

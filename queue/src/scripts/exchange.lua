@@ -1,5 +1,5 @@
 -- The hot one: delivers the acks of completed tasks and leases new ones, in one call.
--- KEYS  the done buckets of the acks
+-- KEYS  the done buckets of the acks, then the shelves that the tasks to lease may lie on
 -- ARGV  3 worker; 4 lease in ms; 5 how many tasks to lease; 6 '1' if it blocks for a token when it gets fewer
 --       7 '1' if it may be in IDLE; 8 the token that woke it, or ''; 9 how long done records are kept, in ms
 --       10 time the acked attempts ran together, in ms; 11 order of the levels (see shared/order.lua)
@@ -7,7 +7,7 @@
 --       15 number of buckets
 --       then for each bucket its number of acks, then for each ack the id and the done record, bucket by bucket
 -- returns {'ok', now ms, ids of refused acks, ms when to look again or -1, '1' if there may be more at once,
---          ids, records, losses, 1 if it drains}
+--          ids, records, losses, 1 if it drains, names of the shelves that are next}
 --         {'stale', now ms, refused}: acks done, nothing leased; {'lapsed', now ms, refused}: the same, for good
 -- An ack is refused if the worker does not hold the task, unless that very record is already there: then the
 -- call repeats one whose reply was lost. One refused ack leaves the others alone. A task with a unique key, a
@@ -19,6 +19,8 @@ local buckets = tonumber(ARGV[15])
 local refused = {}
 -- Whether there is any of what most queues have none of, by one look instead of one for each.
 local rare = redis.call('EXISTS', LOST, PROGRESS, DRAINING, GHOSTS) > 0
+
+declare_shelves(LAST_LIST + buckets + 1, #KEYS)
 
 local total = 0
 for b = 1, buckets do total = total + ARGV[15 + b] end
@@ -106,13 +108,20 @@ if ARGV[13] ~= '' and allowed > 0 then
   end
 end
 
-local ids, records, losses, got, ghosts = {}, {}, {}, 0, 0
-if allowed > 0 then
-  ids = take(ARGV[11], allowed, now, rare)
+local ids, records, losses, got, ghosts, short = {}, {}, {}, 0, 0, false
+if allowed > 0 then ids = take(ARGV[11], allowed, now, rare) end
+if #ids > 0 then
+  local sources, stop
+  records, sources, stop = look_up(ids)
+  if stop then
+    short = true
+    local taken = #ids
+    for i = put_back(ids, stop) + 1, taken do records[i] = nil end
+  end
   got = #ids
+  unshelve(ids, records, sources)
 end
 if got > 0 then
-  records = redis.call('HMGET', TASKS, unpack(ids))
   local leases, n = {}, 0
   for i = 1, got do
     if records[i] then
@@ -130,9 +139,13 @@ if promoted > got then wake(promoted - got) end
 -- Places that a limit had kept from others, and that this worker leaves free.
 if ARGV[12] ~= '' and slots == 0 and total > 0 then wake(total) end
 
-if listens and (slots == 0 or got < slots) and ghosts == 0 then
+local more = ghosts > 0 or short
+if listens and (slots == 0 or got < slots) and not more then
   redis.call('SADD', IDLE, me)
 elseif ARGV[7] == '1' then
   redis.call('SREM', IDLE, me)
 end
-return {'ok', now, refused, again or -1, ghosts > 0 and '1' or '0', ids, records, losses, draining and 1 or 0}
+look_ahead()
+return {
+  'ok', now, refused, again or -1, more and '1' or '0', ids, records, losses, draining and 1 or 0, next_shelves,
+}

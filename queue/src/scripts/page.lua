@@ -1,7 +1,8 @@
 -- A page of the tasks in one state.
 -- ARGV  3 'waiting', 'scheduled', 'active', 'dead', 'parked' or 'ended'; 4 how many to skip; 5 how many to return
 --       6 for 'waiting' the place of the level's list
--- returns {'ok', ids, for each its due time, worker or time of death or '', records, losses}
+-- returns {'ok', ids, for each its due time, worker or time of death or '', records, losses}; a record that is missing
+--         may lie on a shelf
 --         for 'ended': {'ok', names of buckets, newest first, their numbers of records, how many of the first to skip}
 local from, limit = tonumber(ARGV[4]), tonumber(ARGV[5])
 local ids, extras = {}, {}

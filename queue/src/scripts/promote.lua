@@ -15,7 +15,7 @@ for i = FIRST_LIST, LAST_LIST do
   local laid = 0
   while laid < left do
     local id = redis.call('LINDEX', KEYS[i], 0)
-    if not id or redis.call('HEXISTS', TASKS, id) == 1 then break end
+    if not id or record_of(id) ~= nil then break end
     redis.call('LPOP', KEYS[i])
     laid = laid + 1
   end

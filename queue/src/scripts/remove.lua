@@ -1,5 +1,5 @@
 -- Ends tasks that do not run: cancelled, or not started in time. One that runs is marked to be cancelled.
--- KEYS  the done buckets of the tasks
+-- KEYS  the done buckets of the tasks, then their shelves in the same order
 -- ARGV  3 what they end as: 'cancelled' or 'expired'; 4 how long done records are kept, in ms
 --       then four for each task: id, its record as the caller knows it, its done record, place of its bucket
 -- returns {'stale'} with nothing done, or {'ok', now ms, for each task: 'removed', 'active' when it runs, 'changed'
@@ -8,6 +8,8 @@
 if not current() then return {'stale'} end
 local now = now_ms()
 local removed, fates = 0, {}
+local buckets = (#KEYS - LAST_LIST) / 2
+declare_shelves(LAST_LIST + buckets + 1, #KEYS)
 -- As long as in `later.rs`.
 local SPAN_MS = 65536
 
@@ -31,7 +33,7 @@ end
 
 for i = 5, #ARGV, 4 do
   local id, known, done = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  local record = redis.call('HGET', TASKS, id)
+  local record = record_of(id)
   local fate
   if not record or redis.call('ZSCORE', DEAD, id) then
     redis.call('SREM', CANCEL, id)
@@ -42,7 +44,7 @@ for i = 5, #ARGV, 4 do
   elseif record ~= known or not take_out(id, record) then
     fate = 'changed'
   else
-    redis.call('HDEL', TASKS, id)
+    if redis.call('HDEL', TASKS, id) == 0 then clear(string.sub(id, 1, 9), {id}, 1, 1) end
     let_go(id, record)
     redis.call('HDEL', LOST, id)
     redis.call('SREM', CANCEL, id)

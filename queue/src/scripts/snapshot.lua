@@ -5,7 +5,8 @@
 --         in ms or -1} for a queue that holds no task and has no worker; or
 --         {'ok', now ms, counters, fault, figures, beginnings of the records at the heads of the lists}
 --         fault: what keeps workers from taking tasks, or ''; counters: name and value of each; figures: scheduled, due, next due ms or -1, active, those of them that lapsed
---         workers hold, dead, parked, workers, lapsed workers, then the length of each list
+--         workers hold, dead, parked, workers, lapsed workers, since when there is the oldest shelf at the head of a
+--         list in ms or -1, then the length of each list
 if not current() then return {'stale'} end
 local now = now_ms()
 local counters = table.concat(redis.call('HGETALL', STATS), ' ')
@@ -15,7 +16,7 @@ if redis.call('EXISTS', DUE, LATER, ACTIVE, WORKERS, DEAD, PARKED, unpack(KEYS, 
   return {'rest', now, counters, fault, first(UNIQUES) .. ' ' .. first(KEPT)}
 end
 
-local lengths, heads, runnable = {}, {}, 0
+local lengths, heads, runnable, shelved = {}, {}, 0, nil
 local ghosts = redis.call('HGETALL', GHOSTS)
 local ghosts_of = {}
 for i = 1, #ghosts, 2 do ghosts_of[ghosts[i]] = ghosts[i + 1] end
@@ -31,6 +32,12 @@ for i = FIRST_LIST, LAST_LIST do
       -- A level's name, a byte and the two times: 32 + 1 + 1 + 9 + 9 bytes at most.
       if record then
         heads[#heads + 1] = string.sub(record, 1, 64)
+        break
+      end
+      -- On a shelf, which is of one second.
+      local since = tonumber(redis.call('HGET', SHELVES, string.sub(id, 1, 9)))
+      if since then
+        shelved = math.min(shelved or since, since)
         break
       end
     end
@@ -82,6 +89,6 @@ if lapsed > 0 then
 end
 local figures = {
   scheduled, due, next_due or -1, redis.call('HLEN', ACTIVE), lost, redis.call('ZCARD', DEAD),
-  redis.call('ZCARD', PARKED), workers - lapsed, lapsed, table.concat(lengths, ' '),
+  redis.call('ZCARD', PARKED), workers - lapsed, lapsed, shelved or -1, table.concat(lengths, ' '),
 }
 return {'ok', now, counters, fault, table.concat(figures, ' '), heads}

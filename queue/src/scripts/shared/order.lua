@@ -12,10 +12,10 @@ local function since(list)
   local laid, from = 0, nil
   local id = redis.call('LINDEX', list, 0)
   while id do
-    local record = redis.call('HGET', TASKS, id)
+    local record = record_of(id)
     local body = record and body_of(record)
     if body then from = math.max(body[1], body[2]) break end
-    if record or patience == 0 then from = 0 break end
+    if record ~= nil or patience == 0 then from = 0 break end
     redis.call('LPOP', list)
     laid, patience = laid + 1, patience - 1
     id = redis.call('LINDEX', list, 0)
@@ -69,6 +69,9 @@ local function take_with_aging(wanted, now, aging)
   return ids
 end
 
+-- The turn of the levels' weights before something was taken by them.
+local turn_before
+
 -- Levels that have tasks share what is taken by their weights. Turn after turn steps through 0..1 by the golden
 -- ratio, which spreads evenly over any number of turns, and the level in whose part of 0..1 it falls is served.
 local function take_by_weight(wanted, weights)
@@ -79,6 +82,7 @@ local function take_by_weight(wanted, weights)
     if left[i] > 0 then sum = sum + shares[i] end
   end
   local turn = tonumber(redis.call('HGET', STATS, 'turn') or 0)
+  turn_before = turn
   local counts, picked = {}, 0
   while picked < wanted and sum > 0 do
     turn = turn + 1
@@ -121,6 +125,25 @@ local function take(order, wanted, now, ghosts)
   local weights = {}
   for weight in string.gmatch(rest, '%d+') do weights[#weights + 1] = tonumber(weight) end
   return take_by_weight(wanted, weights)
+end
+
+-- Puts back what was taken from a place on. Of what was taken by weight it puts back all, so that the turns are as if
+-- nothing had been taken. Returns how many are left.
+local function put_back(ids, first)
+  if turn_before then
+    redis.call('HSET', STATS, 'turn', turn_before)
+    first = 1
+  end
+  while #ids >= first do
+    local run = runs[#runs]
+    local stay = math.max(#ids - run[2], first - 1)
+    local back = {}
+    for i = #ids, stay + 1, -1 do back[#back + 1], ids[i] = ids[i], nil end
+    redis.call('LPUSH', run[1], unpack(back))
+    run[2] = run[2] - #back
+    if run[2] == 0 then runs[#runs] = nil end
+  end
+  return #ids
 end
 
 -- Forgets the ghosts among what was taken, which have no record.

@@ -1,0 +1,39 @@
+-- Shared: shelves. Of a large batch the records do not go into TASKS but onto shelves: small hashes, each of the tasks
+-- whose ids begin with the same nine characters. So the records that are written or read together lie together, however
+-- many there are. A record leaves its shelf when its task is leased for the first time, or ends before. SHELVES says
+-- since when there is each of them. A script reads those only that its caller has declared, and tells which others it
+-- came upon.
+local shelves = {}
+
+local function declare_shelves(first, last)
+  for i = first, last do shelves[string.sub(KEYS[i], -9)] = KEYS[i] end
+end
+
+-- The records of ids on a declared shelf, side by side, false for none.
+local function on_shelf(name, ids, first, last)
+  -- Something else in its place holds none, and is no reason to stop half-way.
+  local found = redis.pcall('HMGET', shelves[name], unpack(ids, first, last))
+  return found.err and {} or found
+end
+
+-- Whether an id's record may lie on a shelf that was not declared.
+local function undeclared(id)
+  local name = string.sub(id, 1, 9)
+  if shelves[name] or #name < 9 or string.find(name, '[^0-9a-v]') then return false end
+  return redis.call('HEXISTS', SHELVES, name) == 1
+end
+
+-- A runnable task's record; nil if there is none; false if it may lie on a shelf that was not declared.
+local function record_of(id)
+  local record, name = redis.call('HGET', TASKS, id), string.sub(id, 1, 9)
+  if record then return record end
+  if shelves[name] then return on_shelf(name, {id}, 1, 1)[1] or nil end
+  if undeclared(id) then return false end
+  return nil
+end
+
+-- Takes records off a declared shelf.
+local function clear(name, ids, first, last)
+  redis.call('HDEL', shelves[name], unpack(ids, first, last))
+  if redis.call('EXISTS', shelves[name]) == 0 then redis.call('HDEL', SHELVES, name) end
+end
