@@ -67,10 +67,7 @@ impl Queue {
         let mut sorted: Vec<&Unstarted> = tasks.iter().collect();
         sorted.sort_unstable_by_key(|task| task.id);
         let runs = buckets(sorted.iter().map(|task| task.id));
-        let buckets = || runs.iter().map(|(id, _)| id.bucket());
-        let done_keys = buckets().map(|bucket| self.keys().done(bucket));
-        let shelves = buckets().map(|bucket| self.keys().shelf(bucket));
-        let keys: Vec<String> = done_keys.chain(shelves).collect();
+        let keys = self.bucket_keys(&runs);
         let mut rounds = self.rounds();
         loop {
             let known = rounds.next().await?;

@@ -162,8 +162,8 @@ pub(crate) struct Exchanged {
     pub(crate) asked: usize,
     /// The worker is to get no more tasks.
     pub(crate) draining: bool,
-    /// The shelves that the next tasks lie on.
-    shelves: Vec<String>,
+    /// The shelves that the next tasks lie on, by the beginnings of their ids; none if as before.
+    pub(crate) shelves: Vec<String>,
 }
 
 /// What a worker is told with its heartbeat.
@@ -201,10 +201,11 @@ impl Queue {
                 known = self.refresh().await?;
                 continue;
             }
-            if status == "ok" && self.note_shelves(&exchanged.shelves) {
-                // When all that is next lies on shelves that the call did not declare, the next one does.
+            if status == "ok" && asked > 0 {
+                let new = self.note_shelves(&exchanged);
                 rounds += 1;
-                if exchanged.more && exchanged.leased.is_empty() && rounds < MOST_ROUNDS {
+                if new && exchanged.leased.is_empty() && rounds < MOST_ROUNDS {
+                    // All that is next lies on shelves that the call did not declare; the next one does.
                     acks = &[];
                     continue;
                 }
@@ -224,8 +225,7 @@ impl Queue {
         acks: &[Ack],
     ) -> script::Call {
         let runs = buckets(acks.iter().map(|ack| ack.id));
-        let done = runs.iter().map(|(id, _)| self.keys().done(id.bucket()));
-        let mut keys: Vec<String> = done.collect();
+        let mut keys = self.bucket_keys(&runs);
         if asked > 0 {
             keys.extend(self.shelves());
         }
@@ -269,10 +269,7 @@ impl Queue {
         ordered.sort_by_key(|settlement| std::cmp::Reverse(settlement.id));
         let oldest_first = ordered.iter().rev().map(|settlement| settlement.id);
         let runs = buckets(oldest_first);
-        let keys: Vec<String> = runs
-            .iter()
-            .map(|(id, _)| self.keys().done(id.bucket()))
-            .collect();
+        let keys = self.bucket_keys(&runs);
         let place_of = |id: TaskId| {
             let same = |(first, _): &(TaskId, usize)| first.bucket() == id.bucket();
             runs.iter().position(same).unwrap_or_default() + 1
@@ -393,7 +390,10 @@ impl Queue {
         if status == "lapsed" {
             return Ok(None);
         }
-        Ok(Some(leased(&mut reply)?))
+        let ids: Vec<Vec<u8>> = reply.next()?;
+        let mut records: Vec<Option<Vec<u8>>> = reply.next()?;
+        self.read_shelves(&ids, &mut records).await?;
+        Ok(Some(leased(&ids, records, reply.next()?)))
     }
 
     /// Takes the worker out of the queue; `false`, with nothing done, if it still holds tasks.
@@ -433,7 +433,7 @@ fn take(
     Ok(Exchanged {
         more,
         refused,
-        leased: leased(reply)?,
+        leased: leased(&reply.next::<Vec<_>>()?, reply.next()?, reply.next()?),
         draining: reply.next()?,
         shelves: buckets_named(&reply.next::<Vec<Vec<u8>>>()?),
         next_due: next_due.map(|due| due.saturating_sub(Duration::from_millis(now_ms))),
@@ -443,17 +443,16 @@ fn take(
 }
 
 /// Names that a bucket may have; what else somebody has put there is passed over.
-fn buckets_named(names: &[Vec<u8>]) -> Vec<String> {
-    let texts = names.iter().filter_map(|name| std::str::from_utf8(name).ok());
+pub(crate) fn buckets_named(names: &[Vec<u8>]) -> Vec<String> {
+    let texts = names
+        .iter()
+        .filter_map(|name| std::str::from_utf8(name).ok());
     let known = texts.filter(|name| is_bucket(name));
     known.map(str::to_owned).collect()
 }
 
 /// Ids, records and losses, side by side; the losses are missing when no task of the queue has any.
-fn leased(reply: &mut Reply<'_>) -> Result<Vec<Leased>, Error> {
-    let ids: Vec<Vec<u8>> = reply.next()?;
-    let records: Vec<Option<Vec<u8>>> = reply.next()?;
-    let losses: Vec<Value> = reply.next()?;
+fn leased(ids: &[Vec<u8>], records: Vec<Option<Vec<u8>>>, losses: Vec<Value>) -> Vec<Leased> {
     let mut losses = losses.into_iter().map(from_redis_value::<Option<u32>>);
     let mut tasks = Vec::with_capacity(ids.len());
     for (id, record) in ids.iter().zip(records) {
@@ -473,7 +472,7 @@ fn leased(reply: &mut Reply<'_>) -> Result<Vec<Leased>, Error> {
             Err(fault) => tracing::error!(%fault, "what was leased is no task"),
         }
     }
-    Ok(tasks)
+    tasks
 }
 
 /// The ids of an answer.

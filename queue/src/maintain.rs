@@ -9,7 +9,7 @@ use crate::batch::MOST_TASKS;
 use crate::cancel::Unstarted;
 use crate::fault::Fault;
 use crate::later::near;
-use crate::lease::{LEAST_RETENTION, millis, retention};
+use crate::lease::{LEAST_RETENTION, buckets_named, millis, retention};
 use crate::queue::Queue;
 use crate::record::Ending;
 use crate::reply::Reply;
@@ -106,12 +106,13 @@ impl Queue {
         cause: Cause,
         detail: &str,
     ) -> Result<Reclaimed, Error> {
+        let mut shelves = Vec::new();
         let mut rounds = self.rounds();
         loop {
             let known = rounds.next().await?;
             let on_loss = on_loss(&known.policy.retry, cause);
             let call = self
-                .call(&script::RECLAIM, &known, &[])
+                .call(&script::RECLAIM, &known, &shelves)
                 .arg(known.policy.max_losses);
             let mut call = self
                 .announcing(call, &known)
@@ -130,6 +131,11 @@ impl Queue {
                 call.push(worker.as_str());
             }
             if let Some(mut reply) = self.ask(&script::RECLAIM, &call).await? {
+                let names = buckets_named(&reply.next::<Vec<_>>()?);
+                if !names.is_empty() {
+                    shelves.extend(names.iter().map(|name| self.keys().shelf(name)));
+                    continue;
+                }
                 return Ok(Reclaimed {
                     released: reply.next()?,
                     quarantined: reply.next()?,

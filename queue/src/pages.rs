@@ -82,7 +82,7 @@ impl Queue {
         let extras: Vec<Vec<u8>> = reply.next()?;
         let mut records: Vec<Option<Vec<u8>>> = reply.next()?;
         let losses: Vec<Value> = reply.next()?;
-        if matches!(listing, Listing::Waiting { .. }) {
+        if matches!(listing, Listing::Waiting { .. } | Listing::Active) {
             self.read_shelves(&ids, &mut records).await?;
         }
         let mut tasks = Vec::with_capacity(ids.len());
@@ -110,12 +110,14 @@ impl Queue {
     }
 
     /// Looks on the shelves for the records that are missing.
-    async fn read_shelves(
+    pub(crate) async fn read_shelves(
         &self,
         ids: &[Vec<u8>],
         records: &mut [Option<Vec<u8>>],
     ) -> Result<(), Error> {
-        let texts = ids.iter().map(|id| String::from_utf8_lossy(id).parse().ok());
+        let texts = ids
+            .iter()
+            .map(|id| String::from_utf8_lossy(id).parse().ok());
         let ids: Vec<Option<TaskId>> = texts.collect();
         let missing = (0..records.len()).filter(|&place| records[place].is_none());
         let missing = missing.filter_map(|place| Some((place, ids[place]?)));

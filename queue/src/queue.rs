@@ -13,6 +13,7 @@ use crate::cron::Plan;
 use crate::fault::Fault;
 use crate::keys::{Keys, channel};
 use crate::later::SPAN_MS;
+use crate::lease::Exchanged;
 use crate::link::Link;
 use crate::produce::Gather;
 use crate::record::{Record, unpack_done};
@@ -152,9 +153,8 @@ impl Queue {
     /// The same with its record as it stands in Redis; empty for one that has ended.
     pub(crate) async fn look(&self, id: &TaskId) -> Result<Option<(Task, Vec<u8>)>, Error> {
         let known = self.known().await?;
-        let (keys, bucket) = (&self.0.keys, id.bucket());
         let call = self
-            .call(&script::INSPECT, &known, &[keys.done(bucket), keys.shelf(bucket)])
+            .call(&script::INSPECT, &known, &self.bucket_keys(&[(*id, 1)]))
             .arg(id.as_str())
             .arg(SPAN_MS);
         let value = self.link().read(&call).await?;
@@ -234,15 +234,26 @@ impl Queue {
         shelves.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Notes which shelves come next, by the beginnings of their ids; whether one is new among them.
-    pub(crate) fn note_shelves(&self, names: &[String]) -> bool {
-        let keys = names.iter().map(|name| self.0.keys.shelf(name));
-        let keys: Vec<String> = keys.collect();
+    /// Notes which shelves come next; whether one is new among them.
+    pub(crate) fn note_shelves(&self, exchanged: &Exchanged) -> bool {
+        let names = exchanged.shelves.iter();
+        let keys: Vec<String> = names.map(|name| self.0.keys.shelf(name)).collect();
         let shelves = self.0.shelves.lock();
         let mut shelves = shelves.unwrap_or_else(PoisonError::into_inner);
         let new = keys.iter().any(|key| !shelves.contains(key));
-        *shelves = keys;
+        let dry = !exchanged.more && exchanged.leased.len() < exchanged.asked;
+        if !keys.is_empty() || dry {
+            *shelves = keys;
+        }
         new
+    }
+
+    /// The done buckets of runs of ids, then their shelves.
+    pub(crate) fn bucket_keys(&self, runs: &[(TaskId, usize)]) -> Vec<String> {
+        let buckets = || runs.iter().map(|(id, _)| id.bucket());
+        let done = buckets().map(|bucket| self.0.keys.done(bucket));
+        let shelves = buckets().map(|bucket| self.0.keys.shelf(bucket));
+        done.chain(shelves).collect()
     }
 
     /// The beginning of a script's call.

@@ -73,21 +73,21 @@ macro_rules! body {
 }
 
 scripts! {
-    ENQUEUE = "enqueue" keys [Config, Tasks, Shelves, Due, Later, Active, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry]
-        with ["current", "wake", "sooner", "record", "levels", "admit", "shelves"];
+    ENQUEUE = "enqueue" keys [Config, Tasks, Shelves, Due, Later, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry]
+        with ["current", "wake", "sooner", "record", "shelves", "levels", "admit"];
     EXCHANGE = "exchange" keys [Config, Tasks, Shelves, Due, Active, Workers, Lost, Stats, Idle, Draining, Wake, Ghosts, Held, Parked, Progress, Kept, Keptcount, Rate]
-        with ["current", "wake", "sooner", "record", "levels", "promote", "keep", "limits", "shelves", "fetch", "order"];
-    SETTLE = "settle" keys [Config, Tasks, Due, Active, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Progress, Kept, Keptcount]
-        with ["current", "wake", "sooner", "record", "levels", "places", "unique", "keep"];
+        with ["current", "wake", "sooner", "record", "shelves", "levels", "promote", "keep", "limits", "fetch", "order"];
+    SETTLE = "settle" keys [Config, Tasks, Shelves, Due, Active, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Progress, Kept, Keptcount]
+        with ["current", "wake", "sooner", "record", "shelves", "levels", "places", "unique", "keep"];
     REMOVE = "remove" keys [Config, Tasks, Shelves, Due, Later, Active, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Kept, Keptcount]
-        with ["current", "wake", "record", "levels", "places", "unique", "keep", "shelves"];
+        with ["current", "wake", "record", "shelves", "levels", "places", "unique", "keep"];
     PROMOTE = "promote" keys [Config, Tasks, Shelves, Due, Lost, Dead, Stats, Idle, Wake, Ghosts, Held, Parked]
-        with ["current", "wake", "record", "levels", "promote", "discard", "shelves"];
+        with ["current", "wake", "record", "shelves", "levels", "promote", "discard"];
     UNFOLD = "unfold" keys [Tasks, Due, Later, Stats, Idle, Wake] with ["wake", "sooner", "record"];
     SURVEY = "survey" keys [Config, Tasks, Active, Dead, Later, Unique, Uniques, Expiry, Cancel, Kept, Keptcount, Stats, Schedules] with [];
     FORGET = "forget" keys [Kept, Keptcount, Stats] with [];
-    RECLAIM = "reclaim" keys [Config, Tasks, Due, Active, Workers, Info, Lost, Dead, Stats, Idle, Draining, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Progress]
-        with ["current", "wake", "sooner", "sleepers", "record", "levels", "places", "unique", "edit"];
+    RECLAIM = "reclaim" keys [Config, Tasks, Shelves, Due, Active, Workers, Info, Lost, Dead, Stats, Idle, Draining, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Progress]
+        with ["current", "wake", "sooner", "sleepers", "record", "shelves", "levels", "places", "unique", "edit"];
     BEAT = "beat" keys [Active, Workers, Info, Draining, Cancel] with [];
     NOTE = "note" keys [Active, Progress] with [];
     RESUME = "resume" keys [Tasks, Active, Workers, Lost] with [];
@@ -99,12 +99,12 @@ scripts! {
     SNAPSHOT = "snapshot" keys [Config, Tasks, Shelves, Due, Later, Active, Workers, Dead, Stats, Ghosts, Parked, Expiry, Uniques, Kept, Fault] with ["current", "record"];
     INSPECT = "inspect" keys [Tasks, Due, Later, Active, Lost, Dead, Progress] with ["record"];
     PAGE = "page" keys [Tasks, Due, Active, Lost, Dead, Parked, Kept, Keptcount] with [];
-    REDRIVE = "redrive" keys [Config, Tasks, Lost, Dead, Stats, Idle, Wake, Ghosts, Held, Parked]
-        with ["current", "wake", "record", "levels", "letters", "edit"];
+    REDRIVE = "redrive" keys [Config, Tasks, Shelves, Lost, Dead, Stats, Idle, Wake, Ghosts, Held, Parked]
+        with ["current", "wake", "record", "shelves", "levels", "letters", "edit"];
     PURGE = "purge" keys [Tasks, Lost, Dead, Stats] with ["letters", "discard"];
     CONFIGURE = "configure" keys [Config, Idle, Wake] with ["current", "wake"];
-    UNPARK = "unpark" keys [Config, Tasks, Idle, Wake, Ghosts, Held, Parked] with ["current", "wake", "record", "levels", "places"];
-    FIRE = "fire" keys [Config, Schedules, Tasks, Stats, Idle, Wake, Ghosts, Held, Parked] with ["current", "wake", "record", "levels"];
+    UNPARK = "unpark" keys [Config, Tasks, Shelves, Idle, Wake, Ghosts, Held, Parked] with ["current", "wake", "record", "shelves", "levels", "places"];
+    FIRE = "fire" keys [Config, Schedules, Tasks, Shelves, Stats, Idle, Wake, Ghosts, Held, Parked] with ["current", "wake", "record", "shelves", "levels"];
 }
 
 impl Script {

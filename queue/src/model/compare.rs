@@ -97,7 +97,11 @@ impl Pair {
             .await
             .unwrap();
         let there = keys.iter().map(|key| key[key.len() - 9..].to_owned());
-        assert_eq!(there.collect::<BTreeSet<_>>(), set(&listed.keys().cloned().collect::<Vec<_>>()), "shelves {when}");
+        assert_eq!(
+            there.collect::<BTreeSet<_>>(),
+            set(&listed.keys().cloned().collect::<Vec<_>>()),
+            "shelves {when}"
+        );
         let mut shelved = BTreeMap::new();
         for name in listed.keys() {
             shelved.extend(self.hash::<Vec<u8>>(&format!("shelf:{name}")).await);

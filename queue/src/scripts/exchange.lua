@@ -1,5 +1,6 @@
 -- The hot one: delivers the acks of completed tasks and leases new ones, in one call.
--- KEYS  the done buckets of the acks, then the shelves that the tasks to lease may lie on
+-- KEYS  the done buckets of the acks, then their shelves in the same order, then the shelves that the tasks to lease may
+--       lie on, the nearest first
 -- ARGV  3 worker; 4 lease in ms; 5 how many tasks to lease; 6 '1' if it blocks for a token when it gets fewer
 --       7 '1' if it may be in IDLE; 8 the token that woke it, or ''; 9 how long done records are kept, in ms
 --       10 time the acked attempts ran together, in ms; 11 order of the levels (see shared/order.lua)
@@ -7,7 +8,7 @@
 --       15 number of buckets
 --       then for each bucket its number of acks, then for each ack the id and the done record, bucket by bucket
 -- returns {'ok', now ms, ids of refused acks, ms when to look again or -1, '1' if there may be more at once,
---          ids, records, losses, 1 if it drains, names of the shelves that are next}
+--          ids, records, losses, 1 if it drains, names of the shelves that are next, none if as before}
 --         {'stale', now ms, refused}: acks done, nothing leased; {'lapsed', now ms, refused}: the same, for good
 -- An ack is refused if the worker does not hold the task, unless that very record is already there: then the
 -- call repeats one whose reply was lost. One refused ack leaves the others alone. A task with a unique key, a
@@ -21,6 +22,7 @@ local refused = {}
 local rare = redis.call('EXISTS', LOST, PROGRESS, DRAINING, GHOSTS) > 0
 
 declare_shelves(LAST_LIST + buckets + 1, #KEYS)
+local named_first = string.sub(KEYS[LAST_LIST + 2 * buckets + 1] or '', -9)
 
 local total = 0
 for b = 1, buckets do total = total + ARGV[15 + b] end
@@ -33,13 +35,15 @@ if total > 0 then
     if owners[i] ~= me then all_mine = false break end
   end
   if not all_mine then ids = {} end
-  local seen = 0
+  local seen, on_shelves = 0, 0
   for b = 1, buckets do
     local bucket, count = KEYS[LAST_LIST + b], tonumber(ARGV[15 + b])
+    local first, last = seen + 1, seen + count
     if all_mine then
       redis.call('HSET', bucket, unpack(ARGV, at, at + 2 * count - 1))
       keep(bucket, count, ARGV[9], now)
     else
+      first = #ids + 1
       for i = 0, count - 1 do
         local id, record = ARGV[at + 2 * i], ARGV[at + 2 * i + 1]
         if owners[seen + i + 1] == me then
@@ -50,12 +54,16 @@ if total > 0 then
           refused[#refused + 1] = id
         end
       end
+      last = #ids
+    end
+    if shelved and first <= last then
+      on_shelves = on_shelves + clear(string.sub(bucket, -9), ids, first, last)
     end
     at, seen = at + 2 * count, seen + count
   end
   if #ids > 0 then
     redis.call('HDEL', ACTIVE, unpack(ids))
-    redis.call('HDEL', TASKS, unpack(ids))
+    if on_shelves < #ids then redis.call('HDEL', TASKS, unpack(ids)) end
     if rare then
       redis.call('HDEL', LOST, unpack(ids))
       redis.call('HDEL', PROGRESS, unpack(ids))
@@ -111,15 +119,15 @@ end
 local ids, records, losses, got, ghosts, short = {}, {}, {}, 0, 0, false
 if allowed > 0 then ids = take(ARGV[11], allowed, now, rare) end
 if #ids > 0 then
-  local sources, stop
-  records, sources, stop = look_up(ids)
+  local stop
+  records, stop = look_up(ids)
   if stop then
     short = true
     local taken = #ids
     for i = put_back(ids, stop) + 1, taken do records[i] = nil end
   end
   got = #ids
-  unshelve(ids, records, sources)
+  note_next_shelves(ids[got], got > 0 and runs[#runs][1], short, named_first)
 end
 if got > 0 then
   local leases, n = {}, 0
@@ -145,7 +153,6 @@ if listens and (slots == 0 or got < slots) and not more then
 elseif ARGV[7] == '1' then
   redis.call('SREM', IDLE, me)
 end
-look_ahead()
 return {
   'ok', now, refused, again or -1, more and '1' or '0', ids, records, losses, draining and 1 or 0, next_shelves,
 }

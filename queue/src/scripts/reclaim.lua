@@ -1,10 +1,12 @@
 -- Takes back what workers with a lapsed lease hold: to the heads of the levels, the oldest first; a task that
 -- has lost too many workers goes to the dead letters instead.
+-- KEYS  the shelves that an answer asked for
 -- ARGV  3 losses a task may have; 4 '1' to wake workers; 5 channel to announce on; 6 the queue's name
 --       7 number of the cause; 8 what a loss does: 'retry' or 'dead'; 9 '1' if it counts as an attempt; 10 most
 --       attempts; 11 delay in ms before it runs again, '' for at once; 12 what is known of the loss, '' for nothing;
 --       then ids of workers that are gone, or none for those whose lease has lapsed
--- returns {'stale'} with nothing done, or {'ok', now ms, released, quarantined, workers}
+-- returns {'stale'} with nothing done, or {'ok', now ms, names of shelves that are to be declared, released, quarantined,
+--         workers}; if there are such names, nothing is done
 if not current() then return {'stale'} end
 local now = now_ms()
 local lapsed = {}
@@ -15,7 +17,7 @@ if #ARGV > 12 then
 else
   lapsed = redis.call('ZRANGEBYSCORE', WORKERS, '-inf', now)
 end
-if #lapsed == 0 then return {'ok', now, 0, 0, 0} end
+if #lapsed == 0 then return {'ok', now, {}, 0, 0, 0} end
 local gone = {}
 for _, worker in ipairs(lapsed) do gone[worker] = true end
 
@@ -25,6 +27,17 @@ for i = 1, #held, 2 do
   if gone[held[i + 1]] then ids[#ids + 1] = held[i] end
 end
 table.sort(ids, function(a, b) return a > b end)
+
+declare_shelves(LAST_LIST + 1, #KEYS)
+local names, named = {}, {}
+for _, id in ipairs(ids) do
+  local name = string.sub(id, 1, 9)
+  if not named[name] and record_of(id) == false then
+    names[#names + 1] = name
+    named[name] = true
+  end
+end
+if #names > 0 then return {'ok', now, names, 0, 0, 0} end
 
 local MOST_ERRORS = 10
 local cause, counts, most_attempts = tonumber(ARGV[7]), ARGV[9] == '1', tonumber(ARGV[10])
@@ -46,7 +59,7 @@ local released, quarantined, was_empty = 0, 0, false
 for _, id in ipairs(ids) do
   redis.call('HDEL', ACTIVE, id)
   redis.call('HDEL', PROGRESS, id)
-  local record = redis.call('HGET', TASKS, id)
+  local record = record_of(id)
   if record then
     -- Not by HINCRBY: a count that is no number would end the script with the task in no state.
     local losses = tonumber(redis.call('HGET', LOST, id) or 0)
@@ -90,4 +103,4 @@ if ARGV[4] == '1' then
   wake_if_sooner(before)
 end
 if was_empty then redis.call('PUBLISH', ARGV[5], ARGV[6]) end
-return {'ok', now, released, quarantined, #lapsed}
+return {'ok', now, {}, released, quarantined, #lapsed}

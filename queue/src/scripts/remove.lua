@@ -39,12 +39,16 @@ for i = 5, #ARGV, 4 do
     redis.call('SREM', CANCEL, id)
     fate = 'gone'
   elseif redis.call('HEXISTS', ACTIVE, id) == 1 then
-    if ARGV[3] == 'cancelled' then redis.call('SADD', CANCEL, id) end
+    if ARGV[3] == 'cancelled' then
+      redis.call('SADD', CANCEL, id)
+      -- Off its shelf, where it would not be found once it does not run any more (see survey.lua).
+      rewrite(id, record)
+    end
     fate = 'active'
   elseif record ~= known or not take_out(id, record) then
     fate = 'changed'
   else
-    if redis.call('HDEL', TASKS, id) == 0 then clear(string.sub(id, 1, 9), {id}, 1, 1) end
+    drop(id)
     let_go(id, record)
     redis.call('HDEL', LOST, id)
     redis.call('SREM', CANCEL, id)

@@ -1,7 +1,7 @@
 -- What a worker holds without knowing it: tasks leased by an exchange whose reply was lost.
 -- KEYS  shared
 -- ARGV  3 worker; 4 most to return; then the ids it knows of
--- returns {'ok', now ms, ids, records, losses}, or {'lapsed', now ms} when it is not registered
+-- returns {'ok', now ms, ids, records, losses}, where a record that is missing may lie on a shelf, or {'lapsed', now ms} when it is not registered
 local now = now_ms()
 local me, limit = ARGV[3], tonumber(ARGV[4])
 if not redis.call('ZSCORE', WORKERS, me) then return {'lapsed', now} end

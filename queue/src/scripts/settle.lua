@@ -1,5 +1,5 @@
 -- The rarer ends of an attempt, several in one call.
--- KEYS  the done buckets of the tasks that end
+-- KEYS  the done buckets of the tasks, then their shelves in the same order
 -- ARGV  3 worker; 4 how long done records are kept, in ms; 5 how many tasks
 --       then six for each task: what, id, record, delay in ms, run time in ms, place of its bucket among those KEYS
 --       what: 'retry' or 'snooze' with the new record, to be tried again after the delay; 'dead' with the new record;
@@ -17,9 +17,11 @@ local refused, counts, run_ms, handed_back = {}, {}, 0, 0
 local before = first_due()
 local is_end = {completed = true, cancelled = true, expired = true, dropped = true}
 
+declare_shelves(LAST_LIST + (#KEYS - LAST_LIST) / 2 + 1, #KEYS)
+
 local function told_before(what, id, record, bucket)
   if is_end[what] then return redis.call('HGET', bucket, id) == record end
-  local kept = what ~= 'release' and redis.call('HGET', TASKS, id)
+  local kept = what ~= 'release' and record_of(id)
   -- But for the level, which another may have taken the place of since.
   return kept and string.match(kept, '[%z\1].*') == string.match(record, '[%z\1].*')
 end
@@ -30,7 +32,7 @@ for i = 6, 6 + 6 * (count - 1), 6 do
   if redis.call('HGET', ACTIVE, id) ~= me then
     if not told_before(what, id, record, bucket) then refused[#refused + 1] = id end
   else
-    local kept = redis.call('HGET', TASKS, id)
+    local kept = record_of(id)
     redis.call('HDEL', ACTIVE, id)
     redis.call('HDEL', PROGRESS, id)
     counts[what] = (counts[what] or 0) + 1
@@ -41,7 +43,7 @@ for i = 6, 6 + 6 * (count - 1), 6 do
     end
     if what == 'release' or what == 'lost' and delay == '0' then
       if kept then
-        if what == 'lost' then redis.call('HSET', TASKS, id, record) end
+        if what == 'lost' then rewrite(id, record) end
         redis.call('LPUSH', list_for(id, kept), id)
         may_expire(id, kept)
         handed_back = handed_back + 1
@@ -50,12 +52,12 @@ for i = 6, 6 + 6 * (count - 1), 6 do
       if is_end[what] then
         redis.call('HSET', bucket, id, record)
         keep(bucket, 1, retention, now)
-        redis.call('HDEL', TASKS, id)
+        drop(id)
         redis.call('HDEL', LOST, id)
         redis.call('SREM', CANCEL, id)
         if what == 'completed' then run_ms = run_ms + ARGV[i + 4] end
       else
-        redis.call('HSET', TASKS, id, record)
+        rewrite(id, record)
         if what == 'dead' or what == 'quarantined' then
           redis.call('ZADD', DEAD, now, id)
           redis.call('SREM', CANCEL, id)

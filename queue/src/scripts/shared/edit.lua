@@ -5,6 +5,6 @@ local function edit(id, record, change)
   if not body then return false end
   change(body)
   local payload = rest == -1 and '' or string.sub(record, rest + 1)
-  redis.call('HSET', TASKS, id, string.sub(record, 1, mark) .. cmsgpack.pack(body) .. payload)
+  rewrite(id, string.sub(record, 1, mark) .. cmsgpack.pack(body) .. payload)
   return true
 end

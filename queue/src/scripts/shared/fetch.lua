@@ -1,82 +1,83 @@
--- Shared (exchange): the records of tasks that are about to be leased, wherever they lie.
+-- Shared (exchange): the records of tasks that are about to be leased, wherever they lie; and which shelves the next
+-- call should declare.
 
 -- Whether there is any shelf. Read before anything is done, as it might be no hash.
 local shelved = redis.call('HLEN', SHELVES) > 0
 
--- Which shelves a next call should declare, each once.
-local next_shelves = {}
+-- Each once.
+local next_shelves, noted = {}, {}
 local function note_shelf(id)
   local name = string.sub(id, 1, 9)
-  if next_shelves[name] == nil then
-    next_shelves[name] = redis.call('HEXISTS', SHELVES, name) == 1
-    if next_shelves[name] then next_shelves[#next_shelves + 1] = name end
-  end
+  if not noted[name] and redis.call('HEXISTS', SHELVES, name) == 1 then next_shelves[#next_shelves + 1] = name end
+  noted[name] = true
 end
 
--- Looks on the declared shelves. Returns the records found, by place; from which shelf they are, as its name, first and
--- last place; and the places of those not found.
-local function look_on_shelves(ids)
-  local records, sources, elsewhere = {}, {}, {}
-  local first = 1
-  while first <= #ids do
-    local name, last = string.sub(ids[first], 1, 9), first
-    while last < #ids and string.sub(ids[last + 1], 1, 9) == name do last = last + 1 end
-    local found = shelves[name] and on_shelf(name, ids, first, last) or {}
-    local left = #elsewhere
-    for i = first, last do
-      local record = found[i - first + 1]
-      if record then records[i] = record else elsewhere[#elsewhere + 1] = i end
-    end
-    if #elsewhere - left <= last - first then sources[#sources + 1] = {name, first, last} end
-    first = last + 1
+-- Puts what was found for the ids at some places in its place; returns the places for which there was nothing.
+local function fill(records, places, found)
+  local missing = {}
+  for i, place in ipairs(places) do
+    if found[i] then records[place] = found[i] else missing[#missing + 1] = place end
   end
-  return records, sources, elsewhere
+  return missing
 end
 
--- The records of ids, side by side, false for none; the shelves that some are from; and the place of the first that
--- may lie on a shelf that was not declared, if there is one.
+local function ids_at(ids, places)
+  local some = {}
+  for i, place in ipairs(places) do some[i] = ids[place] end
+  return some
+end
+
+-- The records of ids, side by side, false for none; and the place of the first that may lie on a shelf that was not
+-- declared, if there is one.
 local function look_up(ids)
-  if not shelved then return redis.call('HMGET', TASKS, unpack(ids)), {}, nil end
-  local records, sources, elsewhere = look_on_shelves(ids)
-  if #elsewhere > 0 then
-    local others = {}
-    for i, place in ipairs(elsewhere) do others[i] = ids[place] end
-    local stop
-    for i, record in ipairs(redis.call('HMGET', TASKS, unpack(others))) do
-      records[elsewhere[i]] = record
-      if not record and undeclared(others[i]) then
-        note_shelf(others[i])
-        stop = stop or elsewhere[i]
-      end
-    end
-    return records, sources, stop
+  if not shelved then return redis.call('HMGET', TASKS, unpack(ids)), nil end
+  -- They mostly lie together.
+  local first = string.sub(ids[1], 1, 9)
+  local records = shelves[first] and on_shelf(first, ids) or {}
+  local missing = {}
+  for i = 1, #ids do
+    if not records[i] then missing[#missing + 1] = i end
   end
-  return records, sources, nil
+  if #missing == 0 then return records, nil end
+
+  local others, apart = {}, {}
+  for _, place in ipairs(missing) do
+    local name = string.sub(ids[place], 1, 9)
+    local group = name ~= first and shelves[name] and (others[name] or {}) or apart
+    group[#group + 1] = place
+    if group ~= apart then others[name] = group end
+  end
+  for name, places in pairs(others) do
+    for _, place in ipairs(fill(records, places, on_shelf(name, ids_at(ids, places)))) do apart[#apart + 1] = place end
+  end
+  if #apart > 0 then apart = fill(records, apart, redis.call('HMGET', TASKS, unpack(ids_at(ids, apart)))) end
+  local stop
+  for _, place in ipairs(apart) do
+    records[place] = false
+    if undeclared(ids[place]) then
+      note_shelf(ids[place])
+      stop = math.min(stop or place, place)
+    end
+  end
+  return records, stop
 end
 
--- Puts the records that are on shelves into TASKS.
-local function unshelve(ids, records, sources)
-  for _, source in ipairs(sources) do
-    local name, first, last = source[1], source[2], math.min(source[3], #ids)
-    if first > last then return end
-    local moved = {}
-    for i = first, last do
-      if records[i] then moved[#moved + 1], moved[#moved + 2] = ids[i], records[i] end
-    end
-    if #moved > 0 then redis.call('HSET', TASKS, unpack(moved)) end
-    clear(name, ids, first, last)
+-- Notes shelves some way into a list, as far as several calls get that are under way at the same time.
+local function look_ahead(list)
+  for _, place in ipairs({0, 300, 1000}) do
+    local id = redis.call('LINDEX', list, place)
+    if not id then return end
+    note_shelf(id)
   end
 end
 
--- Notes the shelves of the tasks at the heads of the lists and some way behind, as far as several calls get that are
--- under way at the same time.
-local AHEAD = {0, 300, 1000}
-local function look_ahead()
-  for i = FIRST_LIST, shelved and LAST_LIST or 0 do
-    for _, place in ipairs(AHEAD) do
-      local id = redis.call('LINDEX', KEYS[i], place)
-      if not id then break end
-      note_shelf(id)
-    end
+-- Looks ahead when what was taken lies on another shelf than the one that the caller named first.
+local function note_next_shelves(last, list, short, named_first)
+  if not shelved then return end
+  if short then
+    for i = FIRST_LIST, LAST_LIST do look_ahead(KEYS[i]) end
+  elseif last and string.sub(last, 1, 9) ~= named_first then
+    note_shelf(last)
+    look_ahead(list)
   end
 end

@@ -17,10 +17,10 @@ local function list_for(id, record)
   local list, mark = list_of(record)
   if list then return list end
   local last = KEYS[LAST_LIST]
-  local kept = mark and redis.call('HGET', TASKS, id)
+  local kept = mark and record_of(id)
   if kept then
     mark = string.find(kept, '[%z\1]')
-    redis.call('HSET', TASKS, id, string.match(last, '[^:]*$') .. string.sub(kept, mark))
+    rewrite(id, string.match(last, '[^:]*$') .. string.sub(kept, mark))
   end
   return last
 end

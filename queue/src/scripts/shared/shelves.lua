@@ -1,7 +1,7 @@
 -- Shared: shelves. Of a large batch the records do not go into TASKS but onto shelves: small hashes, each of the tasks
 -- whose ids begin with the same nine characters. So the records that are written or read together lie together, however
--- many there are. A record leaves its shelf when its task is leased for the first time, or ends before. SHELVES says
--- since when there is each of them. A script reads those only that its caller has declared, and tells which others it
+-- many there are. A record stays there until it is written anew, which is in TASKS, or its task ends. SHELVES says since
+-- when there is each of them. A script looks on those only that its caller has declared, and tells which others it
 -- came upon.
 local shelves = {}
 
@@ -10,9 +10,9 @@ local function declare_shelves(first, last)
 end
 
 -- The records of ids on a declared shelf, side by side, false for none.
-local function on_shelf(name, ids, first, last)
+local function on_shelf(name, ids)
   -- Something else in its place holds none, and is no reason to stop half-way.
-  local found = redis.pcall('HMGET', shelves[name], unpack(ids, first, last))
+  local found = redis.pcall('HMGET', shelves[name], unpack(ids))
   return found.err and {} or found
 end
 
@@ -23,17 +23,31 @@ local function undeclared(id)
   return redis.call('HEXISTS', SHELVES, name) == 1
 end
 
--- A runnable task's record; nil if there is none; false if it may lie on a shelf that was not declared.
+-- A task's record; nil if there is none; false if it may lie on a shelf that was not declared.
 local function record_of(id)
   local record, name = redis.call('HGET', TASKS, id), string.sub(id, 1, 9)
   if record then return record end
-  if shelves[name] then return on_shelf(name, {id}, 1, 1)[1] or nil end
+  if shelves[name] then return on_shelf(name, {id})[1] or nil end
   if undeclared(id) then return false end
   return nil
 end
 
--- Takes records off a declared shelf.
+-- Takes records off a declared shelf. Returns how many were there.
 local function clear(name, ids, first, last)
-  redis.call('HDEL', shelves[name], unpack(ids, first, last))
-  if redis.call('EXISTS', shelves[name]) == 0 then redis.call('HDEL', SHELVES, name) end
+  local gone = redis.pcall('HDEL', shelves[name], unpack(ids, first, last))
+  if type(gone) ~= 'number' then return 0 end
+  if gone > 0 and redis.call('EXISTS', shelves[name]) == 0 then redis.call('HDEL', SHELVES, name) end
+  return gone
+end
+
+-- Drops a task's record, wherever it lies.
+local function drop(id)
+  local name = string.sub(id, 1, 9)
+  if redis.call('HDEL', TASKS, id) == 0 and shelves[name] then clear(name, {id}, 1, 1) end
+end
+
+-- Writes a task's record anew.
+local function rewrite(id, record)
+  local name = string.sub(id, 1, 9)
+  if redis.call('HSET', TASKS, id, record) == 1 and shelves[name] then clear(name, {id}, 1, 1) end
 end
