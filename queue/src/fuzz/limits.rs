@@ -146,11 +146,11 @@ async fn a_batch_of_any_size_is_taken_whole_or_refused_without_a_trace() {
     let mut bench = Bench::new().await;
     for size in [0, 1, 999, 1_000, 1_001, 10_000, 10_001] {
         let before = bench.contents().await;
-        let held: u64 = bench.ask("HLEN", b"tq:{n/q}:tasks").await;
+        let held: u64 = bench.ask("LLEN", b"tq:{n/q}:wait:normal").await;
         match bench.queue.enqueue_many(vec![task(); size]).await {
             Ok(ids) => {
                 assert_eq!(ids.len(), size);
-                let holds: u64 = bench.ask("HLEN", b"tq:{n/q}:tasks").await;
+                let holds: u64 = bench.ask("LLEN", b"tq:{n/q}:wait:normal").await;
                 assert_eq!(holds, held + size as u64);
             }
             Err(refusal) => {
