@@ -30,7 +30,7 @@ impl Id {
 
     fn parse(field: &'static str, text: &str) -> Result<Self, Error> {
         match <[u8; LENGTH]>::try_from(text.as_bytes()) {
-            Ok(bytes) if bytes.iter().all(is_digit) => Ok(Self(bytes)),
+            Ok(bytes) if bytes.iter().copied().all(is_digit) => Ok(Self(bytes)),
             _ => Err(Error::invalid(
                 field,
                 text,
@@ -50,13 +50,13 @@ impl Id {
     }
 }
 
-fn is_digit(byte: &u8) -> bool {
+fn is_digit(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'v')
 }
 
 /// Whether ids can begin with this part, see [`TaskId::bucket`].
 pub(crate) fn is_bucket(text: &str) -> bool {
-    text.len() == BUCKET && text.as_bytes().iter().all(is_digit)
+    text.len() == BUCKET && text.bytes().all(is_digit)
 }
 
 macro_rules! id_type {

@@ -226,9 +226,8 @@ impl Queue {
     ) -> script::Call {
         let runs = buckets(acks.iter().map(|ack| ack.id));
         let mut keys = self.bucket_keys(&runs);
-        if asked > 0 {
-            keys.extend(self.shelves());
-        }
+        let (nearest, shelves) = self.shelves_but(&keys);
+        keys.extend(shelves);
         let limits = &known.policy.limits;
         let text = |number: Option<u64>| number.map(|number| number.to_string());
         let flag = |set: bool| if set { "1" } else { "0" };
@@ -246,7 +245,8 @@ impl Queue {
             .arg(text(limits.concurrency.map(u64::from)).unwrap_or_default())
             .arg(text(limits.rate.map(|rate| rate.count.into())).unwrap_or_default())
             .arg(text(limits.rate.map(|rate| millis(rate.per))).unwrap_or_default())
-            .arg(runs.len());
+            .arg(runs.len())
+            .arg(nearest);
         for (_, count) in runs {
             call.push(count);
         }

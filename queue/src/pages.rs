@@ -128,9 +128,9 @@ impl Queue {
             rest = others;
             let mut command = redis::cmd("HMGET");
             command.arg(self.keys().shelf(first.bucket()));
-            these.iter().for_each(|(_, id)| {
+            for (_, id) in these {
                 command.arg(id.as_str());
-            });
+            }
             let value = self.link().read_plain(&command, "HMGET").await?;
             let found: Vec<Option<Vec<u8>>> = from_redis_value(value)
                 .map_err(|fault| self.link().faults().script("HMGET", fault.to_string()))?;

@@ -35,7 +35,8 @@ struct Inner {
     name: QueueName,
     keys: Keys,
     known: RwLock<Option<Arc<Known>>>,
-    /// The shelves that the next fetch will need, as far as the last one told.
+    /// The names of the shelves that the next fetch will need, the nearest first, as far as the last one
+    /// told.
     shelves: Mutex<Vec<String>>,
     gather: Gather,
 }
@@ -228,22 +229,25 @@ impl Queue {
         known
     }
 
-    /// The keys of the shelves that the next fetch will need, as far as the last one told.
-    pub(crate) fn shelves(&self) -> Vec<String> {
+    /// The name of the shelf that the next fetch will need first, if the last one told, and the keys of
+    /// all that it will need, but for some keys.
+    pub(crate) fn shelves_but(&self, keys: &[String]) -> (String, Vec<String>) {
         let shelves = self.0.shelves.lock();
-        shelves.unwrap_or_else(PoisonError::into_inner).clone()
+        let names = shelves.unwrap_or_else(PoisonError::into_inner);
+        let shelves = names.iter().map(|name| self.0.keys.shelf(name));
+        let shelves = shelves.filter(|key| !keys.contains(key)).collect();
+        (names.first().cloned().unwrap_or_default(), shelves)
     }
 
     /// Notes which shelves come next; whether one is new among them.
     pub(crate) fn note_shelves(&self, exchanged: &Exchanged) -> bool {
-        let names = exchanged.shelves.iter();
-        let keys: Vec<String> = names.map(|name| self.0.keys.shelf(name)).collect();
+        let names = &exchanged.shelves;
         let shelves = self.0.shelves.lock();
         let mut shelves = shelves.unwrap_or_else(PoisonError::into_inner);
-        let new = keys.iter().any(|key| !shelves.contains(key));
+        let new = names.iter().any(|name| !shelves.contains(name));
         let dry = !exchanged.more && exchanged.leased.len() < exchanged.asked;
-        if !keys.is_empty() || dry {
-            *shelves = keys;
+        if !names.is_empty() || dry {
+            shelves.clone_from(names);
         }
         new
     }

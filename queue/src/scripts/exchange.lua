@@ -5,7 +5,7 @@
 --       7 '1' if it may be in IDLE; 8 the token that woke it, or ''; 9 how long done records are kept, in ms
 --       10 time the acked attempts ran together, in ms; 11 order of the levels (see shared/order.lua)
 --       12 most active tasks of the queue, '' for no bound; 13 and 14 rate limit: count, and span in ms; '' for none
---       15 number of buckets
+--       15 number of buckets; 16 name of the nearest shelf, '' for none
 --       then for each bucket its number of acks, then for each ack the id and the done record, bucket by bucket
 -- returns {'ok', now ms, ids of refused acks, ms when to look again or -1, '1' if there may be more at once,
 --          ids, records, losses, 1 if it drains, names of the shelves that are next, none if as before}
@@ -22,12 +22,13 @@ local refused = {}
 local rare = redis.call('EXISTS', LOST, PROGRESS, DRAINING, GHOSTS) > 0
 
 declare_shelves(LAST_LIST + buckets + 1, #KEYS)
-local named_first = string.sub(KEYS[LAST_LIST + 2 * buckets + 1] or '', -9)
+-- Those from which something was taken.
+local cleared = {}
 
 local total = 0
-for b = 1, buckets do total = total + ARGV[15 + b] end
+for b = 1, buckets do total = total + ARGV[16 + b] end
 if total > 0 then
-  local at, ids = 16 + buckets, {}
+  local at, ids = 17 + buckets, {}
   for i = 1, total do ids[i] = ARGV[at + 2 * i - 2] end
   local owners = redis.call('HMGET', ACTIVE, unpack(ids))
   local all_mine = true
@@ -37,7 +38,7 @@ if total > 0 then
   if not all_mine then ids = {} end
   local seen, on_shelves = 0, 0
   for b = 1, buckets do
-    local bucket, count = KEYS[LAST_LIST + b], tonumber(ARGV[15 + b])
+    local bucket, count = KEYS[LAST_LIST + b], tonumber(ARGV[16 + b])
     local first, last = seen + 1, seen + count
     if all_mine then
       redis.call('HSET', bucket, unpack(ARGV, at, at + 2 * count - 1))
@@ -57,7 +58,10 @@ if total > 0 then
       last = #ids
     end
     if shelved and first <= last then
-      on_shelves = on_shelves + clear(string.sub(bucket, -9), ids, first, last)
+      local name = string.sub(bucket, -9)
+      local gone = clear(name, ids, first, last)
+      if gone > 0 then cleared[#cleared + 1] = name end
+      on_shelves = on_shelves + gone
     end
     at, seen = at + 2 * count, seen + count
   end
@@ -75,10 +79,23 @@ if total > 0 then
   end
 end
 
+-- Of a shelf that the tasks taken lie on it is known that it is not empty.
+local function sweep_all(but)
+  for _, name in ipairs(cleared) do
+    if name ~= but then sweep(name) end
+  end
+end
+
 local expiry = redis.call('ZSCORE', WORKERS, me)
-if not expiry then return {'lapsed', now, refused} end
+if not expiry then
+  sweep_all()
+  return {'lapsed', now, refused}
+end
 if tonumber(expiry) < now + lease / 2 then redis.call('ZADD', WORKERS, now + lease, me) end
-if not current() then return {'stale', now, refused} end
+if not current() then
+  sweep_all()
+  return {'stale', now, refused}
+end
 
 local function drains(worker)
   local lapse = rare and redis.call('ZSCORE', DRAINING, worker)
@@ -116,19 +133,20 @@ if ARGV[13] ~= '' and allowed > 0 then
   end
 end
 
-local ids, records, losses, got, ghosts, short = {}, {}, {}, 0, 0, false
+local ids, records, losses, got, ghosts, short, shelf = {}, {}, {}, 0, 0, false, nil
 if allowed > 0 then ids = take(ARGV[11], allowed, now, rare) end
 if #ids > 0 then
   local stop
-  records, stop = look_up(ids)
+  records, stop, shelf = look_up(ids)
   if stop then
     short = true
     local taken = #ids
     for i = put_back(ids, stop) + 1, taken do records[i] = nil end
   end
   got = #ids
-  note_next_shelves(ids[got], got > 0 and runs[#runs][1], short, named_first)
+  note_next_shelves(ids[got], got > 0 and runs[#runs][1], short, ARGV[16])
 end
+sweep_all(shelf)
 if got > 0 then
   local leases, n = {}, 0
   for i = 1, got do

@@ -27,10 +27,10 @@ local function ids_at(ids, places)
   return some
 end
 
--- The records of ids, side by side, false for none; and the place of the first that may lie on a shelf that was not
--- declared, if there is one.
+-- The records of ids, side by side, false for none; the place of the first that may lie on a shelf that was not
+-- declared, if there is one; and the shelf on which all lie, if they do.
 local function look_up(ids)
-  if not shelved then return redis.call('HMGET', TASKS, unpack(ids)), nil end
+  if not shelved then return redis.call('HMGET', TASKS, unpack(ids)), nil, nil end
   -- They mostly lie together.
   local first = string.sub(ids[1], 1, 9)
   local records = shelves[first] and on_shelf(first, ids) or {}
@@ -38,7 +38,7 @@ local function look_up(ids)
   for i = 1, #ids do
     if not records[i] then missing[#missing + 1] = i end
   end
-  if #missing == 0 then return records, nil end
+  if #missing == 0 then return records, nil, first end
 
   local others, apart = {}, {}
   for _, place in ipairs(missing) do
@@ -59,7 +59,7 @@ local function look_up(ids)
       stop = math.min(stop or place, place)
     end
   end
-  return records, stop
+  return records, stop, nil
 end
 
 -- Notes shelves some way into a list, as far as several calls get that are under way at the same time.
@@ -71,12 +71,12 @@ local function look_ahead(list)
   end
 end
 
--- Looks ahead when what was taken lies on another shelf than the one that the caller named first.
-local function note_next_shelves(last, list, short, named_first)
+-- Looks ahead when the last task taken lies on another shelf than the one that was named as the nearest.
+local function note_next_shelves(last, list, short, nearest)
   if not shelved then return end
   if short then
     for i = FIRST_LIST, LAST_LIST do look_ahead(KEYS[i]) end
-  elseif last and string.sub(last, 1, 9) ~= named_first then
+  elseif last and string.sub(last, 1, 9) ~= nearest then
     note_shelf(last)
     look_ahead(list)
   end

@@ -32,22 +32,28 @@ local function record_of(id)
   return nil
 end
 
--- Takes records off a declared shelf. Returns how many were there.
+-- Takes records off a declared shelf, which `sweep` is to follow. Returns how many were there.
 local function clear(name, ids, first, last)
   local gone = redis.pcall('HDEL', shelves[name], unpack(ids, first, last))
-  if type(gone) ~= 'number' then return 0 end
-  if gone > 0 and redis.call('EXISTS', shelves[name]) == 0 then redis.call('HDEL', SHELVES, name) end
-  return gone
+  return type(gone) == 'number' and gone or 0
+end
+
+-- A shelf with nothing on it is none.
+local function sweep(name)
+  if redis.call('EXISTS', shelves[name]) == 0 then redis.call('HDEL', SHELVES, name) end
+end
+
+local function clear_one(id)
+  local name = string.sub(id, 1, 9)
+  if shelves[name] and clear(name, {id}, 1, 1) > 0 then sweep(name) end
 end
 
 -- Drops a task's record, wherever it lies.
 local function drop(id)
-  local name = string.sub(id, 1, 9)
-  if redis.call('HDEL', TASKS, id) == 0 and shelves[name] then clear(name, {id}, 1, 1) end
+  if redis.call('HDEL', TASKS, id) == 0 then clear_one(id) end
 end
 
 -- Writes a task's record anew.
 local function rewrite(id, record)
-  local name = string.sub(id, 1, 9)
-  if redis.call('HSET', TASKS, id, record) == 1 and shelves[name] then clear(name, {id}, 1, 1) end
+  if redis.call('HSET', TASKS, id, record) == 1 then clear_one(id) end
 end
