@@ -222,8 +222,8 @@ impl Pair {
 
     /// Changes a record, wherever it lies.
     async fn edit(&mut self, id: TaskId, change: impl FnOnce(&mut Record)) {
-        let shelf = format!("shelf:{}", id.bucket());
-        for part in ["tasks", shelf.as_str()] {
+        let on_shelf = format!("shelf:{}", id.bucket());
+        for part in ["tasks", on_shelf.as_str()] {
             let mut command = redis::cmd("HGET");
             command.arg(self.key(part)).arg(id.as_str());
             let record: Option<Vec<u8>> = command.query_async(&mut self.raw).await.unwrap();

@@ -139,9 +139,9 @@ impl Arranged {
             call.push(count);
         }
         for run in self.runs.iter().flatten() {
-            let shelf = run.shelf.and_then(|shelf| place_of(shelf, shelves));
+            let place = run.shelf.and_then(|id| place_of(id, shelves));
             call.push(run.tasks);
-            call.push(shelf.map_or(0, |place| place + 1));
+            call.push(place.map_or(0, |place| place + 1));
         }
         for task in &self.soon {
             if let Place::Soon { delay_ms } = task.place {
