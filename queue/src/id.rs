@@ -131,6 +131,11 @@ impl TaskId {
     pub(crate) fn bucket(&self) -> &str {
         &self.as_str()[..BUCKET]
     }
+
+    /// Whether its process had made fewer than 1024 ids in that second before.
+    pub(crate) fn is_in_first_slice(&self) -> bool {
+        self.as_str().get(7..BUCKET) == Some("00")
+    }
 }
 
 /// Makes ids for one process, never the same twice and never a smaller one after a greater.
@@ -210,6 +215,7 @@ mod tests {
         let ids: Vec<_> = (0..1025).map(|_| sequence.task(1_000)).collect();
         assert_eq!(ids[0].bucket(), ids[1023].bucket());
         assert_ne!(ids[0].bucket(), ids[1024].bucket());
+        assert!(ids[1023].is_in_first_slice() && !ids[1024].is_in_first_slice());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use taskqueue_queue::worker::{Handler, LeasedTask, Outcome, Worker};
 use taskqueue_queue::{Announcement, Client, Error, Queue, State, TaskId};
 use tokio::sync::Notify;
 
-use bench::{Running, SOON, name, next, number, recording, task, tasks, until};
+use bench::{Running, SOON, large_tasks, name, next, number, recording, task, tasks, until};
 
 /// Longest time between the new primary and the first task that it hands out.
 const BACK: Duration = Duration::from_secs(2);
@@ -209,7 +209,7 @@ async fn a_slot_that_moves_under_a_worker_loses_no_task() {
     let held = ids(&queue.enqueue_many(tasks(0..2)).await.unwrap());
     let worker = Running::start(Worker::new(queue.clone(), holding(&finish)).concurrency(2));
     until(&client, &queue, "both taken", |s| s.active == 2).await;
-    let waiting = ids(&queue.enqueue_many(tasks(2..50)).await.unwrap());
+    let waiting = ids(&queue.enqueue_many(large_tasks(2..150)).await.unwrap());
 
     let (from, to) = (&cluster.nodes[0], &cluster.nodes[1]);
     let ids: Vec<String> = vec![
@@ -235,7 +235,7 @@ async fn a_slot_that_moves_under_a_worker_loses_no_task() {
     migrate(first).await;
     finish.notify_waiters();
     // Its keys are in two places, so nobody can work on it: told so, and nothing is done.
-    let fault = queue.enqueue(task(50)).await.unwrap_err();
+    let fault = queue.enqueue(task(150)).await.unwrap_err();
     assert!(
         matches!(fault, Error::Busy { .. }) && fault.is_transient(),
         "{fault}"
@@ -257,7 +257,7 @@ async fn a_slot_that_moves_under_a_worker_loses_no_task() {
     }
     println!("all was done {:?} after the move", moved.elapsed());
     let report = worker.stop().await;
-    assert_eq!((report.completed, report.lost), (50, 0));
+    assert_eq!((report.completed, report.lost), (150, 0));
     let figures = client.snapshot(std::slice::from_ref(&queue)).await;
-    assert_eq!(figures[0].as_ref().unwrap().counters.enqueued, 50);
+    assert_eq!(figures[0].as_ref().unwrap().counters.enqueued, 150);
 }

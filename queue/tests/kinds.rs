@@ -14,7 +14,7 @@ use taskqueue_queue::testing::{Cluster, RedisServer, Sentinels, eventually};
 use taskqueue_queue::worker::Worker;
 use taskqueue_queue::{Announcement, Client, Endpoint, Error, QueueName, State};
 
-use bench::{Running, SOON, name, next, recording, task, tasks, until};
+use bench::{Running, SOON, large_tasks, name, next, recording, task, tasks, until};
 
 /// Enqueue, announcement, worker, get by id, snapshot.
 async fn everything_works(endpoint: &Endpoint, names: &[QueueName]) {
@@ -55,7 +55,9 @@ async fn everything_works(endpoint: &Endpoint, names: &[QueueName]) {
             task.filter(|task| task.state == State::Completed)
         })
         .await;
-        assert_eq!(worker.stop().await.completed, count as u64 + 1);
+        queue.enqueue_many(large_tasks(0..100)).await.unwrap();
+        next(&mut seen, 100).await;
+        assert_eq!(worker.stop().await.completed, count as u64 + 101);
     }
 }
 

@@ -13,20 +13,11 @@ use std::sync::{Arc, Mutex};
 
 use taskqueue_queue::testing::RedisServer;
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
-use taskqueue_queue::{
-    Cancelled, Cause, Enqueued, Listing, NewTask, Page, Payload, Reclaimed, State, TaskId,
-};
+use taskqueue_queue::{Cancelled, Cause, Enqueued, Listing, Page, Reclaimed, State, TaskId};
 
-use bench::{Running, brisk, number, queue, snapshot, until};
+use bench::{Running, brisk, large_tasks, number, queue, snapshot, until};
 
 const TASKS: u32 = 3_000;
-
-/// Large enough for a shelf, whatever the number.
-fn batch(numbers: std::ops::Range<u32>) -> Vec<NewTask> {
-    let kind = "k".repeat(64);
-    let task = |number| NewTask::new(kind.clone(), Payload::of(&number).unwrap());
-    numbers.map(task).collect()
-}
 
 /// How many records are on no shelf, how many shelves there are, and how many are listed.
 async fn records(redis: &RedisServer) -> (u64, usize, u64) {
@@ -41,7 +32,7 @@ async fn a_large_batch_lies_on_shelves_until_its_tasks_have_ended_and_leaves_not
     let redis = RedisServer::start().await;
     let queue = queue(&redis).await;
     let client = redis.client().await;
-    let ids = queue.enqueue_many(batch(0..TASKS)).await.unwrap();
+    let ids = queue.enqueue_many(large_tasks(0..TASKS)).await.unwrap();
     let ids: Vec<TaskId> = ids.iter().map(Enqueued::id).collect();
     let (apart, shelves, listed) = records(&redis).await;
     // The last of them may be too few.
@@ -97,7 +88,7 @@ async fn a_task_from_a_shelf_may_fail_be_cancelled_handed_back_and_lost() {
     let queue = queue(&redis).await;
     queue.configure(&brisk()).await.unwrap();
     let client = redis.client().await;
-    let ids = queue.enqueue_many(batch(0..100)).await.unwrap();
+    let ids = queue.enqueue_many(large_tasks(0..100)).await.unwrap();
     let hang = |_: LeasedTask| std::future::pending();
     let doomed = Running::start(Worker::new(queue.clone(), hang).concurrency(50));
     until(&client, &queue, "half of them run", |s| s.active == 50).await;
@@ -158,6 +149,6 @@ async fn a_task_from_a_shelf_may_fail_be_cancelled_handed_back_and_lost() {
 async fn what_trickles_in_is_not_on_shelves() {
     let redis = RedisServer::start().await;
     let queue = queue(&redis).await;
-    queue.enqueue_many(batch(0..63)).await.unwrap();
+    queue.enqueue_many(large_tasks(0..63)).await.unwrap();
     assert_eq!(records(&redis).await, (63, 0, 0));
 }

@@ -7,6 +7,7 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
+use futures::{StreamExt, TryStreamExt};
 use redis::aio::MultiplexedConnection;
 use taskqueue_queue::testing::RedisServer;
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
@@ -25,6 +26,8 @@ const CALLS: u32 = 100;
 const ROUNDS: usize = 62;
 /// Tasks in one call, of a producer and of bare Redis.
 const BATCH: u32 = 1_000;
+/// Callers that enqueue one task each at a time: too few for their tasks to be a large batch together.
+const CALLERS: usize = 32;
 /// Dead letters of either queue, to be paged through.
 const DEAD: u32 = 2_000;
 const PAGE: u32 = 100;
@@ -34,8 +37,16 @@ const MOST: f64 = 1.1;
 
 type Failure = Box<dyn std::error::Error>;
 
+/// How a backlog came, and what is enqueued beside it.
+#[derive(Clone, Copy, PartialEq)]
+enum Came {
+    InBatches,
+    OneByOne,
+}
+
 /// A queue with a backlog, and beside it bare Redis with the same.
 struct Side {
+    came: Came,
     raw: MultiplexedConnection,
     client: Client,
     queue: Queue,
@@ -75,9 +86,21 @@ enum Row {
     Reclaim,
     Promote,
     Drain,
+    EnqueueByCallers,
+    DrainOneByOne,
 }
 
-const ROWS: [(Row, &str); 11] = [
+impl Row {
+    /// The backlog that it is measured in front of.
+    fn came(self) -> Came {
+        match self {
+            Self::EnqueueByCallers | Self::DrainOneByOne => Came::OneByOne,
+            _ => Came::InBatches,
+        }
+    }
+}
+
+const ROWS: [(Row, &str); 13] = [
     (
         Row::BarePut,
         "*bare Redis: HSET and RPUSH of 1,000, a task*",
@@ -95,21 +118,29 @@ const ROWS: [(Row, &str); 11] = [
     (Row::Reclaim, "reclaim, a call"),
     (Row::Promote, "promote, a call"),
     (Row::Drain, "fetch and ack with 100 slots, a task"),
+    (
+        Row::EnqueueByCallers,
+        "enqueue by 32 callers, in front of a backlog that came so, a task",
+    ),
+    (
+        Row::DrainOneByOne,
+        "fetch and ack from that backlog, a task",
+    ),
 ];
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     // One server for both, so that both have the same luck with the machine.
     let redis = RedisServer::start().await;
-    let mut sides = [
-        Side::with(&redis, SHORT).await?,
-        Side::with(&redis, LONG).await?,
+    let mut pairs = [
+        pair(&redis, Came::InBatches).await?,
+        pair(&redis, Came::OneByOne).await?,
     ];
     for round in 0..ROUNDS {
         for (place, (row, _)) in ROWS.iter().enumerate() {
             // Each row in turns, and either side first as often as the other.
             for turn in 0..2 {
-                let side = &mut sides[(round + turn) % 2];
+                let side = &mut pairs[row.came() as usize][(round + turn) % 2];
                 let cost = side.measure(*row).await?;
                 if round > 0 {
                     side.costs[place].push(cost);
@@ -118,14 +149,20 @@ async fn main() -> Result<(), Failure> {
         }
         println!("round {round} of {}", ROUNDS - 1);
     }
-    let [short, long] = &sides;
-    let version = redis_version(&mut short.raw.clone()).await?;
-    let text = document(short, long, &version);
+    let version = redis_version(&mut pairs[0][0].raw.clone()).await?;
+    let text = document(&pairs, &version);
     println!("\n{text}");
     if let Some(file) = std::env::args().nth(1) {
         std::fs::write(file, text)?;
     }
     Ok(())
+}
+
+async fn pair(redis: &RedisServer, came: Came) -> Result<[Side; 2], Failure> {
+    Ok([
+        Side::with(redis, came, SHORT).await?,
+        Side::with(redis, came, LONG).await?,
+    ])
 }
 
 fn task() -> Result<NewTask, Failure> {
@@ -137,15 +174,20 @@ fn tasks(count: u32) -> Result<Vec<NewTask>, Failure> {
 }
 
 impl Side {
-    async fn with(redis: &RedisServer, backlog: u32) -> Result<Self, Failure> {
+    async fn with(redis: &RedisServer, came: Came, backlog: u32) -> Result<Self, Failure> {
         let config = redis::AsyncConnectionConfig::new().set_response_timeout(None);
         let mut raw = redis::Client::open(redis.url())?
             .get_multiplexed_async_connection_with_config(&config)
             .await?;
         let client = Client::connect(&Endpoint::parse(&redis.url())?).await?;
-        let queue = client.queue(QueueName::new("bench", &backlog.to_string())?);
+        let name = match came {
+            Came::InBatches => backlog.to_string(),
+            Came::OneByOne => format!("{backlog}-one-by-one"),
+        };
+        let queue = client.queue(QueueName::new("bench", &name)?);
         let some = queue.enqueue(task()?).await?.id();
         let mut side = Self {
+            came,
             client,
             queue,
             some,
@@ -155,6 +197,11 @@ impl Side {
             costs: vec![Vec::new(); ROWS.len()],
             raw: raw.clone(),
         };
+        if came == Came::OneByOne {
+            side.enqueue_by_callers(backlog).await?;
+            println!("{backlog} tasks wait that came one by one");
+            return Ok(side);
+        }
         side.queue.enqueue_many(tasks(DEAD)?).await?;
         side.run(true, |figures| figures.dead > u64::from(DEAD))
             .await?;
@@ -175,9 +222,14 @@ impl Side {
             Row::BarePut => self.bare_put(SLICE).await?,
             Row::BareTake => self.bare_take(SLICE).await?,
             Row::EnqueueMany => self.enqueue_many(SLICE).await?,
+            Row::EnqueueByCallers => self.enqueue_by_callers(SLICE).await?,
             // As many as came; the longest waiting go first.
-            Row::Drain => {
-                let target = self.figures().await?.counters.completed + u64::from(SLICE + CALLS);
+            Row::Drain | Row::DrainOneByOne => {
+                let came = match self.came {
+                    Came::InBatches => SLICE + CALLS,
+                    Came::OneByOne => SLICE,
+                };
+                let target = self.figures().await?.counters.completed + u64::from(came);
                 let done = |figures: &Snapshot| figures.counters.completed >= target;
                 count = self.run(false, done).await?;
             }
@@ -254,7 +306,12 @@ impl Side {
             Row::Promote => {
                 self.queue.promote().await?;
             }
-            Row::BarePut | Row::BareTake | Row::EnqueueMany | Row::Drain => {}
+            Row::BarePut
+            | Row::BareTake
+            | Row::EnqueueMany
+            | Row::Drain
+            | Row::EnqueueByCallers
+            | Row::DrainOneByOne => {}
         }
         Ok(())
     }
@@ -263,6 +320,15 @@ impl Side {
         for _ in 0..count / BATCH {
             self.queue.enqueue_many(tasks(BATCH)?).await?;
         }
+        Ok(())
+    }
+
+    async fn enqueue_by_callers(&self, count: u32) -> Result<(), Failure> {
+        let calls = tasks(count)?
+            .into_iter()
+            .map(|task| self.queue.enqueue(task));
+        let calls = futures::stream::iter(calls).buffer_unordered(CALLERS);
+        calls.try_for_each(async |_| Ok(())).await?;
         Ok(())
     }
 
@@ -346,7 +412,8 @@ async fn redis_version(raw: &mut MultiplexedConnection) -> Result<String, Failur
     Ok(info.get("redis_version").unwrap_or_default())
 }
 
-fn document(short: &Side, long: &Side, version: &str) -> String {
+fn document(pairs: &[[Side; 2]; 2], version: &str) -> String {
+    let [short, long] = &pairs[0];
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let mut text = format!(
         "# Does the length of the backlog cost anything?
@@ -360,8 +427,9 @@ Written by `make bench-backlog`; do not edit.
 ",
         ROUNDS - 1
     );
-    let mut worst: f64 = 0.0;
+    let mut worst = [0.0_f64; 2];
     for (place, (row, name)) in ROWS.iter().enumerate() {
+        let [short, long] = &pairs[row.came() as usize];
         let pair = |of: fn(&Cost) -> f64| (short.median(place, of), long.median(place, of));
         let (inside, cpu) = (pair(|cost| cost.inside), pair(|cost| cost.cpu));
         let wall = pair(|cost| cost.wall);
@@ -376,9 +444,11 @@ Written by `make bench-backlog`; do not edit.
             ratio(wall),
         );
         if *row != Row::BarePut && *row != Row::BareTake {
-            worst = worst.max(ratio(inside));
+            let worst = &mut worst[row.came() as usize];
+            *worst = worst.max(ratio(inside));
         }
     }
+    let verdict = |worst: f64| if worst <= MOST { "kept" } else { "missed" };
     let memory = (short.bytes_a_task, long.bytes_a_task);
     let more = |row: Row| {
         let place = ROWS
@@ -394,21 +464,26 @@ Written by `make bench-backlog`; do not edit.
 Redis memory of a waiting task with 100 bytes of payload: {:.0} bytes with 10,000, {:.0} bytes with 1,000,000
 (ratio {:.2}).
 
-At most {MOST} times the time inside Redis is required; the worst row has {worst:.2}: {}. A task costs enqueue_many
-{:.2} µs more with 1,000,000, and the same by bare Redis {:.2} µs more; fetch and ack {:.2} µs more, by bare Redis {:.2} µs.
+At most {MOST} times the time inside Redis is required. In front of a backlog that came in batches the worst row has {:.2}: {}.
+Of one that came one by one it has {:.2}: {}. A task costs enqueue_many {:.2} µs more with 1,000,000, and the same by bare
+Redis {:.2} µs more; fetch and ack {:.2} µs more, by bare Redis {:.2} µs.
 
 ## How to read it
 
 A round takes each row in turn, first with one backlog and then with the other: {SLICE} tasks, or {CALLS} calls one after the other. Inside
 Redis is the time that it spent on commands by its own clock; its CPU has reading and answering in it as well, and the
 wall the caller, who shares the cores with the server. The rows of bare Redis do the least that any queue must do, on a hash and a list of the same sizes, without a
-script: what they cost more with 1,000,000 is what the machine takes for memory that its caches do not hold. A page of
-dead letters is read from among {DEAD}.
+script: what they cost more with 1,000,000 is what the machine takes for memory that its caches do not hold. The records of
+batches lie in small hashes, those of tasks that came one by one in one large hash; the last two rows are of a queue with
+such a backlog. A page of dead letters is read from among {DEAD}.
 ",
         memory.0,
         memory.1,
         memory.1 / memory.0,
-        if worst <= MOST { "kept" } else { "missed" },
+        worst[0],
+        verdict(worst[0]),
+        worst[1],
+        verdict(worst[1]),
         more(Row::EnqueueMany),
         more(Row::BarePut),
         more(Row::Drain),

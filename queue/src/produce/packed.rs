@@ -77,7 +77,8 @@ pub(super) fn arrange(tasks: Vec<Packed>, levels: usize) -> Arranged {
     arranged
 }
 
-/// Those of one bucket go onto a shelf if they are many, and if Redis makes a table of them at once.
+/// Those of one bucket go onto a shelf if they are many, or will be because their process makes so many
+/// ids; and if Redis makes a table of them at once.
 fn runs(level: &[Packed]) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     let mut rest = level;
@@ -86,7 +87,8 @@ fn runs(level: &[Packed]) -> Vec<Run> {
         rest = others;
         let (most, longest) = LISTPACK;
         let table = tasks > most || these.iter().any(|task| task.record.len() > longest);
-        let shelf = (tasks >= LEAST_ON_A_SHELF && table).then_some(id);
+        let many = tasks >= LEAST_ON_A_SHELF || !id.is_in_first_slice();
+        let shelf = (many && table).then_some(id);
         match runs.last_mut() {
             Some(last) if last.shelf.is_none() && shelf.is_none() => last.tasks += tasks,
             _ => runs.push(Run { tasks, shelf }),
@@ -239,7 +241,8 @@ mod tests {
         assert_eq!(shelved(513, 64), (vec![(513, true)], 1));
         let two = vec![(1_024, true), (2, true)];
         assert_eq!(shelved(1_026, 65), (two, 2));
-        let rest = vec![(1_024, true), (1, false)];
-        assert_eq!(shelved(1_025, 65), (rest, 1));
+        // One of so many in a second that others will follow.
+        let rest = vec![(1_024, true), (1, true)];
+        assert_eq!(shelved(1_025, 65), (rest, 2));
     }
 }

@@ -36,6 +36,13 @@ pub fn tasks(numbers: std::ops::Range<u32>) -> Vec<NewTask> {
     numbers.map(task).collect()
 }
 
+/// The same, with records that are large enough for shelves: 64 of them are a large batch.
+pub fn large_tasks(numbers: std::ops::Range<u32>) -> Vec<NewTask> {
+    let kind = "k".repeat(64);
+    let task = |number| NewTask::new(kind.clone(), Payload::of(&number).unwrap());
+    numbers.map(task).collect()
+}
+
 pub fn number(task: &LeasedTask) -> u32 {
     task.payload.parse().unwrap()
 }
