@@ -127,7 +127,7 @@ id_type!(
 
 impl TaskId {
     /// The part of the id that names the hash in which the task's done record is kept, and the shelf on
-    /// which its record lies before it is leased, if it came in a large batch.
+    /// which its record lies before that, if it came with many others.
     pub(crate) fn bucket(&self) -> &str {
         &self.as_str()[..BUCKET]
     }

@@ -155,7 +155,7 @@ impl Keys {
         format!("{}:done:{bucket}", self.base())
     }
 
-    /// The records of waiting tasks that came in large batches and whose ids begin with `bucket`.
+    /// The records of tasks that came with many others and whose ids begin with `bucket`.
     pub(crate) fn shelf(&self, bucket: &str) -> String {
         format!("{}:shelf:{bucket}", self.base())
     }

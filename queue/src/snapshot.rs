@@ -38,8 +38,8 @@ pub struct Snapshot {
     pub dead: u64,
     /// Tasks that wait for others with their concurrency key, and so are not runnable.
     pub blocked: u64,
-    /// How long the oldest runnable task has been runnable; up to a second too long if it came in a large
-    /// batch, and others of the same second before it.
+    /// How long the oldest runnable task has been runnable; up to a second too long if it came with
+    /// many others.
     pub oldest_waiting: Option<Duration>,
     /// When the next scheduled task is due; in the past if it is due already.
     pub next_due: Option<Timestamp>,

@@ -473,9 +473,10 @@ Redis {:.2} µs more; fetch and ack {:.2} µs more, by bare Redis {:.2} µs.
 A round takes each row in turn, first with one backlog and then with the other: {SLICE} tasks, or {CALLS} calls one after the other. Inside
 Redis is the time that it spent on commands by its own clock; its CPU has reading and answering in it as well, and the
 wall the caller, who shares the cores with the server. The rows of bare Redis do the least that any queue must do, on a hash and a list of the same sizes, without a
-script: what they cost more with 1,000,000 is what the machine takes for memory that its caches do not hold. The records of
-batches lie in small hashes, those of tasks that came one by one in one large hash; the last two rows are of a queue with
-such a backlog. A page of dead letters is read from among {DEAD}.
+script: what they cost more with 1,000,000 is what the machine takes for memory that its caches do not hold. The last two
+rows are of queues whose backlog came one by one, as fast as {CALLERS} callers enqueue. A backlog that trickled in, at less than
+1,024 tasks a second from each process, lies in one large hash, and a fetch from it costs up to 1.2 times as much with
+1,000,000. A page of dead letters is read from among {DEAD}.
 ",
         memory.0,
         memory.1,

@@ -1,4 +1,4 @@
--- Shared: shelves. Of a large batch the records do not go into TASKS but onto shelves: small hashes, each of the tasks
+-- Shared: shelves. Records that come many at a time do not go into TASKS but onto shelves: small hashes, each of tasks
 -- whose ids begin with the same nine characters. So the records that are written or read together lie together, however
 -- many there are. A record stays there until it is written anew, which is in TASKS, or its task ends. SHELVES says since
 -- when there is each of them. A script looks on those only that its caller has declared, and tells which others it
