@@ -74,7 +74,7 @@ async fn message_retry_is_a_failed_attempt() {
         .expect("it is due")
         .duration_since(task.errors[0].at);
     // The worker knows the time of Redis to within a round trip.
-    assert_eq!(wait.as_secs_f64().round(), 120.0);
+    assert!((119.9..120.1).contains(&wait.as_secs_f64()), "{wait:?}");
 }
 
 #[tokio::test]
