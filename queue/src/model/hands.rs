@@ -51,6 +51,13 @@ impl Pair {
             self.hands[worker] = self.hire().await;
             return;
         };
+        // Before it heard of a shelf the script may have laid ghosts that else take up slots.
+        while answer.leased.len() > expected.len() {
+            let slots = answer.leased.len() - expected.len();
+            let more = self.memory.fetch(id, slots, now_ms).unwrap();
+            assert!(!more.is_empty(), "more than there is");
+            expected.extend(more);
+        }
         // Some may be on shelves that it hears of only now, and behind ghosts.
         for _ in 0..=expected.len() + slots {
             let wanted = expected.len() - answer.leased.len();
