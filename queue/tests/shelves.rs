@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex};
 
 use taskqueue_queue::testing::RedisServer;
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
-use taskqueue_queue::{Cancelled, Cause, Enqueued, Listing, Page, Reclaimed, State, TaskId};
+use taskqueue_queue::{Cancelled, Cause, Enqueued, Listing, Order, Page, Reclaimed, State, TaskId};
 
-use bench::{Running, brisk, large_tasks, number, queue, snapshot, until};
+use bench::{Running, brisk, large_tasks, name, number, queue, snapshot, task, until};
 
 const TASKS: u32 = 3_000;
 
@@ -151,4 +151,35 @@ async fn what_trickles_in_is_not_on_shelves() {
     let queue = queue(&redis).await;
     queue.enqueue_many(large_tasks(0..63)).await.unwrap();
     assert_eq!(records(&redis).await, (63, 0, 0));
+}
+
+/// What is taken lies on two shelves, and neither is that of a list's head: a call that declares one of them
+/// must be told of both.
+#[tokio::test]
+async fn a_fetch_by_weight_from_several_shelves_comes_to_an_end() {
+    let redis = RedisServer::start().await;
+    let queue = queue(&redis).await;
+    let mut policy = brisk();
+    policy.order = Order::Weighted {
+        weights: vec![2, 1, 1],
+    };
+    queue.configure(&policy).await.unwrap();
+    let client = redis.client().await;
+    let queue = client.queue(queue.name().clone());
+    let elsewhere = client.queue(name("elsewhere"));
+    for level in ["high", "normal"] {
+        queue.enqueue(task(0).priority(level)).await.unwrap();
+    }
+    for level in ["high", "normal"] {
+        // So that the next ids are of another bucket.
+        elsewhere.enqueue_many(large_tasks(0..1_024)).await.unwrap();
+        let batch = large_tasks(0..64).into_iter();
+        let batch = batch.map(|task| task.priority(level)).collect();
+        queue.enqueue_many(batch).await.unwrap();
+    }
+    let handler = |_: LeasedTask| async { Outcome::Completed(None) };
+    let worker = Running::start(Worker::new(queue.clone(), handler).concurrency(100));
+    until(&client, &queue, "all done", |s| s.counters.completed == 130).await;
+    worker.stop().await;
+    assert_eq!(records(&redis).await, (0, 0, 0));
 }

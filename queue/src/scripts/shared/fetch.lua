@@ -54,11 +54,10 @@ local function look_up(ids)
   local stop
   for _, place in ipairs(apart) do
     records[place] = false
-    if undeclared(ids[place]) then
-      note_shelf(ids[place])
-      stop = math.min(stop or place, place)
-    end
+    if undeclared(ids[place]) then stop = math.min(stop or place, place) end
   end
+  -- All of them: the next call must not lack one that this one had.
+  for i = 1, stop and #ids or 0 do note_shelf(ids[i]) end
   return records, stop, nil
 end
 
