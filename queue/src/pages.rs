@@ -115,13 +115,11 @@ impl Queue {
         ids: &[Vec<u8>],
         records: &mut [Option<Vec<u8>>],
     ) -> Result<(), Error> {
-        let texts = ids
-            .iter()
-            .map(|id| String::from_utf8_lossy(id).parse().ok());
-        let ids: Vec<Option<TaskId>> = texts.collect();
-        let missing = (0..records.len()).filter(|&place| records[place].is_none());
-        let missing = missing.filter_map(|place| Some((place, ids[place]?)));
-        let missing: Vec<(usize, TaskId)> = missing.collect();
+        let missing = ids.iter().zip(records.iter()).enumerate();
+        let missing = missing.filter(|(_, (_, record))| record.is_none());
+        let missing: Vec<(usize, TaskId)> = missing
+            .filter_map(|(place, (id, _))| Some((place, String::from_utf8_lossy(id).parse().ok()?)))
+            .collect();
         let mut rest = missing.as_slice();
         for (first, count) in buckets(missing.iter().map(|(_, id)| *id)) {
             let (these, others) = rest.split_at(count);
