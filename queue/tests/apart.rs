@@ -118,9 +118,8 @@ async fn while_one_runs_alone_the_others_with_a_last_chance_are_held_by_nobody()
     queue.configure(&policy).await.unwrap();
     let handler = Holds::default();
     let worker = Running::start(Worker::new(queue.clone(), handler.clone()).concurrency(8));
-    for number in 0..5 {
-        queue.enqueue(task(number)).await.unwrap();
-    }
+    // Fetched together, so that all are lost before one runs alone.
+    queue.enqueue_many(bench::tasks(0..5)).await.unwrap();
     for left in (0..5).rev() {
         bench::until(&client, &queue, "one is held", |snapshot| {
             let waiting: u64 = snapshot.waiting.iter().map(|(_, count)| count).sum();
