@@ -1,112 +1,30 @@
 //! The worker's side of Redis: each call that a worker makes, from its registration to its leaving.
 //! What to call when is decided in `worker`.
 
+mod end;
+
 use std::time::Duration;
 
 use redis::{Value, from_redis_value};
 
 use crate::batch::{MOST_TASKS, buckets};
 use crate::fault::Fault;
-use crate::id::is_bucket;
 use crate::queue::{Known, Queue};
-use crate::record::Ending;
-use crate::reply::Reply;
+use crate::reply::{Reply, buckets_named, ids};
 use crate::{Error, Policy, TaskId, WorkerId, script};
+
+pub(crate) use end::{Ack, End, Settlement};
 
 /// A done record is kept at least this long: it is what an ack that is sent twice is recognised by.
 pub(crate) const LEAST_RETENTION: Duration = Duration::from_secs(10);
 
 /// How often one exchange goes on to the shelves that the last answer named.
-const MOST_ROUNDS: usize = 4;
+const MOST_REPEATS: usize = 4;
 
 /// Log lines kept of each task, the last ones.
 pub(crate) const MOST_LOG_LINES: usize = 100;
 /// A log is kept at least this long after its last line.
 const LEAST_LOG_RETENTION: Duration = Duration::from_hours(1);
-
-/// A completed attempt, to be told to Redis.
-#[derive(Debug, Clone)]
-pub(crate) struct Ack {
-    pub(crate) id: TaskId,
-    pub(crate) done: Vec<u8>,
-    pub(crate) run_ms: u64,
-}
-
-/// Another end of an attempt, to be told to Redis.
-#[derive(Debug, Clone)]
-pub(crate) struct Settlement {
-    pub(crate) id: TaskId,
-    pub(crate) end: End,
-}
-
-/// How an attempt ended, if not by a plain ack. Records are packed.
-#[derive(Debug, Clone)]
-pub(crate) enum End {
-    /// Failed, and to be tried again.
-    Retry { record: Vec<u8>, after: Duration },
-    /// Put off, which is no failure.
-    Snooze { record: Vec<u8>, after: Duration },
-    /// Failed for good.
-    Dead { record: Vec<u8> },
-    /// Handed back.
-    Release,
-    /// Handed back because what ran it broke down: at once, or after a wait.
-    Lost {
-        record: Vec<u8>,
-        after: Option<Duration>,
-    },
-    /// Failed for good, because what ran it broke down once too often.
-    Quarantined { record: Vec<u8> },
-    /// Ended with a done record.
-    Done {
-        ending: Ending,
-        done: Vec<u8>,
-        run_ms: u64,
-    },
-}
-
-impl End {
-    /// What is to be written, as bytes.
-    pub(crate) fn record(&self) -> &[u8] {
-        match self {
-            Self::Retry { record, .. }
-            | Self::Snooze { record, .. }
-            | Self::Dead { record }
-            | Self::Quarantined { record }
-            | Self::Lost { record, .. } => record,
-            Self::Done { done, .. } => done,
-            Self::Release => &[],
-        }
-    }
-
-    /// As `settle.lua` calls it.
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Retry { .. } => "retry",
-            Self::Snooze { .. } => "snooze",
-            Self::Dead { .. } => "dead",
-            Self::Release => "release",
-            Self::Lost { .. } => "lost",
-            Self::Quarantined { .. } => "quarantined",
-            Self::Done { ending, .. } => ending.name(),
-        }
-    }
-
-    fn delay_ms(&self) -> u64 {
-        match self {
-            Self::Retry { after, .. } | Self::Snooze { after, .. } => millis(*after),
-            Self::Lost { after, .. } => after.map_or(0, millis),
-            Self::Dead { .. } | Self::Quarantined { .. } | Self::Release | Self::Done { .. } => 0,
-        }
-    }
-
-    fn run_ms(&self) -> u64 {
-        match self {
-            Self::Done { run_ms, .. } => *run_ms,
-            _ => 0,
-        }
-    }
-}
 
 /// How long done records are kept, in ms.
 pub(crate) fn retention(policy: &Policy) -> u64 {
@@ -204,7 +122,7 @@ impl Queue {
             if status == "ok" && asked > 0 {
                 let new = self.note_shelves(&exchanged);
                 rounds += 1;
-                if new && exchanged.leased.is_empty() && rounds < MOST_ROUNDS {
+                if new && exchanged.leased.is_empty() && rounds < MOST_REPEATS {
                     // All that is next lies on shelves that the call did not declare; the next one does.
                     acks = &[];
                     continue;
@@ -442,15 +360,6 @@ fn take(
     })
 }
 
-/// Names that a bucket may have; what else somebody has put there is passed over.
-pub(crate) fn buckets_named(names: &[Vec<u8>]) -> Vec<String> {
-    let texts = names
-        .iter()
-        .filter_map(|name| std::str::from_utf8(name).ok());
-    let known = texts.filter(|name| is_bucket(name));
-    known.map(str::to_owned).collect()
-}
-
 /// Ids, records and losses, side by side; the losses are missing when no task of the queue has any.
 fn leased(ids: &[Vec<u8>], records: Vec<Option<Vec<u8>>>, losses: Vec<Value>) -> Vec<Leased> {
     let mut losses = losses.into_iter().map(from_redis_value::<Option<u32>>);
@@ -473,11 +382,6 @@ fn leased(ids: &[Vec<u8>], records: Vec<Option<Vec<u8>>>, losses: Vec<Value>) ->
         }
     }
     tasks
-}
-
-/// The ids of an answer.
-pub(crate) fn ids(texts: &[String]) -> Result<Vec<TaskId>, Error> {
-    texts.iter().map(|text| text.parse()).collect()
 }
 
 pub(crate) fn millis(duration: Duration) -> u64 {

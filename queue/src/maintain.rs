@@ -9,10 +9,11 @@ use crate::batch::MOST_TASKS;
 use crate::cancel::Unstarted;
 use crate::fault::Fault;
 use crate::later::near;
-use crate::lease::{LEAST_RETENTION, buckets_named, millis, retention};
+use crate::lease::{LEAST_RETENTION, millis, retention};
 use crate::queue::Queue;
 use crate::record::Ending;
 use crate::reply::Reply;
+use crate::reply::buckets_named;
 use crate::retry::on_loss;
 use crate::{Cause, Error, TaskId, WorkerId, script};
 

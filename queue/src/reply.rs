@@ -1,9 +1,10 @@
-//! Taking a script's answer apart: a status, then values in a fixed order. Pure.
+//! Taking a script's answer apart: a status, then values in a fixed order; and the names in it. Pure.
 
 use redis::{FromRedisValue, Value};
 
-use crate::Error;
 use crate::fault::Faults;
+use crate::id::is_bucket;
+use crate::{Error, TaskId};
 
 /// A script's answer, read from the front.
 pub(crate) struct Reply<'a> {
@@ -34,4 +35,18 @@ impl<'a> Reply<'a> {
         T::from_redis_value(value)
             .map_err(|fault| self.faults.script(self.script, fault.to_string()))
     }
+}
+
+/// The ids of an answer.
+pub(crate) fn ids(texts: &[String]) -> Result<Vec<TaskId>, Error> {
+    texts.iter().map(|text| text.parse()).collect()
+}
+
+/// Names that a bucket may have; what else somebody has put there is passed over.
+pub(crate) fn buckets_named(names: &[Vec<u8>]) -> Vec<String> {
+    let texts = names
+        .iter()
+        .filter_map(|name| std::str::from_utf8(name).ok());
+    let known = texts.filter(|name| is_bucket(name));
+    known.map(str::to_owned).collect()
 }

@@ -1,7 +1,7 @@
 //! The worker's calls one by one, with the faults between them that no well-behaved worker makes.
 
 use super::*;
-use crate::record::{Done, Record};
+use crate::record::{Done, Ending, Record};
 use crate::testing::{RedisServer, ids as ids_of};
 use crate::{Client, NewTask, Payload, Policy, QueueName, State};
 

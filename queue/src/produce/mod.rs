@@ -14,9 +14,9 @@ pub(crate) use self::gather::Gather;
 use self::packed::{Arranged, arrange};
 use crate::batch::{buckets, next_slice};
 use crate::fault::Fault;
-use crate::lease::ids;
 use crate::payload::fits;
 use crate::queue::{Known, Queue};
+use crate::reply::ids;
 use crate::script::{self, Call};
 use crate::{Enqueued, Error, NewTask, TaskId};
 

@@ -18,9 +18,6 @@ local now = now_ms()
 local me, lease, slots = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local buckets = tonumber(ARGV[15])
 local refused = {}
--- Whether there is any of what most queues have none of, by one look instead of one for each.
-local rare = redis.call('EXISTS', LOST, PROGRESS, DRAINING, GHOSTS) > 0
-
 declare_shelves(LAST_LIST + buckets + 1, #KEYS)
 -- Those from which something was taken.
 local cleared = {}

@@ -8,8 +8,7 @@
 if not current() then return {'stale'} end
 local now = now_ms()
 local removed, fates = 0, {}
-local buckets = (#KEYS - LAST_LIST) / 2
-declare_shelves(LAST_LIST + buckets + 1, #KEYS)
+declare_second_half()
 -- As long as in `later.rs`.
 local SPAN_MS = 65536
 

@@ -17,7 +17,7 @@ local refused, counts, run_ms, handed_back = {}, {}, 0, 0
 local before = first_due()
 local is_end = {completed = true, cancelled = true, expired = true, dropped = true}
 
-declare_shelves(LAST_LIST + (#KEYS - LAST_LIST) / 2 + 1, #KEYS)
+declare_second_half()
 
 local function told_before(what, id, record, bucket)
   if is_end[what] then return redis.call('HGET', bucket, id) == record end

@@ -1,8 +1,12 @@
 -- Shared (exchange): the records of tasks that are about to be leased, wherever they lie; and which shelves the next
 -- call should declare.
 
+-- How much there is of what most queues have none of, by one look instead of one for each.
+local rarities = redis.call('EXISTS', LOST, PROGRESS, DRAINING, GHOSTS, SHELVES)
 -- Whether there is any shelf. Read before anything is done, as it might be no hash.
-local shelved = redis.call('HLEN', SHELVES) > 0
+local shelved = rarities > 0 and redis.call('HLEN', SHELVES) > 0
+-- Whether there is any of the others.
+local rare = rarities > (shelved and 1 or 0)
 
 -- Each once.
 local next_shelves, noted = {}, {}

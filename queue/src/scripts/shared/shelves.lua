@@ -9,6 +9,11 @@ local function declare_shelves(first, last)
   for i = first, last do shelves[string.sub(KEYS[i], -9)] = KEYS[i] end
 end
 
+-- Where the script's own KEYS are done buckets and as many shelves.
+local function declare_second_half()
+  declare_shelves(LAST_LIST + (#KEYS - LAST_LIST) / 2 + 1, #KEYS)
+end
+
 -- The records of ids on a declared shelf, side by side, false for none.
 local function on_shelf(name, ids)
   -- Something else in its place holds none, and is no reason to stop half-way.

@@ -1,0 +1,91 @@
+//! How an attempt ended, as Redis is told. Pure.
+
+use std::time::Duration;
+
+use super::millis;
+use crate::TaskId;
+use crate::record::Ending;
+
+/// A completed attempt, to be told to Redis.
+#[derive(Debug, Clone)]
+pub(crate) struct Ack {
+    pub(crate) id: TaskId,
+    pub(crate) done: Vec<u8>,
+    pub(crate) run_ms: u64,
+}
+
+/// Another end of an attempt, to be told to Redis.
+#[derive(Debug, Clone)]
+pub(crate) struct Settlement {
+    pub(crate) id: TaskId,
+    pub(crate) end: End,
+}
+
+/// How an attempt ended, if not by a plain ack. Records are packed.
+#[derive(Debug, Clone)]
+pub(crate) enum End {
+    /// Failed, and to be tried again.
+    Retry { record: Vec<u8>, after: Duration },
+    /// Put off, which is no failure.
+    Snooze { record: Vec<u8>, after: Duration },
+    /// Failed for good.
+    Dead { record: Vec<u8> },
+    /// Handed back.
+    Release,
+    /// Handed back because what ran it broke down: at once, or after a wait.
+    Lost {
+        record: Vec<u8>,
+        after: Option<Duration>,
+    },
+    /// Failed for good, because what ran it broke down once too often.
+    Quarantined { record: Vec<u8> },
+    /// Ended with a done record.
+    Done {
+        ending: Ending,
+        done: Vec<u8>,
+        run_ms: u64,
+    },
+}
+
+impl End {
+    /// What is to be written, as bytes.
+    pub(crate) fn record(&self) -> &[u8] {
+        match self {
+            Self::Retry { record, .. }
+            | Self::Snooze { record, .. }
+            | Self::Dead { record }
+            | Self::Quarantined { record }
+            | Self::Lost { record, .. } => record,
+            Self::Done { done, .. } => done,
+            Self::Release => &[],
+        }
+    }
+
+    /// As `settle.lua` calls it.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Retry { .. } => "retry",
+            Self::Snooze { .. } => "snooze",
+            Self::Dead { .. } => "dead",
+            Self::Release => "release",
+            Self::Lost { .. } => "lost",
+            Self::Quarantined { .. } => "quarantined",
+            Self::Done { ending, .. } => ending.name(),
+        }
+    }
+
+    pub(super) fn delay_ms(&self) -> u64 {
+        match self {
+            Self::Retry { after, .. } | Self::Snooze { after, .. } => millis(*after),
+            Self::Lost { after, .. } => after.map_or(0, millis),
+            Self::Dead { .. } | Self::Quarantined { .. } | Self::Release | Self::Done { .. } => 0,
+        }
+    }
+
+    pub(super) fn run_ms(&self) -> u64 {
+        match self {
+            Self::Done { run_ms, .. } => *run_ms,
+            _ => 0,
+        }
+    }
+}
