@@ -40,20 +40,55 @@ fn code(keys: &[Key], body: &str) -> Code {
         count + 1
     );
     text.push_str(include_str!("scripts/shared/base.lua"));
-    text.push_str(body);
+    text.push_str(&whole(body));
     let digest = redis::Script::new(&text).get_hash().to_owned();
     Code { text, digest }
 }
 
+/// A script with each line `include 'name'` replaced by that piece of `scripts/shared`. Where the
+/// line is inside a block, so is what the piece declares, and is not made when the block is not
+/// entered.
+fn whole(body: &str) -> String {
+    let mut text = String::new();
+    for line in body.lines() {
+        let included = line.trim().strip_prefix("include '");
+        let piece = included
+            .and_then(|rest| rest.strip_suffix('\''))
+            .and_then(piece);
+        text.push_str(piece.unwrap_or(line));
+        text.push('\n');
+    }
+    text
+}
+
+macro_rules! pieces {
+    ($($name:literal)*) => {
+        /// What scripts share, by name.
+        fn piece(name: &str) -> Option<&'static str> {
+            match name {
+                $($name => Some(include_str!(concat!("scripts/shared/", $name, ".lua"))),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+pieces! {
+    "admit" "current" "discard" "due" "edit" "fetch" "ghosts" "keep" "letters" "levels" "limits" "order"
+    "places" "promote" "put_back" "record" "shelves" "sleepers" "sooner" "stored" "strict" "unique" "wake"
+}
+
 macro_rules! scripts {
-    ($($constant:ident = $name:literal keys [$($key:ident),*] with [$($shared:literal),*];)*) => {
+    ($($constant:ident = $name:literal keys [$($key:ident),*];)*) => {
         $(
             pub(crate) static $constant: Script = Script {
                 name: $name,
                 keys: &[$(Key::$key),*],
                 #[cfg(test)]
-                body: body!($name, $($shared),*),
-                code: LazyLock::new(|| code(&[$(Key::$key),*], body!($name, $($shared),*))),
+                body: include_str!(concat!("scripts/", $name, ".lua")),
+                code: LazyLock::new(|| {
+                    code(&[$(Key::$key),*], include_str!(concat!("scripts/", $name, ".lua")))
+                }),
             };
         )*
 
@@ -63,48 +98,32 @@ macro_rules! scripts {
     };
 }
 
-macro_rules! body {
-    ($name:literal, $($shared:literal),*) => {
-        concat!(
-            $(include_str!(concat!("scripts/shared/", $shared, ".lua")),)*
-            include_str!(concat!("scripts/", $name, ".lua")),
-        )
-    };
-}
-
 scripts! {
-    ENQUEUE = "enqueue" keys [Config, Tasks, Shelves, Due, Later, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry]
-        with ["current", "wake", "sooner", "record", "shelves", "levels", "admit"];
-    EXCHANGE = "exchange" keys [Config, Tasks, Shelves, Due, Active, Workers, Lost, Stats, Idle, Draining, Wake, Ghosts, Held, Parked, Progress, Kept, Keptcount, Rate]
-        with ["current", "wake", "sooner", "record", "shelves", "levels", "promote", "keep", "limits", "fetch", "order"];
-    SETTLE = "settle" keys [Config, Tasks, Shelves, Due, Active, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Progress, Kept, Keptcount]
-        with ["current", "wake", "sooner", "record", "shelves", "levels", "places", "unique", "keep"];
-    REMOVE = "remove" keys [Config, Tasks, Shelves, Due, Later, Active, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Kept, Keptcount]
-        with ["current", "wake", "record", "shelves", "levels", "places", "unique", "keep"];
-    PROMOTE = "promote" keys [Config, Tasks, Shelves, Due, Lost, Dead, Stats, Idle, Wake, Ghosts, Held, Parked]
-        with ["current", "wake", "record", "shelves", "levels", "promote", "discard"];
-    UNFOLD = "unfold" keys [Tasks, Due, Later, Stats, Idle, Wake] with ["wake", "sooner", "record"];
-    SURVEY = "survey" keys [Config, Tasks, Active, Dead, Later, Unique, Uniques, Expiry, Cancel, Kept, Keptcount, Stats, Schedules] with [];
-    FORGET = "forget" keys [Kept, Keptcount, Stats] with [];
-    RECLAIM = "reclaim" keys [Config, Tasks, Shelves, Due, Active, Workers, Info, Lost, Dead, Stats, Idle, Draining, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Progress]
-        with ["current", "wake", "sooner", "sleepers", "record", "shelves", "levels", "places", "unique", "edit"];
-    BEAT = "beat" keys [Active, Workers, Info, Draining, Cancel] with [];
-    NOTE = "note" keys [Active, Progress] with [];
-    RESUME = "resume" keys [Tasks, Active, Workers, Lost] with [];
-    LEAVE = "leave" keys [Active, Workers, Info, Idle, Draining, Wake] with ["wake", "sleepers"];
-    WORKERS = "workers" keys [Active, Workers, Info, Draining] with [];
-    DRAIN = "drain" keys [Active, Workers, Idle, Draining] with [];
-    UNDRAIN = "undrain" keys [Workers, Draining, Idle, Wake] with ["wake"];
-    FAULT = "fault" keys [Fault] with [];
-    SNAPSHOT = "snapshot" keys [Config, Tasks, Shelves, Due, Later, Active, Workers, Dead, Stats, Ghosts, Parked, Expiry, Uniques, Kept, Fault] with ["current", "record"];
-    INSPECT = "inspect" keys [Tasks, Due, Later, Active, Lost, Dead, Progress] with ["record"];
-    PAGE = "page" keys [Tasks, Due, Active, Lost, Dead, Parked, Kept, Keptcount] with [];
-    REDRIVE = "redrive" keys [Config, Tasks, Shelves, Lost, Dead, Stats, Idle, Wake, Ghosts, Held, Parked]
-        with ["current", "wake", "record", "shelves", "levels", "letters", "edit"];
-    PURGE = "purge" keys [Tasks, Lost, Dead, Stats] with ["letters", "discard"];
-    CONFIGURE = "configure" keys [Config, Idle, Wake] with ["current", "wake"];
-    UNPARK = "unpark" keys [Config, Tasks, Shelves, Idle, Wake, Ghosts, Held, Parked] with ["current", "wake", "record", "shelves", "levels", "places"];
-    FIRE = "fire" keys [Config, Schedules, Tasks, Shelves, Stats, Idle, Wake, Ghosts, Held, Parked] with ["current", "wake", "record", "shelves", "levels"];
+    ENQUEUE = "enqueue" keys [Config, Tasks, Shelves, Due, Later, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry];
+    EXCHANGE = "exchange" keys [Config, Tasks, Shelves, Due, Active, Workers, Lost, Stats, Idle, Draining, Wake, Ghosts, Held, Parked, Progress, Kept, Keptcount, Rate];
+    SETTLE = "settle" keys [Config, Tasks, Shelves, Due, Active, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Progress, Kept, Keptcount];
+    REMOVE = "remove" keys [Config, Tasks, Shelves, Due, Later, Active, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Kept, Keptcount];
+    PROMOTE = "promote" keys [Config, Tasks, Shelves, Due, Lost, Dead, Stats, Idle, Wake, Ghosts, Held, Parked];
+    UNFOLD = "unfold" keys [Tasks, Due, Later, Stats, Idle, Wake];
+    SURVEY = "survey" keys [Config, Tasks, Active, Dead, Later, Unique, Uniques, Expiry, Cancel, Kept, Keptcount, Stats, Schedules];
+    FORGET = "forget" keys [Kept, Keptcount, Stats];
+    RECLAIM = "reclaim" keys [Config, Tasks, Shelves, Due, Active, Workers, Info, Lost, Dead, Stats, Idle, Draining, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Progress];
+    BEAT = "beat" keys [Active, Workers, Info, Draining, Cancel];
+    NOTE = "note" keys [Active, Progress];
+    RESUME = "resume" keys [Tasks, Active, Workers, Lost];
+    LEAVE = "leave" keys [Active, Workers, Info, Idle, Draining, Wake];
+    WORKERS = "workers" keys [Active, Workers, Info, Draining];
+    DRAIN = "drain" keys [Active, Workers, Idle, Draining];
+    UNDRAIN = "undrain" keys [Workers, Draining, Idle, Wake];
+    FAULT = "fault" keys [Fault];
+    SNAPSHOT = "snapshot" keys [Config, Tasks, Shelves, Due, Later, Active, Workers, Dead, Stats, Ghosts, Parked, Expiry, Uniques, Kept, Fault];
+    INSPECT = "inspect" keys [Tasks, Due, Later, Active, Lost, Dead, Progress];
+    PAGE = "page" keys [Tasks, Due, Active, Lost, Dead, Parked, Kept, Keptcount];
+    REDRIVE = "redrive" keys [Config, Tasks, Shelves, Lost, Dead, Stats, Idle, Wake, Ghosts, Held, Parked];
+    PURGE = "purge" keys [Tasks, Lost, Dead, Stats];
+    CONFIGURE = "configure" keys [Config, Idle, Wake];
+    UNPARK = "unpark" keys [Config, Tasks, Shelves, Idle, Wake, Ghosts, Held, Parked];
+    FIRE = "fire" keys [Config, Schedules, Tasks, Shelves, Stats, Idle, Wake, Ghosts, Held, Parked];
 }
 
 impl Script {
@@ -186,7 +205,7 @@ mod tests {
     #[test]
     fn each_script_declares_the_keys_that_it_uses_and_no_others() {
         for script in ALL {
-            let used = words_in_capitals(script.body);
+            let used = words_in_capitals(&whole(script.body));
             for key in Key::ALL {
                 let name = key.part().to_uppercase();
                 let declared = script.keys.contains(key);

@@ -3,6 +3,9 @@
 -- ARGV  3 the new policy; 4 most tasks of a concurrency key that may run at once, '' for no bound
 -- returns {'stale'} when another policy is in force, {'held'} when a list that would be dropped holds tasks, both
 --         with nothing done; or {'ok', now ms, new version}
+include 'current'
+include 'wake'
+
 if not current() then return {'stale'} end
 for i = FIRST_LIST, LAST_LIST do
   if redis.call('EXISTS', KEYS[i]) == 1 then return {'held'} end

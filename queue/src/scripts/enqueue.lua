@@ -13,6 +13,10 @@
 -- returns {'stale'} with nothing done; {'full', now ms, tasks that wait, {completed now, completed
 --         some time ago, when that was in ms}} with nothing done; or
 --         {'ok', now ms, ids of those left out because the queue is full, pairs of an id and the one that stands}
+include 'current'
+include 'wake'
+include 'ghosts'
+
 if not current() then return {'stale'} end
 local now = now_ms()
 local repeated = ARGV[3] == '1'
@@ -23,27 +27,39 @@ for i = 13, 12 + LEVELS do delay_at = delay_at + 2 * ARGV[i] end
 local task_at = delay_at + soon
 
 local first_shelf = LAST_LIST + spans + 1
-local buckets, first_bucket = {}, first_shelf + ARGV[12]
-declare_shelves(first_shelf, first_bucket - 1)
-for i = first_bucket, #KEYS do buckets[string.sub(KEYS[i], -9)] = KEYS[i] end
 
-local function exists(id)
-  if not repeated then return false end
-  local bucket = buckets[string.sub(id, 1, 9)]
-  return record_of(id) or bucket and redis.call('HEXISTS', bucket, id) == 1
-end
+-- What most calls do without (see exchange.lua).
+local unusual
+if repeated or special > 0 then
+  include 'record'
+  include 'shelves'
+  include 'stored'
+  include 'levels'
+  include 'admit'
+  local buckets, first_bucket = {}, first_shelf + ARGV[12]
+  declare_shelves(first_shelf, first_bucket - 1)
+  for i = first_bucket, #KEYS do buckets[string.sub(KEYS[i], -9)] = KEYS[i] end
 
--- How many of the tasks are new.
-local function count_new()
-  local special_at = #ARGV - 6 * special + 1
-  local count = 0
-  for i = task_at, special_at - 1, 2 do
-    if not exists(ARGV[i]) then count = count + 1 end
+  local function exists(id)
+    if not repeated then return false end
+    local bucket = buckets[string.sub(id, 1, 9)]
+    return record_of(id) or bucket and redis.call('HEXISTS', bucket, id) == 1
   end
-  for i = special_at, #ARGV, 6 do
-    if not exists(ARGV[i]) and not holder_of(ARGV[i + 4], ARGV[i], now) then count = count + 1 end
+
+  -- How many of the tasks are new.
+  local function count_new()
+    local special_at = #ARGV - 6 * special + 1
+    local count = 0
+    for i = task_at, special_at - 1, 2 do
+      if not exists(ARGV[i]) then count = count + 1 end
+    end
+    for i = special_at, #ARGV, 6 do
+      if not exists(ARGV[i]) and not holder_of(ARGV[i + 4], ARGV[i], now) then count = count + 1 end
+    end
+    return count
   end
-  return count
+
+  unusual = {exists = exists, count_new = count_new, holder_of = holder_of, admit = admit}
 end
 
 local room = math.huge
@@ -51,7 +67,8 @@ if ARGV[7] ~= '' then
   local waiting = redis.call('ZCARD', DUE) + (redis.call('HGET', STATS, 'later') or 0) + redis.call('ZCARD', PARKED)
   for i = FIRST_LIST, LAST_LIST do waiting = waiting + redis.call('LLEN', KEYS[i]) - ghosts_in(KEYS[i]) end
   room = math.max(ARGV[7] - waiting, 0)
-  if ARGV[8] == '1' and count_new() > room then
+  local new = unusual and unusual.count_new() or (#ARGV - task_at + 1) / 2
+  if ARGV[8] == '1' and new > room then
     return {'full', now, waiting, redis.call('HMGET', STATS, 'completed', 'mark', 'mark_ms')}
   end
 end
@@ -63,7 +80,7 @@ local added, left_out, standing = 0, {}, {}
 local function store(count, hash)
   local ids, places = {}, {}
   for i = task_at, task_at + 2 * count - 2, 2 do
-    if exists(ARGV[i]) then
+    if unusual and unusual.exists(ARGV[i]) then
       -- Nothing to do.
     elseif room < 1 then
       left_out[#left_out + 1] = ARGV[i]
@@ -99,7 +116,12 @@ for level = 1, LEVELS do
     end
   end
 end
-local before = ARGV[4] == '1' and soon + special > 0 and first_due()
+local before, tell_sleepers
+if ARGV[4] == '1' and soon + special > 0 then
+  include 'due'
+  include 'sooner'
+  before, tell_sleepers = first_due(), wake_if_sooner
+end
 local first = task_at
 for _ = 1, soon do
   local ids, places = store(1, TASKS)
@@ -120,8 +142,8 @@ for span = 1, spans do
 end
 for i = task_at, task_at + 6 * (special - 1), 6 do
   local id = ARGV[i]
-  local holder = holder_of(ARGV[i + 4], id, now)
-  if exists(id) then
+  local holder = unusual.holder_of(ARGV[i + 4], id, now)
+  if unusual.exists(id) then
     -- Nothing to do.
   elseif holder then
     standing[#standing + 1], standing[#standing + 2] = id, holder
@@ -129,7 +151,7 @@ for i = task_at, task_at + 6 * (special - 1), 6 do
     left_out[#left_out + 1] = id
   else
     local now_runnable, first_one =
-      admit(id, ARGV[i + 1], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]), ARGV[i + 4], ARGV[i + 5], now)
+      unusual.admit(id, ARGV[i + 1], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]), ARGV[i + 4], ARGV[i + 5], now)
     room, added = room - 1, added + 1
     if now_runnable then runnable = runnable + 1 end
     was_empty = was_empty or first_one
@@ -138,7 +160,7 @@ end
 
 if added > 0 then redis.call('HINCRBY', STATS, 'enqueued', added) end
 if ARGV[4] == '1' then
-  if before ~= false then wake_if_sooner(before) end
+  if tell_sleepers then tell_sleepers(before) end
   wake(runnable)
 end
 if was_empty then redis.call('PUBLISH', ARGV[5], ARGV[6]) end

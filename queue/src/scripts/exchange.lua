@@ -3,7 +3,7 @@
 --       lie on, the nearest first
 -- ARGV  3 worker; 4 lease in ms; 5 how many tasks to lease; 6 '1' if it blocks for a token when it gets fewer
 --       7 '1' if it may be in IDLE; 8 the token that woke it, or ''; 9 how long done records are kept, in ms
---       10 time the acked attempts ran together, in ms; 11 order of the levels (see shared/order.lua)
+--       10 time the acked attempts ran together, in ms; 11 order of the levels (see shared/order.lua), '' for strict
 --       12 most active tasks of the queue, '' for no bound; 13 and 14 rate limit: count, and span in ms; '' for none
 --       15 number of buckets; 16 name of the nearest shelf, '' for none
 --       then for each bucket its number of acks, then for each ack the id and the done record, bucket by bucket
@@ -14,17 +14,53 @@
 -- call repeats one whose reply was lost. One refused ack leaves the others alone. A task with a unique key, a
 -- concurrency key or an expiry is settled instead (see settle.lua). A worker that drains (see drain.lua) is given
 -- nothing, and a token that it brings goes on to another.
+include 'current'
+include 'strict'
+
 local now = now_ms()
 local me, lease, slots = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local buckets = tonumber(ARGV[15])
 local refused = {}
-declare_shelves(LAST_LIST + buckets + 1, #KEYS)
--- Those from which something was taken.
-local cleared = {}
+-- How much there is of what most queues have none of, by one look instead of one for each.
+local rarities = redis.call('EXISTS', LOST, PROGRESS, DRAINING, GHOSTS, SHELVES)
+-- Read before anything is done, as it might be no hash.
+local shelved = rarities > 0 and redis.call('HLEN', SHELVES) > 0
+-- Whether there is any of the others.
+local rare = rarities > (shelved and 1 or 0)
+-- When the next scheduled task is due.
+local again = tonumber(redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2])
+
+-- To make a function costs as much as a command, and to sweep it up afterwards more. So those that most calls do
+-- without are made where they are called for.
+local next_shelves, shelf, unusual = {}, nil, nil
+if shelved then
+  include 'shelves'
+  include 'fetch'
+  declare_shelves(LAST_LIST + buckets + 1, #KEYS)
+  shelf = {clear_all = clear_all, sweep_all = sweep_all, look_up = look_up, note_next_shelves = note_next_shelves}
+end
+if rare or ARGV[11] ~= '' or again and again <= now then
+  include 'due'
+  include 'wake'
+  include 'record'
+  include 'shelves'
+  include 'stored'
+  include 'ghosts'
+  include 'levels'
+  include 'promote'
+  include 'order'
+  declare_shelves(LAST_LIST + buckets + 1, #KEYS)
+  local function drains(worker)
+    local lapse = rare and redis.call('ZSCORE', DRAINING, worker)
+    return lapse and tonumber(lapse) > now
+  end
+  unusual = {drains = drains, first_due = first_due, promote = promote, take = take}
+end
 
 local total = 0
 for b = 1, buckets do total = total + ARGV[16 + b] end
 if total > 0 then
+  include 'keep'
   local at, ids = 17 + buckets, {}
   for i = 1, total do ids[i] = ARGV[at + 2 * i - 2] end
   local owners = redis.call('HMGET', ACTIVE, unpack(ids))
@@ -54,12 +90,7 @@ if total > 0 then
       end
       last = #ids
     end
-    if shelved and first <= last then
-      local name = string.sub(bucket, -9)
-      local gone = clear(name, ids, first, last)
-      if gone > 0 then cleared[#cleared + 1] = name end
-      on_shelves = on_shelves + gone
-    end
+    if shelf then on_shelves = on_shelves + shelf.clear_all(string.sub(bucket, -9), ids, first, last) end
     at, seen = at + 2 * count, seen + count
   end
   if #ids > 0 then
@@ -76,29 +107,18 @@ if total > 0 then
   end
 end
 
--- Of a shelf that the tasks taken lie on it is known that it is not empty.
-local function sweep_all(but)
-  for _, name in ipairs(cleared) do
-    if name ~= but then sweep(name) end
-  end
-end
-
 local expiry = redis.call('ZSCORE', WORKERS, me)
 if not expiry then
-  sweep_all()
+  if shelf then shelf.sweep_all() end
   return {'lapsed', now, refused}
 end
 if tonumber(expiry) < now + lease / 2 then redis.call('ZADD', WORKERS, now + lease, me) end
 if not current() then
-  sweep_all()
+  if shelf then shelf.sweep_all() end
   return {'stale', now, refused}
 end
 
-local function drains(worker)
-  local lapse = rare and redis.call('ZSCORE', DRAINING, worker)
-  return lapse and tonumber(lapse) > now
-end
-local draining, listens = drains(me), ARGV[6] == '1'
+local draining, listens = unusual and unusual.drains(me), ARGV[6] == '1'
 if draining then slots, listens = 0, false end
 
 local token = ARGV[8]
@@ -107,14 +127,14 @@ if token ~= '' and slots == 0 and not listens then
   redis.call('RPUSH', WAKE, token)
 elseif token ~= '' and token ~= me then
   redis.call('SREM', IDLE, me)
-  if redis.call('ZSCORE', WORKERS, token) and not drains(token) then redis.call('SADD', IDLE, token) end
+  local drains = unusual and unusual.drains(token)
+  if not drains and redis.call('ZSCORE', WORKERS, token) then redis.call('SADD', IDLE, token) end
 end
 
 local promoted = 0
-local again = first_due()
 if again and again <= now then
-  promoted = promote(now, 128)
-  again = first_due()
+  promoted = unusual.promote(now, 128)
+  again = unusual.first_due()
 end
 
 -- What the limits of the whole queue leave of the slots.
@@ -122,7 +142,10 @@ local allowed = slots
 if ARGV[12] ~= '' and slots > 0 then
   allowed = math.max(math.min(allowed, ARGV[12] - redis.call('HLEN', ACTIVE)), 0)
 end
+local use_rate
 if ARGV[13] ~= '' and allowed > 0 then
+  include 'limits'
+  use_rate = rate_use
   local free, reopens = rate_room(now, ARGV[13], ARGV[14])
   if free < allowed then
     allowed = free
@@ -130,20 +153,26 @@ if ARGV[13] ~= '' and allowed > 0 then
   end
 end
 
-local ids, records, losses, got, ghosts, short, shelf = {}, {}, {}, 0, 0, false, nil
-if allowed > 0 then ids = take(ARGV[11], allowed, now, rare) end
-if #ids > 0 then
+local ids, records, losses, short, together = {}, {}, {}, false, nil
+if allowed > 0 then
+  ids = unusual and unusual.take(ARGV[11], allowed, now, rare) or take_strictly({}, allowed)
+end
+if #ids > 0 and not shelf then
+  records = redis.call('HMGET', TASKS, unpack(ids))
+elseif #ids > 0 then
   local stop
-  records, stop, shelf = look_up(ids)
+  records, stop, together = shelf.look_up(ids)
   if stop then
+    include 'put_back'
     short = true
     local taken = #ids
     for i = put_back(ids, stop) + 1, taken do records[i] = nil end
   end
-  got = #ids
-  note_next_shelves(ids[got], got > 0 and runs[#runs][1], short, ARGV[16])
+  shelf.note_next_shelves(ids[#ids], #ids > 0 and runs[#runs][1], short, ARGV[16])
 end
-sweep_all(shelf)
+if shelf then shelf.sweep_all(together) end
+
+local got, ghosts = #ids, 0
 if got > 0 then
   local leases, n = {}, 0
   for i = 1, got do
@@ -154,13 +183,29 @@ if got > 0 then
   end
   ghosts = got - n / 2
   if n > 0 then redis.call('HSET', ACTIVE, unpack(leases)) end
-  if ARGV[13] ~= '' and n > 0 then rate_use(now, ARGV[14], n / 2) end
+  if use_rate and n > 0 then use_rate(now, ARGV[14], n / 2) end
   if rare then losses = redis.call('HMGET', LOST, unpack(ids)) end
 end
-if ghosts > 0 then lay_ghosts(records) end
-if promoted > got then wake(promoted - got) end
+if ghosts > 0 then
+  -- Those among what was taken that have no record are forgotten.
+  include 'ghosts'
+  local at = 0
+  for _, run in ipairs(runs) do
+    local missing = 0
+    for i = at + 1, at + run[2] do
+      if not records[i] then missing = missing + 1 end
+    end
+    if missing > 0 then count_ghosts(run[1], -missing) end
+    at = at + run[2]
+  end
+end
+local left = math.max(promoted - got, 0)
 -- Places that a limit had kept from others, and that this worker leaves free.
-if ARGV[12] ~= '' and slots == 0 and total > 0 then wake(total) end
+if ARGV[12] ~= '' and slots == 0 then left = left + total end
+if left > 0 then
+  include 'wake'
+  wake(left)
+end
 
 local more = ghosts > 0 or short
 if listens and (slots == 0 or got < slots) and not more then

@@ -2,6 +2,14 @@
 -- ARGV  3 the schedule's name; 4 the note that the caller knows, '' for none; 5 what to note instead, '' for nothing
 --       6 '1' to wake workers; 7 channel to announce on; 8 the queue's name; 9 id of the task, '' for none; 10 its record
 -- returns {'stale'} with nothing done; {'ok', now ms, '1' if done, '0' if somebody else was first}
+include 'current'
+include 'wake'
+include 'record'
+include 'shelves'
+include 'stored'
+include 'ghosts'
+include 'levels'
+
 if not current() then return {'stale'} end
 local now = now_ms()
 if (redis.call('HGET', SCHEDULES, ARGV[3]) or '') ~= ARGV[4] then return {'ok', now, '0'} end

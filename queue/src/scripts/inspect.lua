@@ -3,6 +3,8 @@
 -- ARGV  3 id; 4 length of a span in ms (see later.rs)
 -- returns {'none'}, {'ended', done record}, or {state, record, extra, losses or false, progress or false}, where extra
 --         is for 'active' the worker, for 'scheduled' the due time, for 'dead' the time of death, for 'waiting' ''
+include 'record'
+
 local id = ARGV[3]
 local record = redis.call('HGET', TASKS, id) or redis.call('HGET', KEYS[LAST_LIST + 2], id)
 if not record then

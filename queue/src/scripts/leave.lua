@@ -2,6 +2,9 @@
 -- KEYS  shared
 -- ARGV  3 worker
 -- returns {'held', now ms, how many tasks} with nothing done, or {'ok', now ms}
+include 'wake'
+include 'sleepers'
+
 local now = now_ms()
 local me, held = ARGV[3], 0
 for _, worker in ipairs(redis.call('HVALS', ACTIVE)) do

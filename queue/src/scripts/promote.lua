@@ -4,6 +4,16 @@
 -- ARGV  3 most tasks to promote; 4 greatest age of a dead letter in ms; 5 most dead letters
 --       6 '1' to wake workers (not while the queue is paused); 7 channel to announce on; 8 the queue's name
 -- returns {'stale'} with nothing done, or {'ok', now ms, due, trimmed}
+include 'current'
+include 'wake'
+include 'record'
+include 'shelves'
+include 'stored'
+include 'ghosts'
+include 'levels'
+include 'promote'
+include 'discard'
+
 if not current() then return {'stale'} end
 local now = now_ms()
 local promoted, due, was_empty = promote(now, tonumber(ARGV[3]))

@@ -7,6 +7,20 @@
 --       then ids of workers that are gone, or none for those whose lease has lapsed
 -- returns {'stale'} with nothing done, or {'ok', now ms, names of shelves that are to be declared, released, quarantined,
 --         workers}; if there are such names, nothing is done
+include 'current'
+include 'wake'
+include 'due'
+include 'sooner'
+include 'sleepers'
+include 'record'
+include 'shelves'
+include 'stored'
+include 'ghosts'
+include 'levels'
+include 'places'
+include 'unique'
+include 'edit'
+
 if not current() then return {'stale'} end
 local now = now_ms()
 local lapsed = {}

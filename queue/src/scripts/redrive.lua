@@ -2,6 +2,16 @@
 -- ARGV  3 only deaths at this time in ms or before, '' for now; 4 most to move; 5 '1' to wake workers
 --       6 channel to announce on; 7 the queue's name; 8 how many of the oldest to pass over; then ids, or none for all
 -- returns {'stale'} with nothing done, or {'ok', now ms, moved, unreadable ones that stay}
+include 'current'
+include 'wake'
+include 'record'
+include 'shelves'
+include 'stored'
+include 'ghosts'
+include 'levels'
+include 'letters'
+include 'edit'
+
 if not current() then return {'stale'} end
 local now = now_ms()
 local chosen = letters(9, ARGV[3] ~= '' and ARGV[3] or now, ARGV[8], ARGV[4])

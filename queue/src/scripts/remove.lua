@@ -5,10 +5,21 @@
 -- returns {'stale'} with nothing done, or {'ok', now ms, for each task: 'removed', 'active' when it runs, 'changed'
 --         when its record is another one or its span is to be
 --         unfolded first, or 'gone'}
+include 'current'
+include 'wake'
+include 'record'
+include 'shelves'
+include 'stored'
+include 'ghosts'
+include 'levels'
+include 'places'
+include 'unique'
+include 'keep'
+
 if not current() then return {'stale'} end
 local now = now_ms()
 local removed, fates = 0, {}
-declare_second_half()
+declare_shelves()
 -- As long as in `later.rs`.
 local SPAN_MS = 65536
 

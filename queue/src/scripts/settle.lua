@@ -10,6 +10,19 @@
 -- returns {'stale'} with nothing done, or {'ok', now ms, ids of refused ones}
 -- One is refused if the worker does not hold the task, unless that very record is already there: then the call
 -- repeats one whose reply was lost.
+include 'current'
+include 'wake'
+include 'due'
+include 'sooner'
+include 'record'
+include 'shelves'
+include 'stored'
+include 'ghosts'
+include 'levels'
+include 'places'
+include 'unique'
+include 'keep'
+
 if not current() then return {'stale'} end
 local now = now_ms()
 local me, retention, count = ARGV[3], ARGV[4], tonumber(ARGV[5])
@@ -17,7 +30,7 @@ local refused, counts, run_ms, handed_back = {}, {}, 0, 0
 local before = first_due()
 local is_end = {completed = true, cancelled = true, expired = true, dropped = true}
 
-declare_second_half()
+declare_shelves()
 
 local function told_before(what, id, record, bucket)
   if is_end[what] then return redis.call('HGET', bucket, id) == record end

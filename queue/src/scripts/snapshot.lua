@@ -7,6 +7,9 @@
 --         fault: what keeps workers from taking tasks, or ''; counters: name and value of each; figures: scheduled, due, next due ms or -1, active, those of them that lapsed
 --         workers hold, dead, parked, workers, lapsed workers, since when there is the oldest shelf at the head of a
 --         list in ms or -1, then the length of each list
+include 'current'
+include 'record'
+
 if not current() then return {'stale'} end
 local now = now_ms()
 local counters = table.concat(redis.call('HGETALL', STATS), ' ')

@@ -2,6 +2,8 @@
 -- it was marked may block still, and so is woken.
 -- ARGV  3.. ids of workers
 -- returns {'ok', now ms}
+include 'wake'
+
 local back = 0
 for i = 3, #ARGV do
   if redis.call('ZREM', DRAINING, ARGV[i]) == 1 and redis.call('ZSCORE', WORKERS, ARGV[i]) then

@@ -2,6 +2,11 @@
 -- KEYS  the span's list
 -- ARGV  3 most tasks to move
 -- returns {'ok', now ms, how many ids the list still has}
+include 'wake'
+include 'due'
+include 'sooner'
+include 'record'
+
 local now = now_ms()
 local span = KEYS[LAST_LIST + 1]
 local ids = redis.call('LPOP', span, ARGV[3]) or {}

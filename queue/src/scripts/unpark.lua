@@ -1,6 +1,15 @@
 -- Lets in tasks that are parked although their key has room: an edit of the policy may leave some.
 -- ARGV  3 where to go on, '-' at the beginning; 4 most keys to look at
 -- returns {'stale'} with nothing done, or {'ok', now ms, 1 if there may be more, where to go on}
+include 'current'
+include 'wake'
+include 'record'
+include 'shelves'
+include 'stored'
+include 'ghosts'
+include 'levels'
+include 'places'
+
 if not current() then return {'stale'} end
 local now = now_ms()
 local from, more, woken = ARGV[3], 1, 0

@@ -1,40 +1,17 @@
--- Shared (exchange): the records of tasks that are about to be leased, wherever they lie; and which shelves the next
--- call should declare.
-
--- How much there is of what most queues have none of, by one look instead of one for each.
-local rarities = redis.call('EXISTS', LOST, PROGRESS, DRAINING, GHOSTS, SHELVES)
--- Whether there is any shelf. Read before anything is done, as it might be no hash.
-local shelved = rarities > 0 and redis.call('HLEN', SHELVES) > 0
--- Whether there is any of the others.
-local rare = rarities > (shelved and 1 or 0)
+-- Shared (exchange): what there is to do where there are shelves. The records of tasks that are about to be leased,
+-- wherever they lie; and which shelves the next call should declare.
 
 -- Each once.
-local next_shelves, noted = {}, {}
+local noted = {}
 local function note_shelf(id)
   local name = string.sub(id, 1, 9)
   if not noted[name] and redis.call('HEXISTS', SHELVES, name) == 1 then next_shelves[#next_shelves + 1] = name end
   noted[name] = true
 end
 
--- Puts what was found for the ids at some places in its place; returns the places for which there was nothing.
-local function fill(records, places, found)
-  local missing = {}
-  for i, place in ipairs(places) do
-    if found[i] then records[place] = found[i] else missing[#missing + 1] = place end
-  end
-  return missing
-end
-
-local function ids_at(ids, places)
-  local some = {}
-  for i, place in ipairs(places) do some[i] = ids[place] end
-  return some
-end
-
 -- The records of ids, side by side, false for none; the place of the first that may lie on a shelf that was not
 -- declared, if there is one; and the shelf on which all lie, if they do.
 local function look_up(ids)
-  if not shelved then return redis.call('HMGET', TASKS, unpack(ids)), nil, nil end
   -- They mostly lie together.
   local first = string.sub(ids[1], 1, 9)
   local records = shelves[first] and on_shelf(first, ids) or {}
@@ -43,6 +20,21 @@ local function look_up(ids)
     if not records[i] then missing[#missing + 1] = i end
   end
   if #missing == 0 then return records, nil, first end
+
+  -- Puts what was found for the ids at some places in its place; returns the places for which there was nothing.
+  local function fill(records, places, found)
+    local left = {}
+    for i, place in ipairs(places) do
+      if found[i] then records[place] = found[i] else left[#left + 1] = place end
+    end
+    return left
+  end
+
+  local function ids_at(ids, places)
+    local some = {}
+    for i, place in ipairs(places) do some[i] = ids[place] end
+    return some
+  end
 
   local others, apart = {}, {}
   for _, place in ipairs(missing) do
@@ -76,11 +68,27 @@ end
 
 -- Looks ahead when the last task taken lies on another shelf than the one that was named as the nearest.
 local function note_next_shelves(last, list, short, nearest)
-  if not shelved then return end
   if short then
     for i = FIRST_LIST, LAST_LIST do look_ahead(KEYS[i]) end
   elseif last and string.sub(last, 1, 9) ~= nearest then
     note_shelf(last)
     look_ahead(list)
+  end
+end
+
+-- Shelves from which something was taken.
+local cleared = {}
+
+-- Takes the records of a bucket's acks off their shelf; returns how many were there.
+local function clear_all(name, ids, first, last)
+  local gone = first <= last and clear(name, ids, first, last) or 0
+  if gone > 0 then cleared[#cleared + 1] = name end
+  return gone
+end
+
+-- Of a shelf that the tasks taken lie on it is known that it is not empty.
+local function sweep_all(but)
+  for _, name in ipairs(cleared) do
+    if name ~= but then sweep(name) end
   end
 end

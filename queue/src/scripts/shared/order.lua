@@ -1,8 +1,4 @@
--- Shared: takes runnable ids out of the lists in the policy's order, at most `wanted`. Ids whose tasks are gone are
--- among them.
-
--- What was taken from which list, one behind the other.
-local runs = {}
+-- Shared (exchange): the same in whatever order the policy says.
 
 -- How many ghosts one call still lays before it looks at a list's first task.
 local patience = 2000
@@ -22,23 +18,6 @@ local function since(list)
   end
   if laid > 0 then count_ghosts(list, -laid) end
   return from
-end
-
--- The highest level first.
-local function take_strictly(ids, wanted)
-  for i = FIRST_LIST, LAST_LIST do
-    local part = redis.call('LPOP', KEYS[i], wanted - #ids)
-    if part then
-      runs[#runs + 1] = {KEYS[i], #part}
-      if #ids == 0 then
-        ids = part
-      else
-        for _, id in ipairs(part) do ids[#ids + 1] = id end
-      end
-      if #ids == wanted then break end
-    end
-  end
-  return ids
 end
 
 -- Each level down counts as `aging` ms of waiting less: whoever has the earliest such time goes first. So a task
@@ -68,9 +47,6 @@ local function take_with_aging(wanted, now, aging)
   end
   return ids
 end
-
--- The turn of the levels' weights before something was taken by them.
-local turn_before
 
 -- Levels that have tasks share what is taken by their weights. Turn after turn steps through 0..1 by the golden
 -- ratio, which spreads evenly over any number of turns, and the level in whose part of 0..1 it falls is served.
@@ -125,36 +101,4 @@ local function take(order, wanted, now, ghosts)
   local weights = {}
   for weight in string.gmatch(rest, '%d+') do weights[#weights + 1] = tonumber(weight) end
   return take_by_weight(wanted, weights)
-end
-
--- Puts back what was taken from a place on. Of what was taken by weight it puts back all, so that the turns are as if
--- nothing had been taken. Returns how many are left.
-local function put_back(ids, first)
-  if turn_before then
-    redis.call('HSET', STATS, 'turn', turn_before)
-    first = 1
-  end
-  while #ids >= first do
-    local run = runs[#runs]
-    local stay = math.max(#ids - run[2], first - 1)
-    local back = {}
-    for i = #ids, stay + 1, -1 do back[#back + 1], ids[i] = ids[i], nil end
-    redis.call('LPUSH', run[1], unpack(back))
-    run[2] = run[2] - #back
-    if run[2] == 0 then runs[#runs] = nil end
-  end
-  return #ids
-end
-
--- Forgets the ghosts among what was taken, which have no record.
-local function lay_ghosts(records)
-  local at = 0
-  for _, run in ipairs(runs) do
-    local missing = 0
-    for i = at + 1, at + run[2] do
-      if not records[i] then missing = missing + 1 end
-    end
-    if missing > 0 then count_ghosts(run[1], -missing) end
-    at = at + run[2]
-  end
 end

@@ -5,13 +5,11 @@
 -- came upon.
 local shelves = {}
 
+-- Without a range, they are the second half of what the script itself adds to KEYS, behind as many done buckets.
 local function declare_shelves(first, last)
-  for i = first, last do shelves[string.sub(KEYS[i], -9)] = KEYS[i] end
-end
-
--- Where the script's own KEYS are done buckets and as many shelves.
-local function declare_second_half()
-  declare_shelves(LAST_LIST + (#KEYS - LAST_LIST) / 2 + 1, #KEYS)
+  for i = first or LAST_LIST + (#KEYS - LAST_LIST) / 2 + 1, last or #KEYS do
+    shelves[string.sub(KEYS[i], -9)] = KEYS[i]
+  end
 end
 
 -- The records of ids on a declared shelf, side by side, false for none.
@@ -28,15 +26,6 @@ local function undeclared(id)
   return redis.call('HEXISTS', SHELVES, name) == 1
 end
 
--- A task's record; nil if there is none; false if it may lie on a shelf that was not declared.
-local function record_of(id)
-  local record, name = redis.call('HGET', TASKS, id), string.sub(id, 1, 9)
-  if record then return record end
-  if shelves[name] then return on_shelf(name, {id})[1] or nil end
-  if undeclared(id) then return false end
-  return nil
-end
-
 -- Takes records off a declared shelf, which `sweep` is to follow. Returns how many were there.
 local function clear(name, ids, first, last)
   local gone = redis.pcall('HDEL', shelves[name], unpack(ids, first, last))
@@ -46,19 +35,4 @@ end
 -- A shelf with nothing on it is none.
 local function sweep(name)
   if redis.call('EXISTS', shelves[name]) == 0 then redis.call('HDEL', SHELVES, name) end
-end
-
-local function clear_one(id)
-  local name = string.sub(id, 1, 9)
-  if shelves[name] and clear(name, {id}, 1, 1) > 0 then sweep(name) end
-end
-
--- Drops a task's record, wherever it lies.
-local function drop(id)
-  if redis.call('HDEL', TASKS, id) == 0 then clear_one(id) end
-end
-
--- Writes a task's record anew.
-local function rewrite(id, record)
-  if redis.call('HSET', TASKS, id, record) == 1 then clear_one(id) end
 end

@@ -1,12 +1,5 @@
--- Shared: telling those who sleep of an earlier due time.
-
--- When the first scheduled task is due, in ms; nil if there is none.
-local function first_due()
-  return tonumber(redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2])
-end
-
--- Those who sleep do so until the first task is due that they knew of. If there is an earlier one than
--- `before` now, one of them must learn it.
+-- Shared: telling those who sleep of an earlier due time. They sleep until the first task is due that they knew of. If
+-- there is an earlier one than `before` now, one of them must learn it.
 local function wake_if_sooner(before)
   local first = first_due()
   if first and (not before or first < before) then wake(1) end
