@@ -14,6 +14,8 @@ IN_CLUSTER := eval "$$(hack/cluster/env)" &&
 # depend on is built once.
 LOCAL := --workspace --exclude taskqueue-e2e --all-features
 STORIES := --workspace --all-features --test stories
+# The libraries of other queue systems that the sources are tested beside.
+SOURCES := $(notdir $(patsubst %/,%,$(wildcard sources/tests/peers/*/)))
 
 .PHONY: help
 help: ## List the targets
@@ -25,70 +27,94 @@ help: ## List the targets
 demo: ## Bring up a real cluster, install, run one task a file, watch it scale 0 → N → 0, check every result
 	@hack/demo
 
-test: test-fast deny test-chart test-cluster ## Everything: what CI runs; does its own set-up, root or CLUSTER=current needed
+test: ## Everything, to its end whatever fails: what CI runs; does its own set-up, root or CLUSTER=current needed
+	@hack/test
 
 ##@ Without a cluster
 
-.PHONY: deps-fast build fmt lint check-generated generate test-fast deny advisories test-chart
+.PHONY: deps-fast build fmt lint lint-format lint-clippy lint-scripts check-generated generate test-fast test-crates deny advisories test-chart
 deps-fast:
 	@hack/deps fast lint peers
 
 build: ## Build all binaries for this machine
+	@hack/deps build
 	cargo build --workspace --bins
 
 fmt: ## Format the code
+	@hack/deps build
 	cargo fmt --all
 
-lint: deps-fast ## Formatting, clippy, shellcheck
+lint: lint-format lint-clippy lint-scripts ## Formatting, clippy, shellcheck
+
+lint-format:
+	@hack/deps lint
 	cargo fmt --all --check
+
+lint-clippy:
+	@hack/deps lint
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+
+lint-scripts:
+	@hack/deps lint
 	git ls-files -z hack .ci | xargs -0 grep -lZ '^#!/usr/bin/env bash' | xargs -0 shellcheck -x
 
 generate: ## Write what is generated: the CRD, the chart's copy of it, the chart's value table
+	@hack/deps build jq
 	cargo run --quiet --locked --bin taskqueue-operator -- crd > $(CRD).new
 	mv $(CRD).new $(CRD)
 	hack/chart/sync
 	hack/chart/docs
 
 check-generated: ## Fail when a generated part of the chart has drifted; a test of the operator looks after the CRD
+	@hack/deps jq
 	@hack/chart/sync --check
 	@hack/chart/docs --check
 
-test-fast: lint check-generated ## Lints, drift checks, unit, property, Redis and mock API server tests: no root, no cluster
-	cargo test $(LOCAL) --locked
+test-fast: deps-fast lint check-generated test-crates ## Lints, drift checks, unit, property, Redis and mock API server tests: no root, no cluster
+
+# What the tests of sources run beside is installed before them: a test waits for a program, not for a registry.
+test-crates:
+	@hack/deps fast peers
+	@hack/peers sources/tests/peers $(SOURCES) >/dev/null
+	cargo test $(LOCAL) --locked --no-fail-fast
 
 deny: ## Licences, bans and sources of the dependencies
+	@hack/deps build
 	$$(hack/cargo-tool cargo-deny 0.20.2) --workspace --all-features check licenses bans sources
 
 advisories: ## Known vulnerabilities of the dependencies (needs a network)
+	@hack/deps build
 	$$(hack/cargo-tool cargo-deny 0.20.2) --workspace --all-features check advisories
 
 test-chart: ## Lint and template checks of the chart
+	@hack/deps chart
 	hack/chart/test
 
 ##@ The cluster (CLUSTER=current uses the one of KUBECONFIG)
 
 .PHONY: cluster-up cluster-down images install test-cluster
 cluster-up: ## Bring up the real single-node cluster on this machine
-	@hack/deps cluster
 	@hack/cluster/up
 
 cluster-down: ## Take it down
 	@hack/cluster/down
 
-images: ## Build the images and load them into the cluster
-	@hack/deps images
+images: cluster-up ## Build the images and load them into the cluster
 	@hack/images
 
-install: cluster-up images ## Install the chart with the images built here
+install: images ## Install the chart with the images built here
 	@$(IN_CLUSTER) hack/install
 
-test-cluster: cluster-up images ## Real API server and real pods: the stories and the chart's installation
+test-cluster: images ## Real API server and real pods: the stories and the chart's installation
 	@hack/deps peers
 	@hack/images peers
 	$(IN_CLUSTER) export TQ=$$(hack/static-build tq) RUST_BACKTRACE=0; \
-	  cargo test $(STORIES) --locked --no-run && hack/install --timeout 8m && \
-	  cargo test $(STORIES) --locked -- --test-threads 4 && hack/chart/test-cluster || { hack/cluster/report; exit 1; }
+	  failed=; \
+	  if cargo test $(STORIES) --locked --no-run && hack/install --timeout 8m; then \
+	    cargo test $(STORIES) --locked -- --test-threads 4 || failed=stories; \
+	    hack/chart/test-cluster || failed+=" chart"; \
+	  else failed=install; fi; \
+	  [[ -z $$failed ]] || { hack/cluster/report; exit 1; }
 
 ##@ Measurements
 
@@ -109,7 +135,7 @@ bench: ## The queue beside BullMQ, asynq, Celery, apalis and bare Redis: one tab
 	    $(if $(BENCH_OUTPUT),--output $(BENCH_OUTPUT))
 
 # An API server alone, no root and no cluster: its tools in PATH, and the operator to measure.
-ALONE = hack/deps fast && hack/tools/build etcd kube-apiserver && \
+ALONE = hack/deps fast go && hack/tools/build etcd kube-apiserver && \
   cargo build --quiet --release --locked --package taskqueue-operator && \
   PATH="$$(hack/tools/bin-dir):$$PATH" OPERATOR="$$CARGO_TARGET_DIR/release/taskqueue-operator" \
   cargo run --quiet --locked --package taskqueue-bench --bin
@@ -125,7 +151,6 @@ bench-failover: ## How long tasks wait for workers when the leader is killed, on
 
 .PHONY: bench-scale-in
 bench-scale-in: install ## Whether scaling in interrupts tasks: 1,000 scale-ins of 20 queues under load, pods simulated
-	@mkdir -p docs
 	@$(IN_CLUSTER) cargo run --quiet --locked --package taskqueue-bench --bin scale-in -- --output docs/bench-scale-in.md
 
 .PHONY: bench-handlers
@@ -138,9 +163,9 @@ bench-handlers: ## What each handler costs a task, and an idle worker, some eigh
 .PHONY: bench-backlog
 bench-backlog: ## The same work in front of 10,000 and of 1,000,000 waiting tasks, some two minutes
 	@hack/deps fast
-	@mkdir -p docs
 	cargo run --quiet --release --locked --package taskqueue-bench --no-default-features --bin backlog -- docs/bench-backlog.md
 
 .PHONY: bench-traces
 bench-traces: ## Traces of demand under our targets and under KEDA with the HPA, played in a model: docs/bench-scaling.md
+	@hack/deps build
 	cargo run --quiet --locked --package taskqueue-bench --no-default-features --bin traces -- docs/bench-scaling.md
