@@ -32,7 +32,7 @@ test: ## Everything, to its end whatever fails: what CI runs; does its own set-u
 
 ##@ Without a cluster
 
-.PHONY: deps-fast build fmt lint lint-format lint-clippy lint-scripts check-generated generate test-fast test-crates deny advisories test-chart
+.PHONY: deps-fast build fmt lint lint-format lint-clippy lint-scripts check-generated generate test-fast test-crates test-servers deny advisories test-chart
 deps-fast:
 	@hack/deps fast lint peers
 
@@ -77,6 +77,9 @@ test-crates:
 	@hack/deps fast peers
 	@hack/peers sources/tests/peers $(SOURCES) >/dev/null
 	cargo test $(LOCAL) --locked --no-fail-fast
+
+test-servers: ## The tests of engine, sources and worker beside Valkey 9, Redis 8 and 7.2: SERVERS="valkey-9.1.2 redis-7.2.4"
+	@hack/test-servers $(SERVERS)
 
 deny: ## Licences, bans and sources of the dependencies
 	@hack/deps build
