@@ -15,7 +15,7 @@ use taskqueue_scaling::{Caps, Mode, Pace, Policy, Step, StepSize, Target, Window
 
 use crate::{
     TaskQueue, TaskQueueSpec,
-    spec::{Duration, Limits, ScalingMode, ScalingTarget, ScalingWindow, Weekday},
+    spec::{Duration, Limits, Scaling, ScalingMode, ScalingTarget, ScalingWindow, Weekday},
 };
 
 /// Annotation that pauses scaling in: with the value `"true"` the number of workers does not fall.
@@ -86,9 +86,10 @@ pub fn policy(resource: &TaskQueue) -> Result<Policy, Refused> {
             range: "0 to spec.scaling.maxReplicas",
         });
     }
-    let by_hand = scaling.replicas;
-    let by_hand = by_hand.map(|value| replicas("spec.scaling.replicas", value));
-    let by_hand = by_hand.transpose()?;
+    let by_hand = match scaling.replicas {
+        None | Some(Scaling::LEFT_ALONE) => None,
+        Some(value) => Some(replicas("spec.scaling.replicas", value)?),
+    };
     let (up, down) = (&scaling.scale_up, &scaling.scale_down);
     let windows = scaling.windows.iter();
     let is_set = |name: &str| {
@@ -154,6 +155,7 @@ pub fn caps(limits: &Limits) -> Caps {
     Caps {
         concurrency: limits.concurrency.and_then(positive).map(u64::from),
         rate,
+        used_up: false,
     }
 }
 

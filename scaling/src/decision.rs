@@ -74,6 +74,8 @@ pub enum Reason {
     Arrivals,
     /// Fewer are needed, but the tasks that run need these, and a busy worker is not stopped.
     BusyWorkers,
+    /// Fewer are needed for what is seen, but a task may run that nobody can see.
+    UnseenTasks,
     /// Fewer are needed, and workers are being drained to get there.
     Draining,
     /// Fewer are needed, but a rollout is under way.

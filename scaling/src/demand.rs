@@ -9,6 +9,9 @@ pub struct Demand {
     pub waiting: u64,
     /// Tasks that a worker holds, those of dead workers included.
     pub active: u64,
+    /// For how long after the last task was seen more may run than `active` tells; `None` where it
+    /// tells of each task for as long as it runs.
+    pub unseen: Option<Duration>,
     /// How long until the next scheduled task is due or the next run of a schedule comes; `None`
     /// when nothing is scheduled.
     pub next_due: Option<Duration>,
@@ -28,6 +31,8 @@ pub struct Caps {
     pub concurrency: Option<u64>,
     /// How many tasks may begin per second.
     pub rate: Option<f64>,
+    /// A rate limit is used up: nothing begins until it is filled again.
+    pub used_up: bool,
 }
 
 /// How tasks come and how long they run, as measured by an [`Estimator`](crate::Estimator).

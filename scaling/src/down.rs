@@ -38,6 +38,14 @@ pub(crate) fn follow(
         draft.hold("active", fleet, Reason::BusyWorkers, why);
         return draft;
     }
+    if let Some(unseen) = demand.unseen.filter(|_| policy.wait_for_idle)
+        && history.empty_for(now) < unseen
+    {
+        let span = span(unseen);
+        let why = format_args!("a task may run unseen for {span} after the last was seen");
+        draft.hold("unseen", fleet, Reason::UnseenTasks, why);
+        return draft;
+    }
     if !none {
         slow(&mut draft, policy, fleet, bounds, history, now);
         let most = fleet.replicas.min(bounds.max.replicas).min(want.of_use);

@@ -119,6 +119,12 @@ pub(crate) fn inputs(
         if let Some(rate) = demand.caps.rate {
             put("rateLimit", per_second(rate));
         }
+        if demand.caps.used_up {
+            put("rateLimit", "used up".to_owned());
+        }
+        if let Some(unseen) = demand.unseen {
+            put("unseen", format!("up to {}", span(unseen)));
+        }
     }
     put(
         "target",

@@ -35,7 +35,7 @@ pub(crate) fn want(
     if want.draft.replicas > 0 && tasks(demand) > 0 {
         spare(&mut want, policy.spare);
     }
-    caps(&mut want, policy, demand);
+    caps(&mut want, policy, demand, fleet);
     bound(&mut want.draft, bounds);
     want
 }
@@ -216,7 +216,7 @@ fn spare(want: &mut Want, spare: u32) {
 }
 
 /// No more replicas than the limits of the queue let work.
-fn caps(want: &mut Want, policy: &Policy, demand: &Demand) {
+fn caps(want: &mut Want, policy: &Policy, demand: &Demand, fleet: &Fleet) {
     let slots = f64::from(policy.concurrency.max(1));
     if let Some(concurrency) = demand.caps.concurrency {
         let said = format!("limits.concurrency {concurrency}");
@@ -233,6 +233,11 @@ fn caps(want: &mut Want, policy: &Policy, demand: &Demand) {
         let said = format!("limits.rate {}", per_second(rate));
         let of_use = rate * run.as_secs_f64() / slots;
         cap(want, of_use, "limits.rate", &said, Limit::Rate);
+    }
+    if demand.caps.used_up {
+        // Those there are will be of use again; more would not be before that.
+        let (of_use, said) = (f64::from(fleet.replicas), "a rate limit that is used up");
+        cap(want, of_use, "rateLimit", said, Limit::Rate);
     }
 }
 

@@ -19,6 +19,7 @@ pub(super) fn demand(
     Demand {
         waiting: snapshot.backlog(),
         active: snapshot.active,
+        unseen: None,
         next_due: next.map(|next| {
             let left = next.duration_since(snapshot.now);
             Duration::try_from(left).unwrap_or(Duration::ZERO)
@@ -34,6 +35,7 @@ fn caps(policy: &Policy) -> Caps {
     Caps {
         concurrency: policy.limits.concurrency.map(u64::from),
         rate: rate.map(|rate| f64::from(rate.count) / rate.per.as_secs_f64()),
+        used_up: false,
     }
 }
 

@@ -68,6 +68,7 @@ impl Follower {
         let demand = Demand {
             waiting: seen.waiting,
             active: seen.active,
+            unseen: None,
             next_due: None,
             paused: false,
             caps: self.caps,

@@ -129,7 +129,7 @@ fn no_worker_is_added_that_a_limit_would_let_wait() {
     };
     let concurrency = limited(Caps {
         concurrency: Some(20),
-        rate: None,
+        ..Caps::default()
     });
     assert_eq!(
         (concurrency.replicas, concurrency.reason),
@@ -139,6 +139,7 @@ fn no_worker_is_added_that_a_limit_would_let_wait() {
     let rate = limited(Caps {
         concurrency: Some(20),
         rate: Some(10.0),
+        ..Caps::default()
     });
     assert_eq!(
         (rate.replicas, rate.reason, rate.limit),
@@ -160,10 +161,43 @@ fn no_worker_is_added_that_a_limit_would_let_wait() {
     );
     // A rate so low that it needs a part of a worker needs that worker.
     let slow = limited(Caps {
-        concurrency: None,
         rate: Some(0.01),
+        ..Caps::default()
     });
     assert_eq!(slow.replicas, 1);
+}
+
+#[test]
+fn a_rate_limit_that_is_used_up_adds_no_worker_and_takes_none() {
+    let used_up = Caps {
+        used_up: true,
+        ..Caps::default()
+    };
+    for (replicas, expected) in [(0, 1), (3, 3)] {
+        let demand = Demand {
+            caps: used_up,
+            ..tasks(5000, 0)
+        };
+        let decision = first(&policy(), demand, replicas);
+        assert_eq!(decision.replicas, expected);
+        assert_eq!(
+            (decision.reason, decision.limit),
+            (Reason::RateLimited, Some(Limit::Rate))
+        );
+        assert!(
+            decision
+                .equation
+                .ends_with("of use with a rate limit that is used up"),
+            "{}",
+            decision.equation
+        );
+    }
+    // What needs fewer needs fewer all the same.
+    let little = Demand {
+        caps: used_up,
+        ..tasks(5, 0)
+    };
+    assert_eq!(first(&policy(), little, 3).wanted, 1);
 }
 
 #[test]

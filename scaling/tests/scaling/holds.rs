@@ -101,6 +101,35 @@ fn workers_that_can_be_drained_leave_while_others_run_tasks() {
 }
 
 #[test]
+fn where_running_tasks_are_not_seen_the_number_is_held_until_their_time_is_over() {
+    let hidden = |waiting| Demand {
+        unseen: Some(secs(30)),
+        ..tasks(waiting, 0)
+    };
+    let (policy, mut history) = (calm(), History::default());
+    let mut at =
+        |seconds, waiting| look(&policy, hidden(waiting), &fleet(4), &mut history, seconds);
+    // Fewer would do for what waits, but those before may still run.
+    for (second, waiting) in [(0, 5), (10, 1), (11, 0), (39, 0)] {
+        let held = at(second, waiting);
+        assert_eq!((held.replicas, held.reason), (4, Reason::UnseenTasks));
+        assert!(
+            held.equation
+                .ends_with("; held at 4: a task may run unseen for 30 s after the last was seen"),
+            "{}",
+            held.equation
+        );
+    }
+    assert_eq!(at(40, 0).replicas, 0);
+    // Who does not wait for idle workers does not wait for these.
+    let at_once = Policy {
+        wait_for_idle: false,
+        ..calm()
+    };
+    assert_eq!(first(&at_once, hidden(1), &fleet(4)).replicas, 1);
+}
+
+#[test]
 fn steps_count_from_the_start_of_their_time() {
     let step = |most| {
         Some(Step {

@@ -80,9 +80,11 @@ prop_compose! {
         paused in prop::bool::weighted(0.1),
         concurrency in option::weighted(0.2, 1u64..100),
         rate in option::weighted(0.2, 0.01..100.0f64),
+        used_up in prop::bool::weighted(0.1),
         flow in any_flow(),
     ) -> Demand {
-        Demand { waiting, active, next_due: due.map(secs), paused, caps: Caps { concurrency, rate }, flow }
+        let caps = Caps { concurrency, rate, used_up };
+        Demand { waiting, active, unseen: None, next_due: due.map(secs), paused, caps, flow }
     }
 }
 
@@ -209,6 +211,22 @@ proptest! {
         queue.fleet.handshake = false;
         let decision = queue.would(&demand);
         prop_assert!(demand.active == 0 || decision.replicas >= queue.fleet.replicas);
+    }
+
+    #[test]
+    fn where_running_tasks_are_not_seen_nobody_is_stopped_before_their_time_is_over(
+        policy in any_policy(), past in any_past(), replicas in 0u32..80, demand in any_demand(),
+        unseen in 0u64..100, later in 0u64..100
+    ) {
+        let policy = Policy { wait_for_idle: true, ..policy };
+        let mut queue = Queue::after(policy, replicas, &past);
+        queue.fleet.handshake = false;
+        let hidden = |demand: Demand| Demand { unseen: Some(secs(unseen)), ..demand };
+        let seen = Demand { waiting: demand.waiting + 1, paused: false, ..demand };
+        let before = queue.follow(Some(&hidden(seen))).replicas;
+        queue.now += later;
+        let after = queue.would(&hidden(Demand::default()));
+        prop_assert!(later >= unseen || after.replicas >= before, "{}", after.equation);
     }
 
     #[test]
