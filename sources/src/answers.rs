@@ -127,6 +127,16 @@ impl<'a> Answers<'a> {
         }
     }
 
+    /// The next answer as the time that a key has left; `None` where there is no such key, or no end
+    /// of its time.
+    pub(crate) fn left(&mut self) -> Result<Option<Duration>, SourceError> {
+        let (key, value) = self.value()?;
+        match value {
+            Value::Int(millis @ -2..) => Ok(u64::try_from(*millis).ok().map(Duration::from_millis)),
+            _ => Err(unreadable(key, "not a time")),
+        }
+    }
+
     /// The next answer as a list of texts, some of them missing.
     pub(crate) fn words(&mut self) -> Result<Vec<Option<String>>, SourceError> {
         Ok(words(self.value()?.1))

@@ -21,6 +21,8 @@ pub struct Depth {
     pub paused: bool,
     /// How many tasks may be in flight at once on all workers together.
     pub cap: Option<u64>,
+    /// For how long no further task begins, since a rate limit is used up.
+    pub limited: Option<Duration>,
 }
 
 /// The type of a key.

@@ -12,6 +12,7 @@
 mod answers;
 mod depth;
 mod look;
+mod running;
 mod source;
 mod systems;
 #[cfg(feature = "testing")]
@@ -20,6 +21,7 @@ mod wakes;
 
 pub use depth::{Depth, Kind, SourceError};
 pub use look::{Asked, look};
+pub use running::Running;
 pub use source::{
     Asynq, BullMq, Celery, Command, Expression, List, Role, Rq, Scores, Sidekiq, SortedSet, Source,
     Stream, Unit,

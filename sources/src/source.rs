@@ -32,6 +32,8 @@ pub struct BullMq {
     pub queue: String,
     /// The option `prefix` of the queue, `bull` by default there.
     pub prefix: String,
+    /// The `max` of the limiter that its workers bring themselves, which is nowhere in Redis.
+    pub limiter_max: Option<u64>,
 }
 
 /// A Celery queue.
@@ -43,6 +45,19 @@ pub struct Celery {
     pub exchange: String,
     /// The transport option `global_keyprefix`, empty by default there.
     pub key_prefix: String,
+    /// The transport option `priority_steps`: 0 is the list of the queue's own name.
+    pub priority_steps: Vec<u8>,
+    /// The transport option `sep`, between the queue's name and a step.
+    pub separator: String,
+    /// Whether tasks are acknowledged when they end (`task_acks_late`), and not when they start.
+    pub acks_late: bool,
+}
+
+impl Celery {
+    /// kombu's default `priority_steps`.
+    pub const PRIORITY_STEPS: [u8; 4] = [0, 3, 6, 9];
+    /// kombu's default `sep`.
+    pub const SEPARATOR: &str = "\u{6}\u{16}";
 }
 
 /// An RQ queue.
@@ -52,6 +67,8 @@ pub struct Rq {
     pub queue: String,
     /// What all keys begin with: `rq`, or what `RQ_KEY_PREFIX` says (RQ 3).
     pub key_prefix: String,
+    /// Whether its workers move jobs on whose time has come: a plain `rq worker` never does.
+    pub scheduler: bool,
 }
 
 /// A Sidekiq queue.
@@ -66,6 +83,9 @@ pub struct Sidekiq {
 pub struct Asynq {
     /// Name of the queue.
     pub queue: String,
+    /// Whether its servers make tasks of what is gathered in groups: only those that are started with
+    /// a `GroupAggregator` do.
+    pub aggregates: bool,
 }
 
 /// A list of which each item is a task.

@@ -10,8 +10,8 @@ use taskqueue_queue::{
     testing::{RedisServer, eventually},
 };
 use taskqueue_sources::{
-    Asked, Asynq, BullMq, Celery, Command, Depth, Expression, Kind, List, Role, Rq, Scores,
-    Sidekiq, SortedSet, Source, SourceError, Stream, Unit, Wakes, commands, look, read,
+    Asked, Asynq, BullMq, Celery, Command, Depth, Expression, Kind, List, Role, Rq, Running,
+    Scores, Sidekiq, SortedSet, Source, SourceError, Stream, Unit, Wakes, commands, look, read,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -50,18 +50,27 @@ fn every_kind() -> Vec<Source> {
         Source::BullMq(BullMq {
             queue: queue(),
             prefix: "bull".to_owned(),
+            limiter_max: None,
         }),
         Source::Celery(Celery {
             queue: queue(),
             exchange: queue(),
             key_prefix: "app:".to_owned(),
+            // As many as the resource allows.
+            priority_steps: (0..10).collect(),
+            separator: Celery::SEPARATOR.to_owned(),
+            acks_late: false,
         }),
         Source::Rq(Rq {
             queue: queue(),
             key_prefix: "rq".to_owned(),
+            scheduler: true,
         }),
         sidekiq(),
-        Source::Asynq(Asynq { queue: queue() }),
+        Source::Asynq(Asynq {
+            queue: queue(),
+            aggregates: true,
+        }),
         list("jobs", Some("running")),
         sorted_set(Scores::Due(Unit::Seconds)),
         stream(),
@@ -331,6 +340,148 @@ async fn a_redis_that_does_not_answer_is_no_empty_queue() {
     );
 }
 
+fn bullmq(limiter_max: Option<u64>) -> Source {
+    Source::BullMq(BullMq {
+        queue: "jobs".to_owned(),
+        prefix: "bull".to_owned(),
+        limiter_max,
+    })
+}
+
+#[tokio::test]
+async fn a_rate_limit_of_bullmq_is_used_up_at_its_own_max_that_of_the_workers_or_when_told() {
+    let world = World::new().await;
+    world
+        .run(&["HSET bull:jobs:meta version 6", "LPUSH bull:jobs:wait 1 2"])
+        .await;
+    let limited = async |limiter_max| {
+        let depth = world.depth(&bullmq(limiter_max)).await;
+        assert_eq!(depth.runnable, 2, "what is limited waits all the same");
+        depth.limited
+    };
+    assert_eq!(limited(Some(1)).await, None, "nothing has begun yet");
+    // A worker's own maximum is nowhere in Redis.
+    world.run(&["SET bull:jobs:limiter 10 PX 600000"]).await;
+    assert_eq!(limited(None).await, None);
+    assert_eq!(limited(Some(11)).await, None);
+    let left = limited(Some(10)).await.unwrap().as_secs();
+    assert!((500..=600).contains(&left), "{left}");
+    // The queue's own counts before that.
+    world
+        .run(&["HSET bull:jobs:meta max 11 duration 600000"])
+        .await;
+    assert_eq!(limited(Some(10)).await, None);
+    world.run(&["HSET bull:jobs:meta max 10"]).await;
+    assert!(limited(None).await.is_some());
+    // A worker that was told to wait.
+    world
+        .run(&[
+            "HDEL bull:jobs:meta max",
+            "SET bull:jobs:limiter 9007199254740991 PX 600000",
+        ])
+        .await;
+    assert!(limited(None).await.is_some());
+    // A limit without an end is none that anyone waits for.
+    world.run(&["SET bull:jobs:limiter 9007199254740991"]).await;
+    assert_eq!(limited(None).await, None);
+}
+
+#[tokio::test]
+async fn celery_is_read_by_the_steps_and_the_separator_of_its_application() {
+    let world = World::new().await;
+    let source = Source::Celery(Celery {
+        queue: "jobs".to_owned(),
+        exchange: "jobs".to_owned(),
+        key_prefix: String::new(),
+        priority_steps: vec![0, 5],
+        separator: ":".to_owned(),
+        acks_late: true,
+    });
+    // That of a step which its application does not have is another queue's.
+    world
+        .run(&["LPUSH jobs a", "LPUSH jobs:5 b c", "LPUSH jobs:3 d"])
+        .await;
+    assert_eq!(world.depth(&source).await.runnable, 3);
+}
+
+#[tokio::test]
+async fn groups_of_asynq_are_one_task_that_is_due_where_servers_make_tasks_of_them() {
+    let world = World::new().await;
+    let asynq = |aggregates| {
+        Source::Asynq(Asynq {
+            queue: "jobs".to_owned(),
+            aggregates,
+        })
+    };
+    world
+        .run(&["SADD asynq:queues jobs", "SADD asynq:{jobs}:groups a b"])
+        .await;
+    let depth = world.depth(&asynq(true)).await;
+    assert_eq!((depth.deferred, depth.deferred_due), (1, 1));
+    assert_eq!(depth.in_flight, 0);
+    assert_eq!(world.depth(&asynq(false)).await, Depth::default());
+    world.run(&["ZADD asynq:{jobs}:aggregation_sets 1 a"]).await;
+    assert_eq!(world.depth(&asynq(true)).await.in_flight, 1);
+}
+
+#[tokio::test]
+async fn due_jobs_of_rq_count_only_where_a_worker_moves_them_on() {
+    let world = World::new().await;
+    let later = Timestamp::now().as_second() + 600;
+    world
+        .run(&[
+            "SADD rq:queues rq:queue:jobs",
+            &format!("ZADD rq:scheduled:jobs 1 a {later} b"),
+        ])
+        .await;
+    for (scheduler, due) in [(true, 1), (false, 0)] {
+        let source = Source::Rq(Rq {
+            queue: "jobs".to_owned(),
+            key_prefix: "rq".to_owned(),
+            scheduler,
+        });
+        let depth = world.depth(&source).await;
+        assert_eq!((depth.deferred, depth.deferred_due), (2, due));
+        assert_eq!(depth.next_due.is_some(), scheduler);
+    }
+}
+
+#[test]
+fn each_system_says_what_redis_shows_of_the_tasks_that_run() {
+    let shown = |source: &Source| match source.running() {
+        Running::Shown => "shown",
+        Running::Late(beat) if beat == Duration::from_secs(10) => "10 s late",
+        Running::Late(_) => "late",
+        Running::Hidden { .. } => "hidden",
+    };
+    // BullMQ, Celery with its defaults, RQ, Sidekiq, asynq, a list and a sorted set, a stream, sums.
+    let all: Vec<_> = every_kind().iter().map(shown).collect();
+    let expected = [
+        "shown",
+        "hidden",
+        "shown",
+        "10 s late",
+        "shown",
+        "shown",
+        "hidden",
+        "shown",
+        "shown",
+    ];
+    assert_eq!(all, expected);
+    let late = Source::Celery(Celery {
+        queue: "jobs".to_owned(),
+        exchange: "jobs".to_owned(),
+        key_prefix: String::new(),
+        priority_steps: Celery::PRIORITY_STEPS.to_vec(),
+        separator: Celery::SEPARATOR.to_owned(),
+        acks_late: true,
+    });
+    assert_eq!(shown(&late), "shown");
+    let waiting = expression(Command::Llen, "a", Role::Runnable);
+    assert_eq!(shown(&Source::Expressions(vec![waiting])), "hidden");
+    assert_eq!(shown(&list("jobs", None)), "hidden");
+}
+
 #[test]
 fn nonsense_in_an_answer_is_never_read_as_a_depth() {
     let now = Timestamp::now();
@@ -342,7 +493,7 @@ fn nonsense_in_an_answer_is_never_read_as_a_depth() {
     ];
     for source in every_kind() {
         let count = commands(&source, now).len();
-        assert!((1..=11).contains(&count), "{source}: {count}");
+        assert!((1..=13).contains(&count), "{source}: {count}");
         for value in &odd {
             let answers: Vec<_> = (0..count).map(|_| Ok(value.clone())).collect();
             assert!(

@@ -22,6 +22,7 @@ fn bullmq() -> Source {
     Source::BullMq(BullMq {
         queue: "jobs".to_owned(),
         prefix: "bull".to_owned(),
+        limiter_max: None,
     })
 }
 
@@ -30,6 +31,9 @@ fn celery() -> Source {
         queue: "jobs".to_owned(),
         exchange: "jobs".to_owned(),
         key_prefix: String::new(),
+        priority_steps: Celery::PRIORITY_STEPS.to_vec(),
+        separator: Celery::SEPARATOR.to_owned(),
+        acks_late: true,
     })
 }
 
@@ -37,12 +41,14 @@ fn rq() -> Source {
     Source::Rq(Rq {
         queue: "jobs".to_owned(),
         key_prefix: "rq".to_owned(),
+        scheduler: true,
     })
 }
 
 fn asynq() -> Source {
     Source::Asynq(Asynq {
         queue: "jobs".to_owned(),
+        aggregates: true,
     })
 }
 
@@ -193,6 +199,58 @@ async fn bullmq_5_is_read_as_it_reads_itself() {
     bullmq_of("bullmq5").await;
 }
 
+/// What is limited waits, and is told to be for so long.
+async fn bullmq_limited(version: &str) {
+    let mut world = World::new(version, bullmq()).await;
+    world.open_the_gate().await;
+    world.peer.tell("rate 2 600000").await;
+    world.peer.tell("add 5 0").await;
+    assert_eq!(world.depth().await.unwrap().limited, None);
+    world.peer.tell("work 5").await;
+    world.done(2).await;
+    let limited = eventually(PATIENCE, "the limit is used up", async || {
+        let depth = world.depth().await.unwrap();
+        (depth.in_flight == 0).then_some(depth)
+    })
+    .await;
+    assert_eq!(limited.runnable, 3);
+    assert!(limited.limited.unwrap() > PATIENCE);
+    world.peer.tell("end").await;
+}
+
+#[tokio::test]
+async fn bullmq_6_tells_that_its_rate_limit_is_used_up() {
+    bullmq_limited("bullmq").await;
+}
+
+#[tokio::test]
+async fn bullmq_5_tells_that_its_rate_limit_is_used_up() {
+    bullmq_limited("bullmq5").await;
+}
+
+/// Why `task_acks_late` has to be told: without it nothing in Redis says that a task runs.
+#[tokio::test]
+async fn celery_with_its_defaults_shows_no_task_that_runs() {
+    let mut world = World::new("celery", celery()).await;
+    world.peer.tell("acks_early").await;
+    world.peer.tell("add 1 5000").await;
+    world.peer.tell("work 1").await;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while world.peer.counts().await.active != 1 {
+        assert!(tokio::time::Instant::now() < deadline, "it does not run");
+    }
+    // It is taken and acknowledged before it begins, and runs until the gate opens.
+    eventually(PATIENCE, "and is nowhere", async || {
+        let depth = world.depth().await.unwrap();
+        ((depth.runnable, depth.in_flight) == (0, 0)).then_some(())
+    })
+    .await;
+    assert_eq!(world.peer.counts().await.active, 1, "it runs all the same");
+    world.open_the_gate().await;
+    world.done(1).await;
+    world.peer.tell("end").await;
+}
+
 #[tokio::test]
 async fn celery_is_read_as_it_reads_itself() {
     let world = missing("celery", celery(), "_kombu.binding.jobs").await;
@@ -224,4 +282,22 @@ async fn asynq_is_read_as_it_reads_itself() {
     world.peer.tell("add 1 0").await;
     assert!(world.sees("one more", 1, 2, 0).await.oldest.unwrap() < PATIENCE);
     comes_due(world, 6).await;
+}
+
+/// A group that is gathered stays one until a live server makes a task of it.
+#[tokio::test]
+async fn a_group_of_asynq_is_due_until_a_server_makes_a_task_of_it() {
+    let mut world = World::new("asynq", asynq()).await;
+    world.open_the_gate().await;
+    world.peer.tell("grouped 3 0").await;
+    let gathered = world.depth().await.unwrap();
+    assert_eq!((gathered.runnable, gathered.in_flight), (0, 0));
+    assert_eq!((gathered.deferred, gathered.deferred_due), (1, 1));
+    world.peer.tell("work 1").await;
+    world.done(1).await;
+    eventually(PATIENCE, "nothing is left", async || {
+        (world.depth().await == Ok(Depth::default())).then_some(())
+    })
+    .await;
+    world.peer.tell("end").await;
 }

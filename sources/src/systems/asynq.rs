@@ -1,6 +1,7 @@
 //! asynq: lists of ids for what waits and what runs, sorted sets for what is scheduled or retried.
 //!
-//! Tasks that wait for others to make a group with are no demand.
+//! Tasks that wait for others to make a group with are in sets of their own until a live server
+//! makes one task of a whole group: all groups together count as one task that is due.
 
 use jiff::Timestamp;
 
@@ -37,6 +38,11 @@ pub(super) fn questions(of: &Asynq, now: Timestamp) -> Vec<Question> {
         questions.push(Question::zcount(&key, &due));
         questions.push(Question::after(&key, &due));
     }
+    if of.aggregates {
+        questions.push(Question::new("SCARD", &of.key("groups"), Kind::Set, &[]));
+        // Groups that a server makes a task of, or was about to when it died.
+        questions.push(Question::zcard(&of.key("aggregation_sets")));
+    }
     questions
 }
 
@@ -63,6 +69,12 @@ pub(super) fn depth(
         depth.deferred_due += answers.count()?;
         let next = answers.score()?.map(|score| ahead(now, seconds(score)));
         depth.next_due = [depth.next_due, next].into_iter().flatten().min();
+    }
+    if of.aggregates {
+        let gathering = u64::from(answers.flag()?);
+        depth.deferred += gathering;
+        depth.deferred_due += gathering;
+        depth.in_flight += answers.count()?;
     }
     if !there {
         return Err(missing(

@@ -13,6 +13,9 @@ use crate::{
 
 /// A score of a delayed job is its time in milliseconds, and 12 bits that keep an order within it.
 const SCORES_PER_MILLI: i64 = 4_096;
+/// What the count of the rate limit is set to by a worker that was told to wait, whatever its `max`:
+/// JavaScript's largest safe integer.
+const TOLD_TO_WAIT: u64 = 9_007_199_254_740_991;
 
 impl BullMq {
     fn key(&self, name: &str) -> String {
@@ -37,7 +40,7 @@ pub(super) fn questions(of: &BullMq, now: Timestamp) -> Vec<Question> {
             "HMGET",
             &of.key("meta"),
             Kind::Hash,
-            &["paused", "concurrency"],
+            &["paused", "concurrency", "max"],
         ),
         Question::llen(&wait),
         // Where 5.x moves what waits when a queue is paused.
@@ -47,6 +50,9 @@ pub(super) fn questions(of: &BullMq, now: Timestamp) -> Vec<Question> {
         Question::zcard(&delayed),
         Question::zcount(&delayed, &due),
         Question::after(&delayed, &due),
+        // How many jobs have begun in the span of the rate limit, and how long it still lasts.
+        Question::new("GET", &of.key("limiter"), Kind::Text, &[]),
+        Question::new("PTTL", &of.key("limiter"), Kind::Text, &[]),
         Question::beyond(&wait, Kind::List, &last),
     ]
 }
@@ -63,6 +69,8 @@ pub(super) fn depth(
     let in_flight = answers.count()?;
     let (deferred, deferred_due) = (answers.count()?, answers.count()?);
     let next_due = answers.score()?;
+    let begun = answers.words()?.into_iter().flatten().next();
+    let left = answers.left()?;
     let last = answers.words_if_any();
     if !there {
         return Err(missing(
@@ -70,6 +78,10 @@ pub(super) fn depth(
             "no BullMQ queue of this name has had a job or a worker; check source.bullmq.queue and prefix",
         ));
     }
+    let most = setting(2).and_then(|most| most.parse().ok());
+    let most = most.or(of.limiter_max).unwrap_or(TOLD_TO_WAIT);
+    let begun: Option<u64> = begun.and_then(|begun| begun.parse().ok());
+    let used_up = begun.is_some_and(|begun| begun >= most.min(TOLD_TO_WAIT));
     // Queues that once were used by 4.x may hold a mark behind the oldest job.
     let id = last.first().cloned().flatten().unwrap_or_default();
     let mark = u64::from(id.starts_with("0:"));
@@ -85,5 +97,6 @@ pub(super) fn depth(
             .map(|millis| ago(now, millis)),
         paused: setting(0).is_some(),
         cap: setting(1).and_then(|most| most.parse().ok()),
+        limited: left.filter(|_| used_up),
     })
 }

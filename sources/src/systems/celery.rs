@@ -1,5 +1,6 @@
 //! Celery with Redis as its broker (kombu): one list a queue and priority step, and one hash with
-//! every task that any worker has taken and not acknowledged, whichever queue it came from.
+//! every task that any worker has taken and not acknowledged, whichever queue it came from. With
+//! the defaults of Celery a task is acknowledged when it starts, so that what runs is nowhere.
 
 use super::missing;
 use crate::{
@@ -8,10 +9,16 @@ use crate::{
     source::Celery,
 };
 
-/// Behind the queue's name, the lists of the higher priorities: kombu's default `priority_steps`.
-const PRIORITIES: [&str; 4] = ["", "\u{6}\u{16}3", "\u{6}\u{16}6", "\u{6}\u{16}9"];
-
 impl Celery {
+    /// The list of a priority step; that of step 0 has the queue's own name.
+    fn list(&self, step: u8) -> String {
+        let (prefix, queue) = (&self.key_prefix, &self.queue);
+        match step {
+            0 => format!("{prefix}{queue}"),
+            step => format!("{prefix}{queue}{}{step}", self.separator),
+        }
+    }
+
     /// The set of the queues that are bound to the exchange: made by the first producer or worker.
     fn binding(&self) -> String {
         format!("{}_kombu.binding.{}", self.key_prefix, self.exchange)
@@ -24,10 +31,8 @@ pub(super) fn questions(of: &Celery) -> Vec<Question> {
         Question::new("SCARD", &of.binding(), Kind::Set, &[]),
         Question::new("HLEN", &unacked, Kind::Hash, &[]),
     ];
-    questions.extend(PRIORITIES.iter().map(|priority| {
-        let list = format!("{}{}{priority}", of.key_prefix, of.queue);
-        Question::llen(&list)
-    }));
+    let steps = of.priority_steps.iter();
+    questions.extend(steps.map(|&step| Question::llen(&of.list(step))));
     questions
 }
 
@@ -35,7 +40,7 @@ pub(super) fn depth(of: &Celery, answers: &mut Answers<'_>) -> Result<Depth, Sou
     let bound = answers.flag()?;
     let in_flight = answers.count()?;
     let mut runnable = 0;
-    for _ in PRIORITIES {
+    for _ in &of.priority_steps {
         runnable += answers.count()?;
     }
     if !bound && runnable == 0 {

@@ -20,7 +20,7 @@ use crate::{
     source::{Source, Unit},
 };
 
-/// The commands that read a queue at `now`: at most eleven, and three for each expression. All of
+/// The commands that read a queue at `now`: at most thirteen, and three for each expression. All of
 /// them only read, and none takes longer the more tasks there are.
 pub fn commands(source: &Source, now: Timestamp) -> Vec<Cmd> {
     let questions = questions(source, now).into_iter();

@@ -57,8 +57,14 @@ pub(super) fn depth(
     let paused = answers.flag()?;
     let runnable = answers.count()?;
     let in_flight = answers.count()? + answers.count()?;
-    let (deferred, deferred_due) = (answers.count()?, answers.count()?);
+    let (deferred, due) = (answers.count()?, answers.count()?);
     let next_due = answers.score()?;
+    // A pod that never moves due jobs on would be kept for them for ever.
+    let (due, next_due) = if of.scheduler {
+        (due, next_due)
+    } else {
+        (0, None)
+    };
     let freed = answers.count()?;
     let oldest = answers.words_if_any().into_iter().flatten().next();
     if !there {
@@ -71,11 +77,11 @@ pub(super) fn depth(
         runnable,
         in_flight,
         deferred: deferred + freed,
-        deferred_due: deferred_due + freed,
+        deferred_due: due + freed,
         next_due: next_due.map(|score| ahead(now, seconds(score))),
         oldest: oldest.and_then(|time| waited(now, &time)),
         paused,
-        cap: None,
+        ..Depth::default()
     })
 }
 

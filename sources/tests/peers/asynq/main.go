@@ -69,6 +69,10 @@ func start(to asynq.RedisConnOpt, slots int) (*asynq.Server, error) {
 		TaskCheckInterval:        100 * time.Millisecond,
 		DelayedTaskCheckInterval: 200 * time.Millisecond,
 		ShutdownTimeout:          30 * time.Second,
+		GroupGracePeriod:         time.Second,
+		GroupAggregator: asynq.GroupAggregatorFunc(func(_ string, tasks []*asynq.Task) *asynq.Task {
+			return asynq.NewTask("task", tasks[0].Payload())
+		}),
 		LogLevel:                 asynq.ErrorLevel,
 	})
 	return server, server.Start(asynq.HandlerFunc(handler))
@@ -92,6 +96,8 @@ func serve(to asynq.RedisConnOpt) error {
 		switch command {
 		case "add":
 			return nil, add(numbers[0], numbers[1])
+		case "grouped":
+			return nil, add(numbers[0], numbers[1], asynq.Group("together"))
 		case "later":
 			return nil, add(numbers[0], 0, asynq.ProcessIn(time.Duration(numbers[1])*time.Millisecond))
 		case "counts":

@@ -43,6 +43,7 @@ async function serve() {
     pause: () => queue.pause(),
     resume: () => queue.resume(),
     limit: (count) => queue.setGlobalConcurrency(count),
+    rate: (max, millis) => queue.setGlobalRateLimit(max, millis),
     work: async (slots) => {
       worker = await start(slots);
     },

@@ -40,6 +40,9 @@ class Peer:
         active = sum(len(tasks) for told in held for tasks in (told or {}).values())
         return {"waiting": waiting, "delayed": None, "active": active, "paused": False}
 
+    def acks_early(self):
+        os.environ["ACKS"] = "early"  # for the worker, which is a process of its own
+
     def work(self, slots):
         self.worker = subprocess.Popen(words(slots), cwd=HERE, stdin=subprocess.DEVNULL, stdout=sys.stderr)
         while not app.control.ping(timeout=0.2):

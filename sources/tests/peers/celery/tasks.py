@@ -10,7 +10,7 @@ app = Celery("tasks", broker=os.environ["REDIS_URL"])
 app.conf.update(
     task_default_queue="jobs",
     task_ignore_result=True,
-    task_acks_late=True,  # a task outlives its worker
+    task_acks_late=os.environ.get("ACKS") != "early",  # so a task outlives its worker
     worker_prefetch_multiplier=1,
     broker_transport_options={"visibility_timeout": 60},
     broker_connection_retry_on_startup=True,
