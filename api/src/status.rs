@@ -76,7 +76,8 @@ pub struct TaskQueueStatus {
     pub decisions: Vec<ScalingChange>,
 
     /// Conditions of the TaskQueue: Ready, RedisReachable, ScalingActive, ScalingLimited,
-    /// AbleToScale, Paused and QueueNameConflict, and of one with a source SourceKeyMissing.
+    /// AbleToScale, Paused and QueueNameConflict, and of one with a source SourceKeyMissing,
+    /// RunningHidden and DueNotMoved.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
@@ -258,6 +259,10 @@ pub mod condition {
     pub const SCALING_LIMITED: &str = "ScalingLimited";
     /// Redis has never heard of the source. Only with a source.
     pub const SOURCE_KEY_MISSING: &str = "SourceKeyMissing";
+    /// Redis does not show all tasks of the source that run. Only with a source.
+    pub const RUNNING_HIDDEN: &str = "RunningHidden";
+    /// Tasks are due, and none of the workers of the source moves them on. Only with a source.
+    pub const DUE_NOT_MOVED: &str = "DueNotMoved";
     /// The number of workers can be written.
     pub const ABLE_TO_SCALE: &str = "AbleToScale";
     /// The queue is paused.

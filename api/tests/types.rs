@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use taskqueue_api::{
     TaskQueue,
     spec::{
-        Backoff, BackoffType, Duration, Limits, MissedRuns, Order, PodCount, ScaleUp, ScalingMode,
+        Backoff, BackoffType, Duration, Limits, MissedRuns, Order, PodCount, ScaleUp, Scaling,
+        ScalingMode,
     },
 };
 
@@ -207,7 +208,6 @@ fn fields_that_were_left_out_stay_out() {
         "/spec/queueName",
         "/spec/redis",
         "/spec/worker/template",
-        "/spec/scaling/replicas",
         "/spec/priorities/aging",
         "/spec/priorities/levels/0/weight",
         "/spec/retry/maxElapsed",
@@ -222,6 +222,17 @@ fn fields_that_were_left_out_stay_out() {
     ] {
         assert_eq!(written.pointer(path), None, "{path}");
     }
+}
+
+/// The API server answers a GET of `/scale` only where there is a number, and takes none below zero.
+#[test]
+fn there_is_always_a_number_of_replicas_and_by_default_it_is_none() {
+    let written = serde_json::to_value(parse(&smallest())).unwrap();
+    assert_eq!(
+        written.pointer("/spec/scaling/replicas"),
+        Some(&json!(1001))
+    );
+    assert_eq!(Scaling::default().replicas, Some(Scaling::LEFT_ALONE));
 }
 
 #[test]

@@ -27,8 +27,8 @@ pub use retry::{Backoff, BackoffType, FailureCause, Retry, RetryAction, RetryRul
 pub use scaling::{ScaleDown, ScaleUp, Scaling, ScalingMode, ScalingTarget};
 pub use schedules::{MissedRuns, Schedule, ScheduledTask};
 pub use source::{
-    BullMq, Celery, CountCommand, Expression, ListKeys, Role, Rq, Scores, SortedSetKeys, Source,
-    StreamGroup, SystemQueue, TargetKind, TargetRef, TimeUnit,
+    Asynq, BullMq, Celery, CountCommand, Expression, ListKeys, Role, Rq, Scores, SortedSetKeys,
+    Source, StreamGroup, SystemQueue, TargetKind, TargetRef, TimeUnit,
 };
 pub use windows::{ScalingWindow, Weekday};
 pub use worker::{

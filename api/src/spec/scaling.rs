@@ -13,7 +13,7 @@ use super::{Duration, ScalingWindow};
 #[x_kube(
     validation = Rule::new("self.minReplicas <= self.maxReplicas")
         .message("scaling.minReplicas must not be above scaling.maxReplicas: lower minReplicas or raise maxReplicas"),
-    validation = Rule::new("self.mode == 'Paused' || !has(self.replicas)")
+    validation = Rule::new("self.mode == 'Paused' || !has(self.replicas) || self.replicas == 1001")
         .message("scaling.replicas counts only while scaling.mode is Paused: set mode: Paused, or use minReplicas and maxReplicas"),
     validation = Rule::new("!has(self.windows) || self.windows.all(window, (!has(window.minReplicas) || (self.minReplicas <= window.minReplicas && window.minReplicas <= self.maxReplicas)) && (!has(window.maxReplicas) || (self.minReplicas <= window.maxReplicas && window.maxReplicas <= self.maxReplicas)))")
         .message("scaling.windows[].minReplicas and maxReplicas must lie from scaling.minReplicas to scaling.maxReplicas: bring them inside, or widen minReplicas and maxReplicas of scaling")
@@ -21,13 +21,16 @@ use super::{Duration, ScalingWindow};
 pub struct Scaling {
     /// Who decides. `Auto`: the operator, on what the queue needs. `Recommend`: the operator
     /// decides and tells it in the status, and leaves the number to you. `Paused`: the operator
-    /// keeps `replicas`, or where that is not set, leaves the number alone.
+    /// keeps `replicas`, or where nobody has set that, leaves the number alone.
     #[serde(default = "default_mode")]
     pub mode: ScalingMode,
 
-    /// The number of worker pods while mode is Paused. This is what `kubectl scale` sets.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 1000))]
+    /// The number of worker pods while mode is Paused, from 0 to 1000. This is what `kubectl scale`
+    /// sets. The default, 1001, is no number: nobody has set one, and what there is is left alone.
+    // A number in any case: of a resource without one, the API server cannot answer a GET of /scale.
+    // It refuses a negative one, and 0 is a number that people set.
+    #[serde(default = "default_replicas", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "replicas_by_hand")]
     pub replicas: Option<i32>,
 
     /// The least worker pods there are in mode Auto, from 0 to 1000. With 0 there are none while
@@ -179,6 +182,11 @@ pub struct ScaleDown {
     pub wait_for_idle: bool,
 }
 
+impl Scaling {
+    /// The value of `replicas` that is none: the number is left alone.
+    pub const LEFT_ALONE: i32 = 1001;
+}
+
 impl ScalingTarget {
     /// Tasks for each worker pod, where the resource names no target.
     pub const DEFAULT_BACKLOG_PER_REPLICA: i32 = 20;
@@ -188,7 +196,7 @@ impl Default for Scaling {
     fn default() -> Self {
         Self {
             mode: ScalingMode::Auto,
-            replicas: None,
+            replicas: Some(Self::LEFT_ALONE),
             min_replicas: 0,
             max_replicas: 10,
             spare_replicas: 0,
@@ -251,6 +259,17 @@ fn is_zero(number: &i32) -> bool {
 
 fn default_mode() -> ScalingMode {
     Scaling::default().mode
+}
+
+/// Not nullable, as the schema of an `Option` is: the API server then takes null for nothing given.
+fn replicas_by_hand(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "integer", "format": "int32", "minimum": 0, "maximum": Scaling::LEFT_ALONE
+    })
+}
+
+fn default_replicas() -> Option<i32> {
+    Scaling::default().replicas
 }
 
 fn default_min_replicas() -> i32 {

@@ -1,7 +1,7 @@
 //! `spec.source` and `spec.targetRef`.
 
 use kube::KubeSchema;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// A queue of another system, which is only ever read. Exactly one of the fields. While Redis has
@@ -16,22 +16,24 @@ pub struct Source {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bullmq: Option<BullMq>,
 
-    /// A queue of Celery, with Redis as its broker.
+    /// A queue of Celery, with Redis as its broker. With Celery's defaults Redis does not show what
+    /// runs: see acksLate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub celery: Option<Celery>,
 
-    /// A queue of RQ 2 or 3. Scheduled jobs need workers that run with their scheduler.
+    /// A queue of RQ 2 or 3. Scheduled jobs need workers that run with their scheduler: see scheduler.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rq: Option<Rq>,
 
     /// A queue of Sidekiq. The scheduled and retried jobs of all queues count once they are due,
-    /// since any process moves them on and nothing tells which queue they are for.
+    /// since any process moves them on and nothing tells which queue they are for. A process tells
+    /// what it runs every 10 s, so that no pod is taken away within 10 s of the last job seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sidekiq: Option<SystemQueue>,
 
     /// A queue of asynq.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub asynq: Option<SystemQueue>,
+    pub asynq: Option<Asynq>,
 
     /// A list of which each item is a task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,7 +48,8 @@ pub struct Source {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamGroup>,
 
-    /// Counts that add up, for a system that has no field of its own here.
+    /// Counts that add up, for a system that has no field of its own here. Without one of role
+    /// InFlight nobody sees that a task runs, as with a list without inFlightKey.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(validation = Rule::new("self.exists(one, one.role != 'InFlight')")
@@ -66,6 +69,13 @@ pub struct BullMq {
     #[serde(default = "default_bullmq_prefix")]
     #[schemars(length(min = 1, max = 256))]
     pub prefix: String,
+
+    /// The `max` of the limiter that the target's workers bring themselves. BullMQ keeps that nowhere
+    /// in Redis, so that without it a limit that is used up looks like a backlog, and workers are added
+    /// for nothing. A limit of the queue (setGlobalRateLimit) is known without it. From 1 to 1000000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub limiter_max: Option<i32>,
 }
 
 /// A queue of Celery.
@@ -86,6 +96,25 @@ pub struct Celery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub key_prefix: Option<String>,
+
+    /// The transport option `priority_steps`: each has a list of its own, that of 0 the queue's own
+    /// name. By default 0, 3, 6 and 9, as in Celery. One to ten numbers from 0 to 255.
+    #[serde(default = "default_priority_steps")]
+    #[schemars(schema_with = "priority_steps")]
+    pub priority_steps: Vec<u8>,
+
+    /// The transport option `sep`, which stands between the queue's name and a step. By default that
+    /// of Celery, the characters 6 and 22.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    pub separator: Option<String>,
+
+    /// Whether the application sets `task_acks_late`. Without that a task is acknowledged when it
+    /// starts, and nothing in Redis shows that it runs: the condition RunningHidden says so, and no pod
+    /// is taken away before `scaling.idle` is over since a task was last seen. Make that longer than
+    /// the longest task.
+    #[serde(default)]
+    pub acks_late: bool,
 }
 
 /// A queue of RQ.
@@ -101,6 +130,28 @@ pub struct Rq {
     #[serde(default = "default_rq_prefix")]
     #[schemars(length(min = 1, max = 256))]
     pub key_prefix: String,
+
+    /// Whether the target's pods move jobs on whose time has come: `rq worker --with-scheduler` and
+    /// `rq worker-pool` do, and then such jobs are demand. A plain `rq worker` never does, and would be
+    /// kept for them for ever: set false where the scheduler runs elsewhere.
+    #[serde(default = "default_true")]
+    pub scheduler: bool,
+}
+
+/// A queue of asynq.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Asynq {
+    /// Name of the queue.
+    #[serde(default = "default_queue")]
+    #[schemars(length(min = 1, max = 256))]
+    pub queue: String,
+
+    /// Whether the target's servers have a `GroupAggregator`. Tasks of a group wait until one of them
+    /// makes a task of the group, so that groups keep one pod or wake it. A server without it never
+    /// does, and would be kept for them for ever: set false where groups are made elsewhere.
+    #[serde(default = "default_true")]
+    pub aggregates: bool,
 }
 
 /// A queue by its name.
@@ -122,7 +173,8 @@ pub struct ListKeys {
     pub key: String,
 
     /// Key of the list to which workers move what they run, with LMOVE. Without it nobody sees that a
-    /// task runs, and a worker may be stopped in the middle of one.
+    /// task runs: the condition RunningHidden says so, and no pod is taken away before `scaling.idle` is
+    /// over since a task was last seen. Make that longer than the longest task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub in_flight_key: Option<String>,
@@ -142,7 +194,8 @@ pub struct SortedSetKeys {
     pub scores: Scores,
 
     /// Key of the sorted set to which workers move what they run. Without it nobody sees that a task
-    /// runs, and a worker may be stopped in the middle of one.
+    /// runs: the condition RunningHidden says so, and no pod is taken away before `scaling.idle` is over
+    /// since a task was last seen. Make that longer than the longest task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub in_flight_key: Option<String>,
@@ -290,6 +343,23 @@ fn default_queue() -> String {
 
 fn default_rq_prefix() -> String {
     "rq".to_owned()
+}
+
+fn default_priority_steps() -> Vec<u8> {
+    vec![0, 3, 6, 9]
+}
+
+/// Bytes, which the derived schema would give a format that Kubernetes does not know.
+fn priority_steps(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array", "minItems": 1, "maxItems": 10,
+        "x-kubernetes-list-type": "set",
+        "items": { "type": "integer", "format": "int32", "minimum": 0, "maximum": 255 }
+    })
+}
+
+fn default_true() -> bool {
+    true
 }
 
 fn default_concurrency() -> i32 {

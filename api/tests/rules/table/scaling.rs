@@ -23,6 +23,9 @@ pub(super) fn rows() -> Vec<Row> {
             [
                 vec![("/spec/scaling", json!({"mode": "Paused", "replicas": 3}))],
                 vec![("/spec/scaling", json!({"mode": "Paused"}))],
+                vec![("/spec/scaling", json!({"mode": "Paused", "replicas": 0}))],
+                // What is written where nobody has set a number.
+                vec![("/spec/scaling", json!({"mode": "Auto", "replicas": 1001}))],
             ],
             [
                 vec![("/spec/scaling", json!({"mode": "Auto", "replicas": 3}))],

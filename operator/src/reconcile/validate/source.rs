@@ -136,6 +136,7 @@ fn source(given: &spec::Source) -> Result<Source, Invalid> {
             Source::BullMq(BullMq {
                 queue: given.queue.clone(),
                 prefix: given.prefix.clone(),
+                limiter_max: given.limiter_max.and_then(|most| u64::try_from(most).ok()),
             })
         }),
         celery.as_ref().map(celery_queue),
@@ -143,6 +144,7 @@ fn source(given: &spec::Source) -> Result<Source, Invalid> {
             Source::Rq(Rq {
                 queue: given.queue.clone(),
                 key_prefix: given.key_prefix.clone(),
+                scheduler: given.scheduler,
             })
         }),
         sidekiq.as_ref().map(|given| {
@@ -153,6 +155,7 @@ fn source(given: &spec::Source) -> Result<Source, Invalid> {
         asynq.as_ref().map(|given| {
             Source::Asynq(Asynq {
                 queue: given.queue.clone(),
+                aggregates: given.aggregates,
             })
         }),
         list.as_ref().map(|given| {
@@ -185,6 +188,12 @@ fn celery_queue(given: &spec::Celery) -> Source {
         queue: given.queue.clone(),
         exchange: exchange.clone(),
         key_prefix: given.key_prefix.clone().unwrap_or_default(),
+        priority_steps: given.priority_steps.clone(),
+        separator: match &given.separator {
+            Some(separator) => separator.clone(),
+            None => Celery::SEPARATOR.to_owned(),
+        },
+        acks_late: given.acks_late,
     })
 }
 

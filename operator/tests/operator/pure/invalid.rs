@@ -445,8 +445,8 @@ fn table() -> Vec<Row> {
         ),
         range(
             "/spec/scaling",
-            json!({ "mode": "Paused", "replicas": 1001 }),
-            "spec.scaling.replicas is 1001",
+            json!({ "mode": "Paused", "replicas": 1002 }),
+            "spec.scaling.replicas is 1002",
             "0 to 1000",
         ),
         range(

@@ -259,6 +259,7 @@ fn paused_scaling_keeps_the_number_that_was_set() {
     for (replicas, mode) in [
         (json!(4), Mode::Paused(Some(4))),
         (Value::Null, Mode::Paused(None)),
+        (json!(1001), Mode::Paused(None)),
     ] {
         let scaling = json!({ "mode": "Paused", "replicas": replicas });
         assert_eq!(valid(&[("/spec/scaling", scaling)]).scaling.mode, mode);
