@@ -83,6 +83,23 @@ impl Events {
         self.about(key, event(EventType::Warning, "ScaleFailed", "Scale", note));
     }
 
+    /// Somebody else has set another number of replicas than ours, `again` and again or for the
+    /// first time.
+    pub fn overwritten(&self, key: &Key, by: &str, (ours, theirs): (u32, u32), again: bool) {
+        let event = if again {
+            // Told once as one that goes on: the numbers are those of the first note.
+            let note = format!(
+                "{by} sets the replicas too, {theirs} over {ours}, again and again: they are left to it for minutes at a time until one of the two is removed"
+            );
+            event(EventType::Warning, "AnotherWriter", "ShareReplicas", note)
+        } else {
+            let note = format!("{by} has set {theirs} over {ours}: it is set right");
+            let action = format!("Set{theirs}Over{ours}");
+            event(EventType::Normal, "ReplicasOverwritten", &action, note)
+        };
+        self.about(key, event);
+    }
+
     /// In mode Recommend another number is recommended.
     pub fn recommended(&self, key: &Key, from: u32, to: u32, equation: &str) {
         let action = format!("RecommendFrom{from}To{to}");
@@ -151,11 +168,33 @@ impl Publisher {
     /// Publishes until every taker is gone.
     pub async fn run(mut self) {
         while let Some((event, about)) = self.receiver.recv().await {
-            if let Err(error) = self.recorder.publish(&event, &about).await {
-                tracing::warn!(reason = event.reason, about = ?about.name, %error, "cannot publish an Event");
+            match self.recorder.publish(&event, &about).await {
+                Ok(()) => {}
+                Err(error) if is_going(&error) => {
+                    tracing::debug!(reason = event.reason, about = ?about.name, %error, "no Event in a namespace that is being deleted");
+                }
+                Err(error) => {
+                    tracing::warn!(reason = event.reason, about = ?about.name, %error, "cannot publish an Event");
+                }
             }
         }
     }
+}
+
+/// Whether the namespace is being deleted, or is gone: nothing is made in it any more, and nobody is
+/// left to read an Event there.
+pub fn is_going(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else {
+        return false;
+    };
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let ends = |cause: &kube::core::response::StatusCause| cause.reason == "NamespaceTerminating";
+    let gone = status.code == 404
+        && status
+            .details
+            .as_ref()
+            .is_some_and(|details| details.kind == "namespaces");
+    gone || causes.into_iter().any(ends)
 }
 
 fn event(type_: EventType, reason: &str, action: &str, mut note: String) -> Event {

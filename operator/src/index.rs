@@ -78,6 +78,8 @@ pub struct Sight {
     pub waits_for: Option<String>,
     /// Why the replicas could not be written, if the last try failed.
     pub refused: Option<String>,
+    /// Who else sets the replicas, again and again, and what is done about it.
+    pub another_writer: Option<String>,
     /// What keeps worker pods from working, as reason and message.
     pub obstacle: Option<(String, String)>,
     /// The last changes of the number.
@@ -93,6 +95,8 @@ pub struct SourceSight {
     pub trouble: Option<Trouble>,
     /// Its workers, if they exist.
     pub target: Option<TargetView>,
+    /// Tasks have been due for so long that none of its workers seems to move them on.
+    pub due_not_moved: bool,
 }
 
 /// Why a source is not scaled.
@@ -167,6 +171,7 @@ impl Sight {
             decided_at,
             waits_for,
             refused,
+            another_writer,
             obstacle,
             changes,
             source,
@@ -181,6 +186,7 @@ impl Sight {
             && *decided_at == other.decided_at
             && *waits_for == other.waits_for
             && *refused == other.refused
+            && *another_writer == other.another_writer
             && *obstacle == other.obstacle
             && *changes == other.changes
             && *source == other.source

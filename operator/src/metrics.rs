@@ -34,6 +34,7 @@ pub struct Metrics {
     decision_seconds: Histogram,
     wake_seconds: Histogram,
     held: Family<Held, Counter>,
+    overwritten: Family<Resource, Counter>,
     leader: Gauge,
     resident: Gauge,
     /// When a loop of the autoscaler last turned, in seconds since the start; for liveness.
@@ -119,6 +120,12 @@ impl Default for Metrics {
             "Times that the replicas began to be held at another number than wanted, by reason",
             held.clone(),
         );
+        let overwritten = Family::<Resource, Counter>::default();
+        registry.register(
+            "scaling_overwritten",
+            "Times that somebody else has set another number of replicas than the operator had",
+            overwritten.clone(),
+        );
         let leader = Gauge::default();
         registry.register(
             "operator_leader",
@@ -148,6 +155,7 @@ impl Default for Metrics {
             decision_seconds,
             wake_seconds,
             held,
+            overwritten,
             leader,
             resident,
             looked_at: AtomicU64::new(0),
@@ -220,6 +228,7 @@ impl Metrics {
         for family in families {
             family.remove(&labels);
         }
+        self.overwritten.remove(&labels);
     }
 
     /// A look led to its decisions.
@@ -231,6 +240,15 @@ impl Metrics {
     pub fn held(&self, reason: taskqueue_scaling::Reason) {
         let reason = reason.to_string();
         self.held.get_or_create(&Held { reason }).inc();
+    }
+
+    /// Somebody else has written over the replicas that we wrote.
+    pub fn overwritten(&self, key: &Key) {
+        let labels = Resource {
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+        };
+        self.overwritten.get_or_create(&labels).inc();
     }
 
     /// Workers were woken from zero.

@@ -24,6 +24,8 @@ use taskqueue_api::spec::TargetKind;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::workload::replicas_by;
+
 /// Objects in one page of the first list.
 const PAGE: u32 = 100;
 
@@ -50,6 +52,8 @@ impl fmt::Display for Target {
 pub struct TargetView {
     /// Replicas asked for.
     pub replicas: u32,
+    /// Who has set them, if that was not us.
+    pub replicas_by: Option<String>,
     /// Pods that exist.
     pub existing: u32,
     /// Pods that are ready.
@@ -58,6 +62,8 @@ pub struct TargetView {
     pub rolling: bool,
     /// Why it makes no progress, in its own words.
     pub stuck: Option<String>,
+    /// Of a StatefulSet: the pods that it would stop and does not, since one below them is not ready.
+    pub held_back: u32,
 }
 
 /// Whether a target is there.
@@ -161,6 +167,10 @@ pub struct Status {
     updated_replicas: i32,
     observed_generation: i64,
     conditions: Vec<Progress>,
+    /// Of a StatefulSet, as the two below.
+    current_replicas: i32,
+    current_revision: String,
+    update_revision: String,
 }
 
 /// A condition of it.
@@ -182,15 +192,38 @@ fn view(kind: TargetKind, object: &Scalable) -> TargetView {
             ("Progressing", "False") | ("ReplicaFailure", "True")
         )
     });
+    let managed = object.metadata.managed_fields.as_deref();
     TargetView {
         replicas: count(object.spec.replicas.unwrap_or(1)),
+        replicas_by: replicas_by(managed.unwrap_or_default()).map(ToOwned::to_owned),
         existing: count(status.replicas),
         ready: count(status.ready_replicas),
         // A StatefulSet takes the pods with the highest numbers whatever it rolls out, and with a
         // partition it never ends.
         rolling: kind == TargetKind::Deployment && status.updated_replicas < status.replicas,
         stuck: stuck.map(|condition| condition.message.clone()),
+        held_back: match kind {
+            TargetKind::Deployment => 0,
+            TargetKind::StatefulSet => held_back(object, &status),
+        },
     }
+}
+
+/// The pods that a StatefulSet would stop and does not. It stops its highest pods only while all
+/// below them are ready, however long that takes. Those that are being stopped are ready or not, and
+/// count in none of the two revisions.
+fn held_back(object: &Scalable, status: &Status) -> u32 {
+    let standing = if status.current_revision == status.update_revision {
+        status.updated_replicas
+    } else {
+        status
+            .current_replicas
+            .saturating_add(status.updated_replicas)
+    };
+    let observed = status.observed_generation >= object.metadata.generation.unwrap_or(0);
+    let surplus = standing.saturating_sub(object.spec.replicas.unwrap_or(1));
+    let waits = observed && status.ready_replicas < standing;
+    u32::try_from(surplus).unwrap_or(0) * u32::from(waits)
 }
 
 /// Watches until `stop`, from the first question on.

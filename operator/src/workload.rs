@@ -34,6 +34,8 @@ pub struct Workload {
     pub metadata: ObjectMeta,
     /// Replicas asked for, where anybody asked.
     pub replicas: Option<u32>,
+    /// Who has set them, if that was not us.
+    pub replicas_by: Option<String>,
     /// Pods that there are.
     pub existing: u32,
     /// Pods of the last template.
@@ -74,14 +76,15 @@ impl From<Deployment> for Workload {
         } = deployment;
         let status = status.unwrap_or_default();
         let count = |number: Option<i32>| u32::try_from(number.unwrap_or(0)).unwrap_or(0);
-        let managed = metadata.managed_fields.iter().flatten();
-        let managers: Vec<&str> = managed.filter_map(manager).collect();
+        let managed = metadata.managed_fields.as_deref().unwrap_or_default();
+        let managers: Vec<&str> = managed.iter().filter_map(manager).collect();
         let annotations = metadata.annotations.as_ref();
         let applied = annotations
             .and_then(|annotations| annotations.get(APPLIED))
             .filter(|_| managers.iter().all(|by| HARMLESS.contains(by)));
         Self {
             replicas: spec.replicas.and_then(|replicas| replicas.try_into().ok()),
+            replicas_by: replicas_by(managed).map(ToOwned::to_owned),
             existing: count(status.replicas),
             updated: count(status.updated_replicas),
             ready: count(status.ready_replicas),
@@ -102,6 +105,18 @@ impl From<Deployment> for Workload {
             },
         }
     }
+}
+
+/// Who has set the replicas of an object, by the name under which it manages that field; `None` if
+/// that was us, also together with others, or nobody says so.
+pub fn replicas_by(managed: &[ManagedFieldsEntry]) -> Option<&str> {
+    let sets = |entry: &&ManagedFieldsEntry| {
+        let fields = entry.fields_v1.as_ref();
+        fields.is_some_and(|fields| !fields.0["f:spec"]["f:replicas"].is_null())
+    };
+    let mut all = managed.iter().filter(sets).filter_map(manager);
+    let ours = all.clone().any(|by| [MANAGER, SCALER].contains(&by));
+    all.next().filter(|_| !ours)
 }
 
 /// Who manages fields, other than those of the status.

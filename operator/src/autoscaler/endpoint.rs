@@ -196,7 +196,7 @@ impl Server {
                 }
                 self.look(keys, Some(at)).await;
             }
-            Woken::Wrote(wrote) => self.sources.took(*wrote),
+            Woken::Done(done) => self.sources.took(*done),
         }
     }
 
@@ -251,6 +251,9 @@ impl Server {
             }
             if let Some(order) = look.pass {
                 self.jobs.pass(&key, watched, order, now);
+            }
+            if look.asks_rival {
+                self.jobs.find_rival(&key, watched);
             }
             if let Some(snapshot) = snapshot {
                 self.jobs.tend(&key, watched, &snapshot);

@@ -4,11 +4,13 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use taskqueue_api::spec::TargetKind;
 use taskqueue_queue::{Counters, Error, Reclaimed, Snapshot};
 use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 
 use super::{
     Shared,
+    contention::Rival,
     drains::PassOrder,
     endings::{self, Released},
     handshake::{Pass, Passed},
@@ -24,6 +26,7 @@ use crate::{
         shield::{self, Shield},
     },
     key::Key,
+    targets::Target,
 };
 
 /// Calls to one Redis under way at once, beside the look itself.
@@ -71,6 +74,7 @@ enum Outcome {
         shield: Shield,
         outcome: Result<(), Error>,
     },
+    Rival(Rival),
 }
 
 impl Done {
@@ -209,6 +213,19 @@ impl Jobs {
         });
     }
 
+    /// Finds out who else sets the replicas of a queue's Deployment.
+    pub(super) fn find_rival(&mut self, key: &Key, watched: &Watched) {
+        let writes = Arc::clone(&self.writes);
+        let target = Target {
+            namespace: key.namespace.clone(),
+            kind: TargetKind::Deployment,
+            name: key.name.clone(),
+        };
+        self.spawn(key, watched, async move {
+            Outcome::Rival(writes.rival(&target).await)
+        });
+    }
+
     fn spawn(
         &mut self,
         key: &Key,
@@ -268,6 +285,10 @@ impl Jobs {
             Outcome::Released { endings, outcome } => {
                 watched.releasing = false;
                 self.released(&key, watched, &endings, outcome)
+            }
+            Outcome::Rival(rival) => {
+                watched.replicas.contention.found(rival);
+                false
             }
             Outcome::Shielded { shield, outcome } => {
                 watched.shields.back(shield);

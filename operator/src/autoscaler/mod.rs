@@ -5,6 +5,7 @@
 //! shall be, and writes that number. It is apart from the reconcile so that waking from zero
 //! waits for nothing but Redis and one write.
 
+mod contention;
 mod demand;
 mod drains;
 mod endings;
@@ -13,6 +14,7 @@ mod gate;
 mod handshake;
 mod jobs;
 mod replicas;
+mod rivals;
 mod shields;
 pub mod shrink;
 mod sourced;

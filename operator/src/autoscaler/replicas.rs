@@ -6,11 +6,17 @@ use jiff::Timestamp;
 use taskqueue_scaling::{Decision, Reason};
 use tokio::time::Instant;
 
-use super::gate::Gate;
+use super::{
+    contention::{Contention, Overwritten},
+    gate::Gate,
+};
 use crate::index::{Change, Changes};
 
 /// How long the number that was written last counts for more than the cache, which lags behind.
 const CACHE_LAG: Duration = Duration::from_secs(2);
+/// How long the number from before a write may be shown after it without being taken for one that
+/// somebody has set since: longer than a watch is behind, but for a server in distress.
+const LATE: Duration = Duration::from_secs(30);
 
 /// A change of the replicas.
 #[derive(Clone, Debug)]
@@ -29,6 +35,8 @@ pub(super) struct News {
     pub(super) held: Option<Reason>,
     /// The number that is recommended is another one.
     pub(super) recommended: Option<Step>,
+    /// Somebody else has set another number than we did.
+    pub(super) overwritten: Option<Overwritten>,
 }
 
 /// The replicas and their past.
@@ -38,8 +46,10 @@ pub(super) struct Replicas {
     pub(super) gate: Gate,
     /// A write is under way.
     pub(super) writing: bool,
-    /// What was written last, and when.
-    asked: Option<(u32, Instant)>,
+    /// What was written last.
+    asked: Option<Asked>,
+    /// Who else writes them.
+    pub(super) contention: Contention,
     /// The last decision and when its number or reason changed.
     last: Option<(Decision, Timestamp)>,
     /// Whether the last look could read Redis; `None` before the first.
@@ -49,12 +59,69 @@ pub(super) struct Replicas {
     refused: Option<String>,
 }
 
+/// Replicas that we have written.
+#[derive(Clone, Copy)]
+struct Asked {
+    replicas: u32,
+    /// Those before.
+    before: u32,
+    at: Instant,
+    /// The watch has shown them.
+    shown: bool,
+    /// Somebody has written over them, and that was counted.
+    overwritten: bool,
+}
+
+/// What the watch shows of the replicas.
+#[derive(Clone, Copy)]
+pub(super) struct Shown<'a> {
+    /// How many there are asked for.
+    pub(super) replicas: u32,
+    /// Who has set them, if that was not us.
+    pub(super) by: Option<&'a str>,
+}
+
 impl Replicas {
+    /// Takes note of what the watch shows where `aim` replicas are to be come to, and returns
+    /// whether somebody has written over ours, each time once.
+    pub(super) fn shows(
+        &mut self,
+        shown: Shown<'_>,
+        aim: u32,
+        now: Instant,
+    ) -> Option<Overwritten> {
+        let asked = self.asked.as_mut()?;
+        if shown.replicas == asked.replicas {
+            asked.shown = true;
+            return None;
+        }
+        // What is shown may be from before our write.
+        let lag = if shown.replicas == asked.before {
+            LATE
+        } else {
+            CACHE_LAG
+        };
+        let late = !asked.shown && now < asked.at + lag;
+        let by = shown.by.filter(|_| !late && !asked.overwritten)?;
+        if shown.replicas == aim {
+            return None;
+        }
+        asked.overwritten = true;
+        let numbers = (asked.replicas, shown.replicas);
+        Some(self.contention.overwritten(by, numbers, now))
+    }
+
+    /// The number is for somebody else to set: whoever does so writes over nothing of ours.
+    pub(super) fn leave(&mut self) {
+        self.asked = None;
+        self.contention = Contention::default();
+    }
+
     /// How many are asked for by all that is known, where the cache holds `cached`, and whether
     /// that was asked just now.
     pub(super) fn standing(&self, cached: u32) -> (u32, bool) {
-        let lately = self.asked.filter(|(_, at)| at.elapsed() < CACHE_LAG);
-        lately.map_or((cached, false), |(asked, _)| (asked, true))
+        let lately = self.asked.filter(|asked| asked.at.elapsed() < CACHE_LAG);
+        lately.map_or((cached, false), |asked| (asked.replicas, true))
     }
 
     /// Takes note of a look: its decision on `from` replicas, and whether Redis could be read.
@@ -85,6 +152,7 @@ impl Replicas {
             recommended: recommends
                 .then(|| self.recommend(before.as_ref(), from, decision, at))
                 .flatten(),
+            overwritten: None,
         };
         (since, news)
     }
@@ -92,7 +160,13 @@ impl Replicas {
     /// They were written.
     pub(super) fn wrote(&mut self, step: &Step, at: Timestamp) {
         let now = Instant::now();
-        self.asked = Some((step.to, now));
+        self.asked = Some(Asked {
+            replicas: step.to,
+            before: step.from,
+            at: now,
+            shown: false,
+            overwritten: false,
+        });
         self.refused = None;
         self.gate.passed(now);
         self.changes.push(change(step, at));
@@ -160,4 +234,74 @@ fn held(before: Option<&Decision>, decision: &Decision, replicas: u32) -> Option
     let is_held = |decision: &Decision| decision.wanted != decision.replicas;
     let was = before.is_some_and(|before| is_held(before) && before.reason == decision.reason);
     (is_held(decision) && decision.replicas == replicas && !was).then_some(decision.reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HPA: &str = "kube-controller-manager";
+
+    fn step(from: u32, to: u32) -> Step {
+        Step {
+            from,
+            to,
+            decision: Decision {
+                replicas: to,
+                wanted: to,
+                reason: Reason::Backlog,
+                limit: None,
+                inputs: Vec::new(),
+                clamps: Vec::new(),
+                equation: String::new(),
+            },
+        }
+    }
+
+    /// Three written over five; the times are since the write.
+    fn written() -> (
+        Replicas,
+        impl Fn(&mut Replicas, u32, Option<&str>, u64) -> Option<u32>,
+    ) {
+        let mut replicas = Replicas::default();
+        let start = Instant::now();
+        replicas.wrote(&step(5, 3), Timestamp::UNIX_EPOCH);
+        let shows = move |all: &mut Replicas, replicas, by: Option<&str>, seconds| {
+            let now = start + Duration::from_secs(seconds);
+            let shown = Shown { replicas, by };
+            all.shows(shown, 3, now).map(|over| over.times)
+        };
+        (replicas, shows)
+    }
+
+    #[test]
+    fn a_number_that_another_manager_has_set_over_ours_counts_once() {
+        let (mut all, shows) = written();
+        assert_eq!(shows(&mut all, 3, None, 1), None);
+        assert_eq!(shows(&mut all, 5, Some(HPA), 2), Some(1));
+        assert_eq!(shows(&mut all, 5, Some(HPA), 3), None);
+        assert_eq!(shows(&mut all, 6, Some(HPA), 4), None, "nothing of ours");
+    }
+
+    #[test]
+    fn a_watch_that_is_late_is_no_other_writer() {
+        let (mut all, shows) = written();
+        assert_eq!(shows(&mut all, 5, Some(HPA), 20), None, "as before ours");
+        assert_eq!(shows(&mut all, 7, Some(HPA), 1), None);
+        assert_eq!(shows(&mut all, 7, Some(HPA), 3), Some(1), "a third number");
+    }
+
+    #[test]
+    fn what_we_have_set_or_aim_at_is_written_over_by_nobody() {
+        let (mut all, shows) = written();
+        assert_eq!(shows(&mut all, 3, None, 1), None);
+        assert_eq!(shows(&mut all, 4, None, 40), None, "the field is ours");
+        let shown = Shown {
+            replicas: 4,
+            by: Some(HPA),
+        };
+        assert_eq!(all.shows(shown, 4, Instant::now()), None, "we agree");
+        all.leave();
+        assert_eq!(shows(&mut all, 9, Some(HPA), 50), None, "it is theirs");
+    }
 }

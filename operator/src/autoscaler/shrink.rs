@@ -3,9 +3,10 @@
 //!
 //! Which pods a smaller Deployment loses is for its `ReplicaSet` to choose. It takes, in this
 //! order: pods without a node, pending, not ready, with the lower deletion cost, that share their
-//! node with others of theirs, ready for less long, restarted more often, newer. All before the
-//! cost is nothing that we set and may change at any moment, and all behind it is not for us to
-//! rely on. So the pods that go get the lowest cost, and the number falls only when each pod that
+//! node with others of theirs, ready for less long by the logarithm to base 2 of the nanoseconds
+//! (so that 5 and 8 minutes are the same), and then by UID, which is chance: restarts and age only
+//! where even the seconds are the same, so hardly ever. All before the cost is nothing that we set
+//! and may change at any moment, and all behind it is not for us to rely on. So the pods that go get the lowest cost, and the number falls only when each pod that
 //! could be taken among the first can be spared: its workers are drained, hold nothing, and get
 //! nothing while the mark stands. When all pods can be spared and all shall go, they need no cost.
 //! What the controller sees may be a little older than what we see.

@@ -8,10 +8,13 @@ use taskqueue_queue::{Counters, Snapshot};
 use taskqueue_scaling::{
     Caps, Decision, Demand, Fleet, Flow, History, Mode, Obstacle, Reason, decide,
 };
-use taskqueue_sources::{Depth, SourceError};
+use taskqueue_sources::{Depth, Running, SourceError};
 use tokio::time::Instant;
 
-use super::replicas::{News, Replicas, Step};
+use super::{
+    contention::Overwritten,
+    replicas::{News, Replicas, Shown, Step},
+};
 use crate::{
     index::{Orders, Reading, Sight, SourceOrders, SourceSight, Trouble},
     rates::Rates,
@@ -21,6 +24,12 @@ use crate::{
 /// How long a pod takes to start, whose start nobody measures here: a task due within this time
 /// counts as demand already.
 const START_TIME: Duration = Duration::from_secs(2);
+/// How long a rate limit counts as used up after it was seen to be. A limit of a second is filled for
+/// a moment in each, and a look in that moment must not scale to the maximum.
+const LIMIT: Duration = Duration::from_secs(10);
+/// How long tasks must have been due, with workers that do nothing, before these seem not to move
+/// them on. The schedulers of all systems look more often than this.
+const DUE: Duration = Duration::from_mins(5);
 
 /// One source and its past.
 pub(super) struct Sourced {
@@ -33,6 +42,10 @@ pub(super) struct Sourced {
     pub(super) at_rest: bool,
     pub(super) replicas: Replicas,
     history: History,
+    /// When its rate limit was last seen to be used up.
+    limited: Option<Duration>,
+    /// Since when tasks are due that idle workers do not move on.
+    due: Option<Duration>,
 }
 
 /// What a look at a source led to.
@@ -40,6 +53,8 @@ pub(super) struct Look {
     pub(super) sight: Sight,
     /// Replicas to write, with what they were.
     pub(super) write: Option<Step>,
+    /// It is to be found out who else sets the replicas.
+    pub(super) asks_rival: bool,
     pub(super) news: News,
 }
 
@@ -52,6 +67,8 @@ impl Sourced {
             at_rest: false,
             replicas: Replicas::default(),
             history: History::default(),
+            limited: None,
+            due: None,
         }
     }
 
@@ -84,7 +101,9 @@ impl Sourced {
             Found::Missing | Found::Unknown => None,
         };
         let fleet = self.fleet(target.as_ref());
-        let demand = reading.as_ref().ok().map(demand);
+        let depth = reading.as_ref().ok();
+        let demand = depth.map(|depth| self.demand(depth, now));
+        let due_not_moved = self.due_not_moved(depth, target.as_ref(), now);
         let mut decision = decide(
             &self.orders.scaling,
             demand.as_ref(),
@@ -102,9 +121,10 @@ impl Sourced {
             Ok(_) | Err(_) => Ok(()),
         };
         let recommends = self.orders.scaling.mode == Mode::Recommend;
-        let (decided_at, news) =
+        let (decided_at, mut news) =
             self.replicas
                 .decided(fleet.replicas, &decision, redis, recommends, at);
+        news.overwritten = self.rival(target.as_ref(), decision.replicas);
         let step = Step {
             from: fleet.replicas,
             to: decision.replicas,
@@ -117,15 +137,80 @@ impl Sourced {
                 queue,
                 decision,
                 decided_at,
-                waits_for: None,
+                waits_for: target.as_ref().and_then(held_back),
                 refused: self.replicas.refused(),
+                another_writer: self.replicas.contention.told(Instant::now()),
                 obstacle: None,
                 changes: self.replicas.changes(),
-                source: Some(SourceSight { trouble, target }),
+                source: Some(SourceSight {
+                    trouble,
+                    target,
+                    due_not_moved,
+                }),
             },
             write,
+            asks_rival: self.replicas.contention.asks(Instant::now()),
             news,
         }
+    }
+
+    /// What the source needs workers for. Other systems do not count what was added and what was
+    /// done.
+    fn demand(&mut self, depth: &Depth, now: Duration) -> Demand {
+        if depth.limited.is_some() {
+            self.limited = Some(now);
+        }
+        let running = self.orders.source.as_ref().map(|of| of.source.running());
+        Demand {
+            waiting: depth.runnable + depth.deferred_due,
+            active: depth.in_flight,
+            unseen: match running {
+                None | Some(Running::Shown) => None,
+                Some(Running::Late(late)) => Some(late),
+                Some(Running::Hidden { .. }) => Some(self.orders.scaling.idle),
+            },
+            next_due: depth.next_due,
+            paused: depth.paused,
+            caps: Caps {
+                concurrency: depth.cap,
+                rate: None,
+                used_up: self.limited.is_some_and(|at| now < at + LIMIT),
+            },
+            flow: Flow::default(),
+        }
+    }
+
+    /// Whether tasks have been due for long though workers are there that have nothing else to do.
+    fn due_not_moved(
+        &mut self,
+        depth: Option<&Depth>,
+        target: Option<&TargetView>,
+        now: Duration,
+    ) -> bool {
+        let lies = depth.is_some_and(|depth| {
+            let idle = depth.runnable + depth.in_flight == 0 && !depth.paused;
+            depth.deferred_due > 0 && idle
+        });
+        if lies && target.is_some_and(|target| target.ready > 0) {
+            now >= *self.due.get_or_insert(now) + DUE
+        } else {
+            self.due = None;
+            false
+        }
+    }
+
+    /// Takes note of whether somebody else has set another number than ours, where we set it.
+    fn rival(&mut self, target: Option<&TargetView>, aim: u32) -> Option<Overwritten> {
+        if self.orders.scaling.mode == Mode::Recommend {
+            self.replicas.leave();
+            return None;
+        }
+        let target = target?;
+        let shown = Shown {
+            replicas: target.replicas,
+            by: target.replicas_by.as_deref(),
+        };
+        self.replicas.shows(shown, aim, Instant::now())
     }
 
     /// The workers there are. Nobody can drain them one by one.
@@ -172,25 +257,21 @@ impl Sourced {
 
     /// The number to write, if it is for us to write one.
     fn write(&self, step: Step, there: bool) -> Option<Step> {
-        let ours = self.orders.scaling.mode != Mode::Recommend;
+        let ours = self.orders.scaling.mode != Mode::Recommend
+            && !self.replicas.contention.yields(Instant::now());
         let opens = self.replicas.gate.open(step.from == 0, Instant::now());
         (there && ours && opens && !self.replicas.writing && step.from != step.to).then_some(step)
     }
 }
 
-/// What the source needs workers for. Other systems do not count what was added and what was done.
-fn demand(depth: &Depth) -> Demand {
-    Demand {
-        waiting: depth.runnable + depth.deferred_due,
-        active: depth.in_flight,
-        next_due: depth.next_due,
-        paused: depth.paused,
-        caps: Caps {
-            concurrency: depth.cap,
-            rate: None,
-        },
-        flow: Flow::default(),
-    }
+/// What a smaller number of a `StatefulSet` waits for.
+fn held_back(target: &TargetView) -> Option<String> {
+    (target.held_back > 0).then(|| {
+        format!(
+            "{} pods of the StatefulSet are to go, and a pod below them is not ready: it stops its highest pods only while all below are ready",
+            target.held_back
+        )
+    })
 }
 
 /// Gives a decision the reason that it was made for, where that is not the queue's.

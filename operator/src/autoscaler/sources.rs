@@ -10,6 +10,7 @@ use tokio::{task::JoinSet, time::Instant};
 
 use super::{
     Shared,
+    contention::Rival,
     replicas::Step,
     sourced::Sourced,
     write::{WriteError, Writes},
@@ -23,25 +24,34 @@ pub(super) struct Sources {
     all: HashMap<Key, Sourced>,
     /// Pushes, once there is a connection and a source that gives some.
     wakes: Option<Wakes>,
-    running: JoinSet<Wrote>,
+    running: JoinSet<Done>,
     lives: u64,
 }
 
-/// Replicas that were written, or not.
-pub(super) struct Wrote {
+/// What took longer than a look has come to its end, and whose it was.
+pub(super) struct Done {
     key: Key,
     life: u64,
-    step: Step,
-    announced: Option<Instant>,
-    outcome: Result<(), WriteError>,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    /// Replicas were written, or not.
+    Wrote {
+        step: Step,
+        announced: Option<Instant>,
+        outcome: Result<(), WriteError>,
+    },
+    /// It was asked who else sets the replicas.
+    Rival(Rival),
 }
 
 /// What woke the sources.
 pub(super) enum Woken {
     /// These got something to do.
     Announced(Vec<Key>),
-    /// A write has ended.
-    Wrote(Box<Wrote>),
+    /// Something has come to its end.
+    Done(Box<Done>),
 }
 
 impl Sources {
@@ -121,15 +131,22 @@ impl Sources {
             if let Some(step) = look.write {
                 sourced.replicas.writing = true;
                 let (writes, key, life) = (Arc::clone(&self.writes), key.clone(), sourced.life);
+                let target = target.clone();
                 self.running.spawn(async move {
                     let outcome = writes.scale_target(&target, step.to).await;
-                    Wrote {
-                        key,
-                        life,
+                    let outcome = Outcome::Wrote {
                         step,
                         announced,
                         outcome,
-                    }
+                    };
+                    Done { key, life, outcome }
+                });
+            }
+            if look.asks_rival {
+                let (writes, key, life) = (Arc::clone(&self.writes), key.clone(), sourced.life);
+                self.running.spawn(async move {
+                    let outcome = Outcome::Rival(writes.rival(&target).await);
+                    Done { key, life, outcome }
                 });
             }
             let sight = Arc::new(look.sight);
@@ -171,26 +188,29 @@ impl Sources {
                 let keys = self.all.iter().filter(|(_, sourced)| named(sourced));
                 Woken::Announced(keys.map(|(key, _)| key.clone()).collect())
             }
-            wrote = written(&mut self.running) => Woken::Wrote(Box::new(wrote)),
+            done = done(&mut self.running) => Woken::Done(Box::new(done)),
         }
     }
 
-    /// Takes in what a write came to.
-    pub(super) fn took(&mut self, wrote: Wrote) {
-        let Wrote {
-            key,
-            life,
-            step,
-            announced,
-            outcome,
-        } = wrote;
+    /// Takes in what something came to.
+    pub(super) fn took(&mut self, done: Done) {
+        let Done { key, life, outcome } = done;
         let sourced = self.all.get_mut(&key);
         let Some(sourced) = sourced.filter(|sourced| sourced.life == life) else {
             return;
         };
         let replicas = &mut sourced.replicas;
-        replicas.writing = false;
-        self.shared.wrote(&key, replicas, &step, announced, outcome);
+        match outcome {
+            Outcome::Wrote {
+                step,
+                announced,
+                outcome,
+            } => {
+                replicas.writing = false;
+                self.shared.wrote(&key, replicas, &step, announced, outcome);
+            }
+            Outcome::Rival(rival) => replicas.contention.found(rival),
+        }
     }
 }
 
@@ -199,12 +219,12 @@ fn events_key(orders: &Orders) -> Option<String> {
     orders.source.as_ref()?.source.events_key()
 }
 
-async fn written(running: &mut JoinSet<Wrote>) -> Wrote {
+async fn done(running: &mut JoinSet<Done>) -> Done {
     loop {
         match running.join_next().await {
-            Some(Ok(wrote)) => return wrote,
+            Some(Ok(done)) => return done,
             // A panic has been told where it happened.
-            Some(Err(error)) => tracing::error!(%error, "a write of replicas ended badly"),
+            Some(Err(error)) => tracing::error!(%error, "a job for a source ended badly"),
             None => return std::future::pending().await,
         }
     }

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 
 use super::{
     Shared,
+    contention::Overwritten,
     replicas::{News, Replicas, Step},
     write::WriteError,
 };
@@ -17,6 +18,7 @@ impl Shared {
             turned,
             held,
             recommended,
+            overwritten,
         } = news;
         if let Some(turned) = turned {
             self.events.redis_turned(key, turned.err());
@@ -27,6 +29,17 @@ impl Shared {
         if let Some(step) = recommended {
             let equation = &step.decision.equation;
             self.events.recommended(key, step.from, step.to, equation);
+        }
+        if let Some(Overwritten {
+            by,
+            ours,
+            theirs,
+            times,
+        }) = overwritten
+        {
+            tracing::warn!(queue = %key, by, ours, theirs, times, "the replicas were written over");
+            self.metrics.overwritten(key);
+            self.events.overwritten(key, &by, (ours, theirs), times > 1);
         }
     }
 

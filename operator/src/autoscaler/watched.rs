@@ -9,9 +9,10 @@ use taskqueue_scaling::{Decision, Estimator, Fleet, History, Mode, Reason, decid
 use tokio::time::Instant;
 
 use super::{
+    contention::Overwritten,
     demand::{self, demand},
     drains::{Drains, PassOrder, Signs},
-    replicas::{News, Replicas, Step},
+    replicas::{News, Replicas, Shown, Step},
     shields::Shields,
     tending::{Chores, LastTidy},
 };
@@ -71,6 +72,8 @@ pub(super) struct Look {
     pub(super) write: Option<Step>,
     /// A pass over the workers.
     pub(super) pass: Option<PassOrder>,
+    /// It is to be found out who else sets the replicas.
+    pub(super) asks_rival: bool,
     /// Something keeps pods from working, as reason and message, or does so no more, if that is
     /// news.
     pub(super) blocked: Option<Result<(), (String, String)>>,
@@ -147,9 +150,10 @@ impl Watched {
         let decision = self.told(decision, replicas);
         let readable = reading.as_ref().map(|_| ()).map_err(Clone::clone);
         let recommends = self.orders.scaling.mode == Mode::Recommend;
-        let (decided_at, news) = self
+        let (decided_at, mut news) = self
             .replicas
             .decided(replicas, &decision, readable, recommends, at);
+        news.overwritten = self.rival(workload, step.to);
         let signs = Signs {
             replicas,
             target: self.target(&decision, replicas),
@@ -191,15 +195,31 @@ impl Watched {
                 decided_at,
                 waits_for: self.drains.waits_for(),
                 refused: self.replicas.refused(),
+                another_writer: self.replicas.contention.told(Instant::now()),
                 obstacle,
                 changes: self.replicas.changes(),
                 source: None,
             },
             write,
             pass,
+            asks_rival: self.replicas.contention.asks(Instant::now()),
             blocked,
             news,
         }
+    }
+
+    /// Takes note of whether somebody else has set another number than ours, where we set it.
+    fn rival(&mut self, workload: Option<&Workload>, aim: u32) -> Option<Overwritten> {
+        if self.orders.scaling.mode == Mode::Recommend {
+            self.replicas.leave();
+            return None;
+        }
+        let workload = workload?;
+        let shown = Shown {
+            replicas: workload.replicas?,
+            by: workload.replicas_by.as_deref(),
+        };
+        self.replicas.shows(shown, aim, Instant::now())
     }
 
     /// The decision as it is told: while workers are let go, that is why there are more of them.
@@ -213,10 +233,14 @@ impl Watched {
         Decision { reason, ..decision }
     }
 
-    /// The number to come to: in mode Recommend that is for somebody else to do.
+    /// The number to come to: in mode Recommend that is for somebody else to do, and so it is for a
+    /// while where somebody does it anyway.
     fn target(&self, decision: &Decision, replicas: u32) -> u32 {
         match self.orders.scaling.mode {
             Mode::Recommend => replicas,
+            Mode::Auto | Mode::Paused(_) if self.replicas.contention.yields(Instant::now()) => {
+                replicas
+            }
             Mode::Auto | Mode::Paused(_) => decision.replicas,
         }
     }

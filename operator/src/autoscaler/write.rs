@@ -10,7 +10,7 @@ use kube::{
 use serde_json::json;
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::shrink::COST;
+use super::{contention::Rival, rivals, shrink::COST};
 use crate::{
     fleet::{DELETION_COST, WorkerPod},
     key::Key,
@@ -97,6 +97,18 @@ impl Writes {
             Ok(())
         })
         .await
+    }
+
+    /// Finds out who else sets the replicas of an object.
+    pub(super) async fn rival(&self, target: &Target) -> Rival {
+        match timeout(PATIENCE, rivals::find(&self.client, target)).await {
+            Ok(Ok(rival)) => rival,
+            Ok(Err(error)) => {
+                tracing::debug!(%target, %error, "cannot find out who sets the replicas");
+                Rival::Unknown
+            }
+            Err(_) => Rival::Unknown,
+        }
     }
 
     /// Gives a pod our deletion cost, or takes it away.

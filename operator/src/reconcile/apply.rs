@@ -255,18 +255,25 @@ pub async fn scale_target(
     }
 }
 
+/// What is applied to the subresource scale. It never lacks the number: there, that means zero. And it
+/// is for the kinds of `apps` alone: of a custom resource the API server answers an apply of it with
+/// 500, and only a merge patch works.
+pub fn scale_patch(replicas: u32) -> serde_json::Value {
+    json!({
+        "apiVersion": "autoscaling/v1",
+        "kind": "Scale",
+        "spec": { "replicas": replicas }
+    })
+}
+
 async fn write_scale<K: Clone + DeserializeOwned>(
     api: &Api<K>,
     name: &str,
     replicas: u32,
 ) -> Result<Scale, kube::Error> {
-    let patch = json!({
-        "apiVersion": "autoscaling/v1",
-        "kind": "Scale",
-        "spec": { "replicas": replicas }
-    });
     let params = PatchParams::apply(SCALER).force();
-    api.patch_scale(name, &params, &Patch::Apply(&patch)).await
+    let patch = Patch::Apply(scale_patch(replicas));
+    api.patch_scale(name, &params, &patch).await
 }
 
 fn check_owner(

@@ -142,7 +142,7 @@ fn conditions(
 fn carried_out(conditions: &mut Conditions<'_>, orders: &Orders, sight: Option<&Sight>) {
     reachable(conditions, sight);
     scaling(conditions, orders, sight);
-    source::key_missing(conditions, orders, sight);
+    source::of_the_source(conditions, orders, sight);
     let (reason, message) = if orders.policy.paused {
         (
             "SpecPaused",
@@ -257,12 +257,18 @@ fn scaling(conditions: &mut Conditions<'_>, orders: &Orders, sight: Option<&Sigh
     };
     conditions.set(condition::SCALING_ACTIVE, active, reason, message);
     let refused = sight.and_then(|sight| sight.refused.as_deref());
+    let contested = sight.and_then(|sight| sight.another_writer.as_deref());
+    let held_back = source::held_back(sight);
     let missing = source::trouble(sight).filter(|trouble| !trouble.is_of_the_source());
     let (able, reason, message) = match (refused, missing) {
         (Some(refused), _) => (Truth::False, "WriteFailed", refused),
         (None, Some(trouble)) => (Truth::False, trouble.reason, trouble.message.as_str()),
         (None, None) if sight.is_none() => (Truth::Unknown, "Starting", ""),
-        (None, None) => (Truth::True, "Writable", ""),
+        (None, None) => match (contested, held_back) {
+            (Some(contested), _) => (Truth::False, "AnotherWriter", contested),
+            (None, Some(held_back)) => (Truth::False, "PodNotReady", held_back),
+            (None, None) => (Truth::True, "Writable", ""),
+        },
     };
     conditions.set(condition::ABLE_TO_SCALE, able, reason, message);
 
@@ -289,18 +295,18 @@ fn scaling(conditions: &mut Conditions<'_>, orders: &Orders, sight: Option<&Sigh
             "Window",
             "the tasks need fewer than a window of scaling.windows keeps now".to_owned(),
         ),
-        Some(Limit::Rate) => (
-            true,
-            "RateLimited",
-            "more workers would wait for limits.rate".to_owned(),
-        ),
-        Some(Limit::Concurrency) => (
-            true,
-            "ConcurrencyLimited",
-            "more workers would wait for limits.concurrency".to_owned(),
-        ),
+        Some(Limit::Rate) => (true, "RateLimited", limited(orders, "rate")),
+        Some(Limit::Concurrency) => (true, "ConcurrencyLimited", limited(orders, "concurrency")),
     };
     conditions.set(condition::SCALING_LIMITED, limited, reason, message);
+}
+
+/// Which limit more workers would wait for: one of ours, or one of the source's own system.
+fn limited(orders: &Orders, what: &str) -> String {
+    match orders.source {
+        None => format!("more workers would wait for limits.{what}"),
+        Some(_) => format!("more workers would wait for the {what} limit of the source"),
+    }
 }
 
 /// An age made coarser as it grows, so that a queue that merely waits does not rewrite its status

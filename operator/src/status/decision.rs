@@ -129,6 +129,7 @@ mod tests {
             decided_at: Timestamp::UNIX_EPOCH,
             waits_for: None,
             refused: None,
+            another_writer: None,
             obstacle: None,
             changes,
             source: None,

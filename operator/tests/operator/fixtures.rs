@@ -250,6 +250,7 @@ pub(crate) fn sight(queue: Result<Snapshot, String>) -> Sight {
         decided_at: Timestamp::from_second(1_700_000_000).unwrap(),
         waits_for: None,
         refused: None,
+        another_writer: None,
         obstacle: None,
         changes: Changes::default(),
         source: None,

@@ -160,3 +160,16 @@ fn pods_that_cannot_work_are_told_in_the_words_of_one_of_them() {
     );
     assert_eq!(ready.message, "pod a: not found");
 }
+
+#[test]
+fn another_writer_of_the_replicas_is_told_and_a_write_that_fails_before_it() {
+    let mut contested = sight(Ok(snapshot()));
+    contested.another_writer = Some("HorizontalPodAutoscaler web sets the replicas too".to_owned());
+    let told = first(&entry(&[], Some(contested.clone())), None);
+    let able = condition(&told, "AbleToScale");
+    assert_eq!((&*able.status, &*able.reason), ("False", "AnotherWriter"));
+    assert!(able.message.contains("HorizontalPodAutoscaler web"));
+    contested.refused = Some("no leader".to_owned());
+    let told = first(&entry(&[], Some(contested)), None);
+    assert_eq!(condition(&told, "AbleToScale").reason, "WriteFailed");
+}

@@ -6,6 +6,7 @@ mod conditions;
 mod config;
 mod endpoint;
 mod error;
+mod events;
 mod fleet;
 mod index;
 mod invalid;

@@ -18,7 +18,7 @@ use taskqueue_sources::{
 };
 
 use super::status::{at, condition};
-use crate::fixtures::{key, resource, sight, snapshot, source_orders, sourced, valid_source};
+use crate::fixtures::{Edit, key, resource, sight, snapshot, source_orders, sourced, valid_source};
 
 #[test]
 fn each_system_is_read_by_the_keys_that_the_spec_names_or_its_own_defaults() {
@@ -29,6 +29,15 @@ fn each_system_is_read_by_the_keys_that_the_spec_names_or_its_own_defaults() {
             Source::BullMq(BullMq {
                 queue: text("emails"),
                 prefix: text("bull"),
+                limiter_max: None,
+            }),
+        ),
+        (
+            json!({ "bullmq": { "queue": "emails", "limiterMax": 5 } }),
+            Source::BullMq(BullMq {
+                queue: text("emails"),
+                prefix: text("bull"),
+                limiter_max: Some(5),
             }),
         ),
         (
@@ -37,14 +46,23 @@ fn each_system_is_read_by_the_keys_that_the_spec_names_or_its_own_defaults() {
                 queue: text("celery"),
                 exchange: text("celery"),
                 key_prefix: String::new(),
+                priority_steps: vec![0, 3, 6, 9],
+                separator: text("\u{6}\u{16}"),
+                acks_late: false,
             }),
         ),
         (
-            json!({ "celery": { "queue": "a", "exchange": "b", "keyPrefix": "c:" } }),
+            json!({ "celery": {
+                "queue": "a", "exchange": "b", "keyPrefix": "c:",
+                "prioritySteps": [0, 5], "separator": ":", "acksLate": true
+            } }),
             Source::Celery(Celery {
                 queue: text("a"),
                 exchange: text("b"),
                 key_prefix: text("c:"),
+                priority_steps: vec![0, 5],
+                separator: text(":"),
+                acks_late: true,
             }),
         ),
         (
@@ -52,6 +70,15 @@ fn each_system_is_read_by_the_keys_that_the_spec_names_or_its_own_defaults() {
             Source::Rq(Rq {
                 queue: text("default"),
                 key_prefix: text("rq"),
+                scheduler: true,
+            }),
+        ),
+        (
+            json!({ "rq": { "scheduler": false } }),
+            Source::Rq(Rq {
+                queue: text("default"),
+                key_prefix: text("rq"),
+                scheduler: false,
             }),
         ),
         (
@@ -64,6 +91,14 @@ fn each_system_is_read_by_the_keys_that_the_spec_names_or_its_own_defaults() {
             json!({ "asynq": {} }),
             Source::Asynq(Asynq {
                 queue: text("default"),
+                aggregates: true,
+            }),
+        ),
+        (
+            json!({ "asynq": { "aggregates": false } }),
+            Source::Asynq(Asynq {
+                queue: text("default"),
+                aggregates: false,
             }),
         ),
         (
@@ -166,7 +201,7 @@ fn a_target_is_missing_only_once_all_are_known() {
         existing: 3,
         ready: 2,
         rolling: true,
-        stuck: None,
+        ..TargetView::default()
     };
     assert_eq!(targets.of(&mailer), Found::There(view.clone()));
     // While they are listed again, nothing is forgotten.
@@ -187,8 +222,71 @@ fn a_stateful_set_with_a_partition_is_not_rolling_for_ever() {
     }
 }
 
+/// A StatefulSet of three pods that is to have two; of those that stand, so many are ready.
+fn set(edit: &Value) -> TargetView {
+    let mut object = json!({
+        "apiVersion": "apps/v1", "kind": "StatefulSet",
+        "metadata": { "name": "mailer", "namespace": "shop", "generation": 4 },
+        "spec": { "replicas": 2 },
+        "status": {
+            "replicas": 3, "readyReplicas": 2, "currentReplicas": 3, "updatedReplicas": 3,
+            "currentRevision": "a", "updateRevision": "a", "observedGeneration": 4
+        }
+    });
+    for (name, value) in edit.as_object().unwrap() {
+        object["status"][name] = value.clone();
+    }
+    let targets = Targets::default();
+    let object = serde_json::from_value(object).unwrap();
+    targets.take(TargetKind::StatefulSet, Event::Apply(object));
+    match targets.of(&target(TargetKind::StatefulSet)) {
+        Found::There(view) => view,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_stateful_set_that_waits_for_a_lower_pod_is_told_apart_from_one_that_stops_its_highest() {
+    for (status, held_back) in [
+        (json!({}), 1),
+        // The highest is being stopped; whether it is ready until then is of no matter.
+        (json!({ "currentReplicas": 2, "updatedReplicas": 2 }), 0),
+        // All are ready: it will be stopped in a moment.
+        (json!({ "readyReplicas": 3 }), 0),
+        // What it says is of before the number fell.
+        (json!({ "observedGeneration": 3 }), 0),
+        // In a rollout the pods are of two revisions.
+        (
+            json!({ "currentReplicas": 2, "updatedReplicas": 1, "updateRevision": "b" }),
+            1,
+        ),
+    ] {
+        assert_eq!(set(&status).held_back, held_back, "{status}");
+    }
+}
+
+#[test]
+fn a_stateful_set_that_waits_for_a_lower_pod_is_told() {
+    let status = status(Sight {
+        waits_for: Some("a lower pod".to_owned()),
+        source: Some(SourceSight {
+            trouble: None,
+            target: Some(set(&json!({}))),
+            due_not_moved: false,
+        }),
+        ..sight(Ok(snapshot()))
+    });
+    let told = condition(&status, "AbleToScale");
+    assert_eq!((&*told.status, &*told.reason), ("False", "PodNotReady"));
+    assert_eq!(told.message, "a lower pod");
+}
+
 fn status(sight: Sight) -> TaskQueueStatus {
-    let orders = Arc::new(source_orders(&[]));
+    status_of(&[], sight)
+}
+
+fn status_of(edits: &[Edit], sight: Sight) -> TaskQueueStatus {
+    let orders = Arc::new(source_orders(edits));
     let entry = Entry {
         orders: Some(Ok(Arc::clone(&orders))),
         standing: Some(orders),
@@ -207,6 +305,7 @@ fn troubled(reason: &'static str) -> Sight {
                 message: "the exact name".to_owned(),
             }),
             target: None,
+            due_not_moved: false,
         }),
         ..told
     }
@@ -222,6 +321,7 @@ fn a_source_is_told_with_its_own_name_and_the_pods_of_its_target() {
                 ready: 3,
                 ..TargetView::default()
             }),
+            due_not_moved: false,
         }),
         ..sight(Ok(snapshot()))
     });
@@ -265,4 +365,57 @@ fn a_target_that_is_not_there_is_told_beside_the_depth() {
     assert_eq!(condition(&status, "Ready").reason, "TargetMissing");
     assert_eq!(condition(&status, "SourceKeyMissing").status, "False");
     assert!(status.depth.is_some());
+}
+
+#[test]
+fn a_source_whose_running_tasks_are_not_in_redis_says_so_and_how_long_it_waits() {
+    for (source, status, reason) in [
+        (json!({ "bullmq": { "queue": "emails" } }), "False", "Shown"),
+        (json!({ "sidekiq": {} }), "False", "ShownLate"),
+        (json!({ "celery": {} }), "True", "NotInRedis"),
+        (json!({ "celery": { "acksLate": true } }), "False", "Shown"),
+        (json!({ "list": { "key": "a" } }), "True", "NotInRedis"),
+    ] {
+        let edit = ("/spec/source", source.clone());
+        let told = status_of(&[edit], sight(Ok(snapshot())));
+        let hidden = condition(&told, "RunningHidden");
+        assert_eq!((&*hidden.status, &*hidden.reason), (status, reason));
+        // It says what is not seen, for how long nothing is stopped, and what to do.
+        for word in ["scaling.idle (30s)", "longer than the longest task"] {
+            assert_eq!(hidden.message.contains(word), status == "True", "{source}");
+        }
+    }
+    let celery = ("/spec/source", json!({ "celery": {} }));
+    let told = status_of(&[celery], sight(Ok(snapshot())));
+    let message = &condition(&told, "RunningHidden").message;
+    assert!(message.contains("task_acks_late"), "{message}");
+}
+
+#[test]
+fn tasks_that_are_due_and_that_no_worker_moves_on_are_told_with_the_setting_of_their_system() {
+    let lies = |source: Value, due_not_moved| {
+        let source_sight = SourceSight {
+            trouble: None,
+            target: None,
+            due_not_moved,
+        };
+        let seen = Sight {
+            source: Some(source_sight),
+            ..sight(Ok(snapshot()))
+        };
+        let status = status_of(&[("/spec/source", source)], seen);
+        let told = condition(&status, "DueNotMoved");
+        (told.status.clone(), told.message.clone())
+    };
+    let (status, message) = lies(json!({ "rq": {} }), false);
+    assert_eq!((&*status, &*message), ("False", ""));
+    for (source, setting) in [
+        (json!({ "rq": {} }), "source.rq.scheduler: false"),
+        (json!({ "asynq": {} }), "source.asynq.aggregates: false"),
+        (json!({ "sidekiq": {} }), "pods of the targetRef"),
+    ] {
+        let (status, message) = lies(source, true);
+        assert_eq!(status, "True");
+        assert!(message.contains(setting), "{message}");
+    }
 }

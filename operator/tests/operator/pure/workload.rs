@@ -1,9 +1,15 @@
 //! What is kept of the Deployments of workers.
 
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
+use k8s_openapi::{
+    api::apps::v1::{Deployment, DeploymentStatus},
+    apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry,
+};
 use kube::Resource;
-use serde_json::json;
-use taskqueue_operator::workload::{Workload, shape};
+use serde_json::{Value, json};
+use taskqueue_operator::{
+    reconcile::apply::scale_patch,
+    workload::{Workload, replicas_by, shape},
+};
 
 use crate::fixtures::standing;
 
@@ -73,5 +79,45 @@ fn the_shape_is_all_that_is_applied_and_neither_replicas_nor_status() {
         let mut edited = standing(7, 5);
         edit(&mut edited);
         assert_ne!(before, shape(&edited));
+    }
+}
+
+#[test]
+fn who_has_set_the_replicas_is_known_where_it_was_not_us() {
+    let entry = |manager: &str, fields: Value| {
+        json!({
+            "manager": manager, "operation": "Update", "subresource": "scale",
+            "fieldsType": "FieldsV1", "fieldsV1": fields
+        })
+    };
+    let replicas = || json!({ "f:spec": { "f:replicas": {} } });
+    let other = || entry("kube-controller-manager", replicas());
+    let ours = || entry("taskqueue-autoscaler", replicas());
+    let operator = || entry("taskqueue-operator", replicas());
+    let template = entry("kubectl", json!({ "f:spec": { "f:template": {} } }));
+    for (managed, by) in [
+        (json!([]), None),
+        (json!([template]), None),
+        (json!([ours(), template]), None),
+        (json!([template, other()]), Some("kube-controller-manager")),
+        // Who sets the same number as we do writes over nothing.
+        (json!([other(), ours()]), None),
+        (json!([other(), operator()]), None),
+    ] {
+        let managed: Vec<ManagedFieldsEntry> = serde_json::from_value(managed).unwrap();
+        assert_eq!(replicas_by(&managed), by);
+        let mut whole = standing(7, 5);
+        whole.metadata.managed_fields = Some(managed);
+        assert_eq!(Workload::from(whole).replicas_by.as_deref(), by);
+    }
+}
+
+/// Through the subresource scale no number means zero, and all pods would go.
+#[test]
+fn no_scale_is_ever_sent_without_its_number() {
+    for replicas in [0, 1, 1000, u32::MAX] {
+        let sent = serde_json::to_string(&scale_patch(replicas)).unwrap();
+        let read: Value = serde_json::from_str(&sent).unwrap();
+        assert_eq!(read["spec"], json!({ "replicas": replicas }));
     }
 }

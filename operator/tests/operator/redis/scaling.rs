@@ -119,3 +119,39 @@ async fn an_edit_of_the_bounds_counts_at_once() {
     assert_eq!(world.write().await, (key("a"), 2));
     assert_eq!(world.end().await, []);
 }
+
+#[tokio::test]
+async fn a_number_that_is_written_over_again_and_again_is_left_alone_and_told() {
+    let redis = RedisServer::start().await;
+    let mut world = World::new();
+    let tasks = queue(&redis, "a").await;
+    for _ in 0..60 {
+        tasks.enqueue(task()).await.unwrap();
+    }
+    world.stands("a", 0);
+    world.orders("a", &redis.url(), &[]);
+    assert_eq!(world.write().await, (key("a"), 3));
+    // All pods go, as with an autoscaler to zero: that is set right once.
+    world.looks("a").await;
+    world.looks("a").await;
+    world.autoscales("a", 0);
+    assert_eq!(world.write().await, (key("a"), 3));
+    world.looks("a").await;
+    world.looks("a").await;
+    world.autoscales("a", 0);
+    let told = world
+        .sees("a", "the other writer", |sight| {
+            sight.another_writer.is_some()
+        })
+        .await;
+    let told = told.another_writer.as_ref().unwrap();
+    let who = "field manager kube-controller-manager sets the replicas too";
+    assert!(told.starts_with(who), "{told}");
+    for _ in 0..3 {
+        world.looks("a").await;
+    }
+    let metrics = world.metrics.encode().unwrap();
+    let count = r#"taskqueue_scaling_overwritten_total{namespace="shop",name="a"} 2"#;
+    assert!(metrics.contains(count), "{metrics}");
+    assert_eq!(world.end().await, []);
+}

@@ -1,6 +1,9 @@
 //! Sources: queues of other systems in a real Redis, and workers that are not ours.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use http::{Method, Request, Response};
 use kube::{
@@ -32,6 +35,8 @@ struct World {
     redis: RedisServer,
     index: Arc<Index>,
     targets: Arc<Targets>,
+    /// The HorizontalPodAutoscalers of the namespace.
+    autoscalers: Arc<Mutex<Vec<Value>>>,
     writes: mpsc::UnboundedReceiver<(String, u32)>,
     stop: CancellationToken,
     running: JoinHandle<()>,
@@ -50,7 +55,9 @@ impl World {
             targets.take(kind, Event::InitDone);
         }
         let (tell, writes) = mpsc::unbounded_channel();
-        let server = tokio::spawn(serve(handle, Arc::clone(&targets), tell));
+        let autoscalers = Arc::default();
+        let server = serve(handle, Arc::clone(&targets), tell, Arc::clone(&autoscalers));
+        let server = tokio::spawn(server);
         let index = Arc::new(Index::default());
         let (events, _) = events::channel(client.clone(), "operator-0", resources);
         let shared = Shared {
@@ -68,6 +75,7 @@ impl World {
             redis: RedisServer::start().await,
             index,
             targets,
+            autoscalers,
             writes,
             stop,
             running,
@@ -111,6 +119,27 @@ impl World {
         .await
     }
 
+    /// A look is taken from now on, and as many more.
+    async fn looks(&self, more: usize) {
+        for _ in 0..=more {
+            let before = self.index.get(&key("emails")).and_then(|entry| entry.sight);
+            eventually(PATIENCE, "a look", async || {
+                let sight = self.index.get(&key("emails"))?.sight?;
+                let is_news = before
+                    .as_ref()
+                    .is_none_or(|before| !Arc::ptr_eq(before, &sight));
+                is_news.then_some(())
+            })
+            .await;
+        }
+    }
+
+    /// A HorizontalPodAutoscaler sets the replicas of the Deployment.
+    fn autoscales(&self, replicas: u32) {
+        let manager = "kube-controller-manager";
+        stands_by(&self.targets, TargetKind::Deployment, replicas, manager);
+    }
+
     async fn trouble(&self, reason: &str) -> Arc<Sight> {
         self.sees(reason, |sight| {
             let source = sight.source.as_ref().unwrap();
@@ -137,9 +166,17 @@ impl World {
 }
 
 fn stands(targets: &Targets, kind: TargetKind, replicas: u32) {
+    stands_by(targets, kind, replicas, "taskqueue-autoscaler");
+}
+
+/// With replicas that this field manager has set.
+fn stands_by(targets: &Targets, kind: TargetKind, replicas: u32, manager: &str) {
     let object = json!({
         "apiVersion": "apps/v1", "kind": "Any",
-        "metadata": { "name": "mailer", "namespace": "shop" },
+        "metadata": { "name": "mailer", "namespace": "shop", "managedFields": [{
+            "manager": manager, "operation": "Update", "subresource": "scale",
+            "fieldsType": "FieldsV1", "fieldsV1": { "f:spec": { "f:replicas": {} } }
+        }] },
         "spec": { "replicas": replicas },
         "status": { "replicas": replicas, "readyReplicas": replicas, "updatedReplicas": replicas }
     });
@@ -150,9 +187,22 @@ async fn serve(
     mut handle: Handle<Request<Body>, Response<Body>>,
     targets: Arc<Targets>,
     writes: mpsc::UnboundedSender<(String, u32)>,
+    autoscalers: Arc<Mutex<Vec<Value>>>,
 ) {
     while let Some((request, sender)) = handle.next_request().await {
         let (parts, body) = request.into_parts();
+        if parts.method == Method::GET {
+            let path = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers";
+            assert_eq!(parts.uri.path(), path);
+            let all = autoscalers.lock().unwrap().clone();
+            let list = json!({
+                "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscalerList",
+                "metadata": {}, "items": all
+            });
+            let body = Body::from(serde_json::to_vec(&list).unwrap());
+            sender.send_response(Response::new(body));
+            continue;
+        }
         assert_eq!(parts.method, Method::PATCH);
         let query = parts.uri.query().unwrap_or_default();
         assert!(
@@ -332,5 +382,128 @@ async fn a_redis_outage_holds_the_replicas() {
         (3, Reason::RedisUnreachable)
     );
     assert_eq!(sight.source.as_ref().unwrap().trouble, None);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn where_running_tasks_are_not_in_redis_nobody_is_stopped_before_idle_is_over() {
+    let mut world = World::new().await;
+    world.stands(TargetKind::Deployment, 0);
+    // Celery as it is by default: a task leaves its list when it starts.
+    world
+        .redis
+        .command::<()>("SADD _kombu.binding.celery celery")
+        .await;
+    world.redis.command::<()>("RPUSH celery a b c").await;
+    let scaling = |idle: &str| -> Edit {
+        (
+            "/spec/scaling",
+            json!({ "target": { "backlogPerReplica": 1 }, "idle": idle,
+                    "scaleDown": { "stabilization": "0s" } }),
+        )
+    };
+    let celery: Edit = ("/spec/source", json!({ "celery": {} }));
+    world.orders(&[scaling("24h"), celery.clone()]);
+    assert_eq!(world.write().await, ("deployment".to_owned(), 3));
+    world.redis.command::<()>("DEL celery").await;
+    let sight = world
+        .sees("nothing that waits", |sight| sight.decision.wanted == 1)
+        .await;
+    assert_eq!(
+        (sight.decision.replicas, sight.decision.reason),
+        (3, Reason::UnseenTasks)
+    );
+    world.looks(2).await;
+    assert_eq!(world.writes.try_recv().ok(), None, "they may all be busy");
+    world.orders(&[scaling("100ms"), celery]);
+    assert_eq!(world.write().await, ("deployment".to_owned(), 0));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_rate_limit_that_is_used_up_does_not_scale_to_the_maximum() {
+    let mut world = World::new().await;
+    world.stands(TargetKind::Deployment, 2);
+    world.bullmq(50, 0).await;
+    world
+        .redis
+        .command::<()>("HSET bull:emails:meta max 5 duration 600000")
+        .await;
+    world
+        .redis
+        .command::<()>("SET bull:emails:limiter 5 PX 600000")
+        .await;
+    world.orders(&[scaling(10)]);
+    let sight = world.sees("the limit", |sight| sight.queue.is_ok()).await;
+    assert_eq!(
+        (sight.decision.replicas, sight.decision.reason),
+        (2, Reason::RateLimited)
+    );
+    // For a moment it is filled again, as a limit of a second is in each.
+    world.redis.command::<()>("DEL bull:emails:limiter").await;
+    world.looks(1).await;
+    assert_eq!(world.writes.try_recv().ok(), None);
+    // And then it lasts.
+    assert_eq!(world.write().await, ("deployment".to_owned(), 5));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_number_that_is_written_over_once_is_set_right_and_then_left_to_the_other_writer() {
+    let mut world = World::new().await;
+    world.stands(TargetKind::Deployment, 0);
+    world.bullmq(25, 0).await;
+    let web = json!({
+        "metadata": { "name": "web", "namespace": "shop" },
+        "spec": {
+            "minReplicas": 4, "maxReplicas": 9,
+            "scaleTargetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "mailer" }
+        }
+    });
+    world.autoscalers.lock().unwrap().push(web);
+    world.orders(&[scaling(10)]);
+    assert_eq!(world.write().await, ("deployment".to_owned(), 3));
+    world.looks(1).await;
+    world.autoscales(2);
+    assert_eq!(world.write().await, ("deployment".to_owned(), 3));
+    let once = world.sees("a look", |_| true).await;
+    assert_eq!(once.another_writer, None, "once may be a person");
+    world.looks(1).await;
+    world.autoscales(2);
+    let named = world
+        .sees("the other writer's name", |sight| {
+            let told = sight.another_writer.as_deref().unwrap_or_default();
+            told.starts_with("HorizontalPodAutoscaler web (field manager kube-controller-manager)")
+        })
+        .await;
+    let told = named.another_writer.as_ref().unwrap();
+    assert!(told.contains("2 times, last 2 over 3"), "{told}");
+    assert_eq!(named.decision.replicas, 3, "what is decided is told");
+    world.looks(2).await;
+    assert_eq!(world.writes.try_recv().ok(), None, "it is left alone");
+    // Once it is gone, nothing is waited for.
+    world.autoscalers.lock().unwrap().clear();
+    assert_eq!(world.write().await, ("deployment".to_owned(), 3));
+    world
+        .sees("that it is over", |sight| sight.another_writer.is_none())
+        .await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_number_that_is_for_others_to_set_is_written_over_by_nobody() {
+    let mut world = World::new().await;
+    world.stands(TargetKind::Deployment, 0);
+    world.bullmq(25, 0).await;
+    world.orders(&[scaling(10)]);
+    assert_eq!(world.write().await, ("deployment".to_owned(), 3));
+    let recommend: Edit = ("/spec/scaling", json!({ "mode": "Recommend" }));
+    world.orders(&[recommend]);
+    for replicas in [5, 1, 4] {
+        world.autoscales(replicas);
+        world.looks(1).await;
+    }
+    let sight = world.sees("a look", |_| true).await;
+    assert_eq!(sight.another_writer, None);
     world.end().await;
 }

@@ -8,7 +8,7 @@ use std::{
 
 use http::{Method, Request, Response};
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::DeploymentStatus;
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
 use kube::{
     Client,
     client::Body,
@@ -144,6 +144,17 @@ impl World {
         stands(&self.cluster.workloads, name, replicas);
     }
 
+    /// A HorizontalPodAutoscaler has given it so many.
+    pub(crate) fn autoscales(&self, name: &str, replicas: i32) {
+        let mut deployment = deployment(name, replicas);
+        let by = json!({
+            "manager": "kube-controller-manager", "operation": "Update", "subresource": "scale",
+            "fieldsType": "FieldsV1", "fieldsV1": { "f:spec": { "f:replicas": {} } }
+        });
+        deployment.metadata.managed_fields = Some(vec![serde_json::from_value(by).unwrap()]);
+        shows_deployment(&self.cluster.workloads, deployment);
+    }
+
     /// It has these pods, all ready and the only ones that there are.
     pub(crate) fn runs(&self, name: &str, pods: &[&str]) {
         let pods = pods.iter().map(|pod| Pod {
@@ -243,12 +254,20 @@ impl World {
 }
 
 fn stands(workloads: &Mutex<Writer<Workload>>, name: &str, replicas: i32) {
+    shows_deployment(workloads, deployment(name, replicas));
+}
+
+fn deployment(name: &str, replicas: i32) -> Deployment {
     let mut deployment = standing(1, replicas);
     deployment.metadata.name = Some(name.to_owned());
     deployment.status = Some(DeploymentStatus {
         observed_generation: Some(1),
         ..DeploymentStatus::default()
     });
+    deployment
+}
+
+fn shows_deployment(workloads: &Mutex<Writer<Workload>>, deployment: Deployment) {
     workloads
         .lock()
         .unwrap()
@@ -360,6 +379,15 @@ impl Cluster {
         let mut unanswered = Vec::new();
         while let Some((request, sender)) = handle.next_request().await {
             let (parts, body) = request.into_parts();
+            if parts.method == Method::GET {
+                // Nobody may list autoscalers here.
+                let path = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers";
+                assert_eq!(parts.uri.path(), path);
+                let status =
+                    json!({ "kind": "Status", "status": "Failure", "code": 403, "message": "no" });
+                sender.send_response(response(403, &status));
+                continue;
+            }
             assert_eq!(parts.method, Method::PATCH);
             let query = parts.uri.query().unwrap_or_default();
             assert!(
