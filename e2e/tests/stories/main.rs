@@ -3,6 +3,7 @@
 
 mod breakdowns;
 mod conflict;
+mod contention;
 mod faults;
 mod handlers;
 mod install;

@@ -1,3 +1,4 @@
+use serde_json::Value;
 use taskqueue_e2e::{Patience, Story};
 
 use crate::workload::Workload;
@@ -71,9 +72,17 @@ async fn a_task_due_later_wakes_a_worker_although_none_runs() {
 async fn kubectl_scale_sets_the_replicas_while_scaling_is_paused() {
     let story = Story::begin("byhand").await;
     story.apply(&Workload::default().native());
+    // Also while nobody has set a number, the subresource answers.
+    let path = format!(
+        "/apis/taskqueue.dev/v1alpha1/namespaces/{}/taskqueues/work/scale",
+        story.namespace
+    );
+    let scale: Value = serde_json::from_str(&story.kubectl(&["get", "--raw", &path])).unwrap();
+    assert_eq!(scale["spec"]["replicas"], 1001, "nobody has set one");
     let paused = r#"{"spec":{"scaling":{"mode":"Paused","replicas":0}}}"#;
     story.kubectl(&["patch", "tq", "work", "--type=merge", "-p", paused]);
-    story.kubectl(&["scale", "tq", "work", "--replicas=2"]);
+    let condition = "--current-replicas=0";
+    story.kubectl(&["scale", "tq", "work", condition, "--replicas=2"]);
     let status = story
         .status_until("work", "two workers by hand", Patience::NORMAL, |status| {
             status.ready_replicas == Some(2)

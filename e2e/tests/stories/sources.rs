@@ -128,7 +128,8 @@ async fn bullmq_5_workers_go_from_zero_to_n_and_back() {
 #[tokio::test]
 async fn celery_workers_go_from_zero_to_n_and_back() {
     let program = "python3, /peers/celery/main.py";
-    goes_from_zero_to_n_and_back("celery", "{celery: {queue: jobs}}", program).await;
+    goes_from_zero_to_n_and_back("celery", "{celery: {queue: jobs, acksLate: true}}", program)
+        .await;
 }
 
 #[tokio::test]
