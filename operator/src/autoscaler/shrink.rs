@@ -1,15 +1,14 @@
 //! How workers are let go without stopping a busy one. Pure: pods, workers and the past are
 //! arguments, steps come out; `handshake` takes them.
 //!
-//! Which pods a smaller Deployment loses is for its `ReplicaSet` to choose. It takes, in this
-//! order: pods without a node, pending, not ready, with the lower deletion cost, that share their
-//! node with others of theirs, ready for less long by the logarithm to base 2 of the nanoseconds
-//! (so that 5 and 8 minutes are the same), and then by UID, which is chance: restarts and age only
-//! where even the seconds are the same, so hardly ever. All before the cost is nothing that we set
-//! and may change at any moment, and all behind it is not for us to rely on. So the pods that go get the lowest cost, and the number falls only when each pod that
-//! could be taken among the first can be spared: its workers are drained, hold nothing, and get
-//! nothing while the mark stands. When all pods can be spared and all shall go, they need no cost.
-//! What the controller sees may be a little older than what we see.
+//! Which pods a smaller Deployment loses is for its `ReplicaSet` to choose. It takes, in this order:
+//! pods without a node, pending, not ready, with the lower deletion cost, that share their node with
+//! others of theirs, ready for less long (by log2: 5 and 8 minutes are equal), by UID; hardly ever by
+//! restarts and age. All before the cost is nothing that we set and may change at any moment, and all
+//! behind it is not to be relied on. So the pods that go get the lowest cost, and the number falls
+//! only when each pod that could be taken among the first can be spared: its workers are drained,
+//! hold nothing, and get nothing while the mark stands. When all pods can be spared and all shall go,
+//! they need no cost. What the controller sees may be a little older than what we see.
 //!
 //! One pass has two halves, with one call to Redis in between: [`choose`] picks the pods that
 //! shall go and so the workers to drain, and [`conclude`] makes of what these hold at that very
