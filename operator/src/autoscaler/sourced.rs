@@ -318,3 +318,6 @@ fn told(reading: Result<Depth, SourceError>, at: Timestamp) -> Result<Reading, S
         rates: Rates::default(),
     })
 }
+
+#[cfg(test)]
+mod tests;
