@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::announce::Announcements;
 use crate::id::Sequence;
 use crate::link::Link;
+use crate::server::Refusals;
 use crate::{Endpoint, Error, Queue, QueueName, TaskId, WorkerId};
 
 /// Longest wait for the answer of one call.
@@ -20,6 +21,7 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     link: Link,
     ids: Mutex<Sequence>,
+    refusals: Refusals,
 }
 
 impl Client {
@@ -35,6 +37,7 @@ impl Client {
         Self(Arc::new(Inner {
             link: Link::new(endpoint, CALL_TIMEOUT),
             ids: Mutex::new(Sequence::new(rand::random())),
+            refusals: Refusals::default(),
         }))
     }
 
@@ -62,6 +65,10 @@ impl Client {
 
     pub(crate) fn link(&self) -> &Link {
         &self.0.link
+    }
+
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.0.refusals
     }
 
     pub(crate) fn next_task_id(&self) -> TaskId {

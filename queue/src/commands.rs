@@ -7,8 +7,8 @@ use redis::{Arg, Cmd, Value};
 
 use crate::Error;
 use crate::client::Client;
-use crate::line::Question;
 use crate::link::Link;
+use crate::question::Question;
 
 /// How much longer than it blocks a call may take before its connection counts as dead.
 const GRACE: Duration = Duration::from_secs(3);

@@ -1,13 +1,14 @@
-//! Opening a connection to one address, with TLS or without, and logging in. Which address that
-//! should be, and what to do when it breaks, is decided elsewhere.
+//! Opening a connection to one address, with TLS or without, logging in, and hearing what the server
+//! is. Which address that should be, and what to do when it breaks, is decided elsewhere.
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use redis::aio::{MultiplexedConnection, PubSub};
-use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisConnectionInfo, Value};
+use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, Value};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -16,6 +17,8 @@ use tokio_rustls::TlsConnector;
 
 use crate::endpoint::Login;
 use crate::fault::Faults;
+use crate::last_words::LastWords;
+use crate::server::{Hello, version_in_info};
 use crate::tls::Tls;
 use crate::{Endpoint, Error};
 
@@ -61,6 +64,7 @@ pub(crate) async fn dial(
         .map_err(Undialed::Io)?;
     // A call is one small write that waits for its answer; Nagle's algorithm would hold it back.
     stream.set_nodelay(true).map_err(Undialed::Io)?;
+    let stream = LastWords::new(stream);
     let Some(tls) = tls else {
         return Ok(Box::new(stream));
     };
@@ -100,6 +104,8 @@ pub(crate) struct Opened {
     pub(crate) sent: Instant,
     /// The answers to them.
     pub(crate) answers: Vec<Value>,
+    /// What the server is.
+    pub(crate) hello: Hello,
 }
 
 /// Where to connect, and as whom.
@@ -149,25 +155,39 @@ impl<'a> Way<'a> {
             _driver: Arc::new(Driver(tokio::spawn(driver).abort_handle())),
         };
         let greeting = self.greeting();
-        let mut pipeline = Pipeline::new();
-        for (command, _) in greeting.iter().chain(questions) {
-            pipeline.add_command(command.clone());
-        }
-        let count = pipeline.len();
+        let hello = (redis::cmd("HELLO"), "HELLO");
+        let asked: Vec<_> = greeting.iter().chain(questions).chain([&hello]).collect();
         let sent = Instant::now();
-        let mut answers = connection
-            .send_packed_commands(&pipeline, 0, count)
-            .await
-            .map_err(|fault| faults.of_call(&fault, "connect"))?;
-        for (answer, (_, name)) in answers.iter().zip(greeting.iter().chain(questions)) {
-            if let Value::ServerError(refusal) = answer {
-                return Err(faults.of_reply(refusal, name));
+        // Each on its own, though they are sent together: a server that hangs up after one answer, which
+        // says why, has said that.
+        let answers = asked.iter().map(|(command, _)| {
+            let mut connection = connection.clone();
+            async move { connection.send_packed_command(command).await }
+        });
+        let mut answers = join_all(answers).await;
+        let hello = match answers.pop() {
+            Some(Ok(answer @ (Value::Array(_) | Value::Map(_)))) => Hello::read(&answer),
+            _ => Hello::default(),
+        };
+        let mut taken = Vec::with_capacity(answers.len());
+        for (answer, (_, name)) in answers.into_iter().zip(asked) {
+            match answer {
+                Ok(Value::ServerError(refusal)) => {
+                    return Err(faults.of_opening(&refusal, name, &hello));
+                }
+                Ok(answer) => taken.push(answer),
+                Err(fault) => return Err(faults.of_call(&fault, "connect")),
             }
         }
+        let hello = match hello.version {
+            Some(_) => hello,
+            None => ask_info(&mut connection).await,
+        };
         Ok(Opened {
             wire,
             sent,
-            answers: answers.split_off(greeting.len()),
+            answers: taken.split_off(greeting.len()),
+            hello,
         })
     }
 
@@ -206,4 +226,13 @@ impl<'a> Way<'a> {
             .await
             .map_err(|fault| self.faults.of_connecting(&fault))
     }
+}
+
+/// What a server is that does not know `HELLO`: an old one, or one behind a proxy. It may refuse this
+/// as well.
+async fn ask_info(connection: &mut MultiplexedConnection) -> Hello {
+    let mut command = redis::cmd("INFO");
+    command.arg("server");
+    let answer = connection.send_packed_command(&command).await;
+    answer.map_or_else(|_| Hello::default(), |answer| version_in_info(&answer))
 }

@@ -94,13 +94,25 @@ pub enum Error {
         reason: String,
     },
     /// The server answers and is not what the URL says: no sentinel, no node of a cluster, a
-    /// sentinel that knows no such primary.
+    /// sentinel that knows no such primary, or one without commands that queues need.
     #[error("Redis at {endpoint} is not what its URL says: {reason}")]
     WrongServer {
         /// The address, without credentials.
         endpoint: String,
         /// What it is, and what to write instead.
         reason: String,
+    },
+    /// The server is older than the oldest that can hold queues.
+    #[error(
+        "Redis at {endpoint} is too old: it is {found}; the oldest that works is Redis {oldest}"
+    )]
+    TooOld {
+        /// The address, without credentials.
+        endpoint: String,
+        /// What it is, such as `Redis 6.2.14`.
+        found: String,
+        /// The oldest version that works, such as `7.0`.
+        oldest: String,
     },
     /// The server is a replica; writes need the primary.
     #[error("Redis at {endpoint} is a read-only replica: {reason}")]
@@ -190,6 +202,7 @@ impl Error {
             | Self::AuthFailed { .. }
             | Self::TlsFailed { .. }
             | Self::WrongServer { .. }
+            | Self::TooOld { .. }
             | Self::Script { .. }
             | Self::Corrupt { .. } => false,
         }

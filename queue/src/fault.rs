@@ -8,6 +8,7 @@ use redis::{ErrorKind, RedisError, ServerError};
 
 use crate::dial::{Address, Undialed};
 use crate::endpoint::Kind;
+use crate::server::{Hello, Mode, OLDEST_REDIS, is_too_old};
 use crate::{Endpoint, Error};
 
 /// A call that failed, with what the caller must know to repeat it.
@@ -113,6 +114,55 @@ impl Faults {
         }
     }
 
+    /// What a refusal means to one who has just connected, to a server that said `hello`.
+    pub(crate) fn of_opening(
+        &self,
+        refusal: &ServerError,
+        question: &'static str,
+        hello: &Hello,
+    ) -> Error {
+        let detail = refusal.details().unwrap_or_default();
+        if refusal.code() != "ERR" || unknown_command(detail).is_none() {
+            return self.of_reply(refusal, question);
+        }
+        // What is missing tells little: what the server says of itself tells what it is.
+        match (hello.mode, question) {
+            (Some(Mode::Sentinel), _) if !matches!(self.kind, Kind::Sentinel { .. }) => {
+                self.wrong_server("it is a sentinel; write redis+sentinel://host:port/primary")
+            }
+            (Some(Mode::Standalone), "SENTINEL") => {
+                self.wrong_server("it is no sentinel; write redis:// without +sentinel")
+            }
+            (Some(Mode::Cluster), "SENTINEL") => {
+                self.wrong_server("it is a node of a cluster; write redis+cluster://")
+            }
+            (_, "SENTINEL") => self.wrong_server(
+                "it is no sentinel: it does not know the command SENTINEL; write redis:// if it \
+                 holds the queues itself",
+            ),
+            (_, command) => self.lacks(command),
+        }
+    }
+
+    /// A server without a command that is always needed.
+    fn lacks(&self, command: &str) -> Error {
+        self.wrong_server(format!(
+            "it does not know the command {command}; queues need Redis {} or newer, or Valkey, with \
+             no such command renamed",
+            oldest()
+        ))
+    }
+
+    /// Why a server that said `hello` cannot hold queues, if its version is the reason.
+    pub(crate) fn of_age(&self, hello: &Hello) -> Option<Error> {
+        let version = hello.version?;
+        is_too_old(hello.make.as_deref(), version).then(|| Error::TooOld {
+            endpoint: self.endpoint.clone(),
+            found: format!("{} {version}", hello.make.as_deref().unwrap_or("Redis")),
+            oldest: oldest(),
+        })
+    }
+
     /// What the server's refusal means.
     pub(crate) fn of_reply(&self, refusal: &ServerError, script: &'static str) -> Error {
         self.of_code(
@@ -159,9 +209,15 @@ impl Faults {
             .into_iter()
             .find(|hidden| code == "ERR" && detail.contains(&format!("-{hidden} ")))
             .unwrap_or(code);
-        // Redis 7.0 gives it none when a command inside a script lacks a right.
+        // It has none when a command inside a script lacks a right. The first are the words of Redis
+        // 7.0, the second those of newer ones and of Valkey.
         let code = match code {
-            "ERR" if detail.contains("The user executing the script") => "NOPERM",
+            "ERR"
+                if detail.contains("The user executing the script")
+                    || detail.contains("ACL failure in script") =>
+            {
+                "NOPERM"
+            }
             code => code,
         };
         match code {
@@ -194,12 +250,10 @@ impl Faults {
             "ERR" if detail.contains("cluster support disabled") => {
                 self.wrong_server("it is no node of a cluster; write redis:// without +cluster")
             }
-            "ERR" if script == "SENTINEL" && detail.contains("unknown command") => {
-                self.wrong_server("it is no sentinel; write redis:// without +sentinel")
-            }
-            "ERR" if script == "TIME" && detail.contains("unknown command") => {
-                self.wrong_server("it is a sentinel; write redis+sentinel://host:port/primary")
-            }
+            "ERR" => match unknown_command(detail) {
+                Some(command) if ALWAYS_NEEDED.contains(&command.as_str()) => self.lacks(&command),
+                _ => self.script(script, format!("{code} {reason}")),
+            },
             _ => self.script(script, format!("{code} {reason}")),
         }
     }
@@ -231,6 +285,27 @@ impl Faults {
             reason,
         }
     }
+}
+
+/// Without these there are no scripts, and so no queues.
+const ALWAYS_NEEDED: [&str; 3] = ["EVALSHA", "SCRIPT", "TIME"];
+
+/// The command that a server says it does not know, in capitals, if it says so.
+fn unknown_command(detail: &str) -> Option<String> {
+    let rest = detail
+        .get(.."unknown command".len())
+        .filter(|words| words.eq_ignore_ascii_case("unknown command"))
+        .map(|words| &detail[words.len()..])?;
+    let named = rest
+        .trim_start_matches([' ', ':', '\'', '`', '"'])
+        .split(|c: char| !(c.is_ascii_alphanumeric() || "|._-".contains(c)))
+        .next();
+    Some(named.unwrap_or_default().to_ascii_uppercase())
+}
+
+/// The oldest version, as people say it.
+fn oldest() -> String {
+    format!("{}.{}", OLDEST_REDIS.major, OLDEST_REDIS.minor)
 }
 
 /// The system's error inside the client library's, which hands it out only as a source behind an

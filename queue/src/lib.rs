@@ -9,7 +9,8 @@
 //! What lives where: pure files (`name`, `id`, `policy`, `retry`, `record`, `pack`, `batch`) take
 //! time and chance as arguments; `keys` makes every Redis key; `scripts` owns every Lua script;
 //! `link` chooses the server that a call goes to, `line` owns its connection; `sentinel` and
-//! `cluster` find servers, `dial` opens a stream, `fault` says what a failure means.
+//! `cluster` find servers, `dial` opens a stream, `fault` says what a failure means. [`server`] tells
+//! which settings of a server break a promise.
 
 #![cfg_attr(
     test,
@@ -39,6 +40,7 @@ mod fault;
 mod fuzz;
 mod id;
 mod keys;
+mod last_words;
 mod later;
 mod lease;
 mod letters;
@@ -53,6 +55,7 @@ mod pages;
 mod payload;
 mod policy;
 mod produce;
+mod question;
 mod queue;
 mod record;
 mod reply;
@@ -61,6 +64,7 @@ mod rights;
 mod schedules;
 mod script;
 mod sentinel;
+pub mod server;
 mod shared;
 mod slots;
 mod snapshot;

@@ -17,6 +17,7 @@ use crate::busy_poll::BusyPoll;
 use crate::clock::Clock;
 use crate::dial::{Address, Opened, Way, Wire};
 use crate::fault::{Fault, Faults};
+use crate::question::{Ask, Question};
 use crate::script::Call;
 use crate::shared::{Shared, lock};
 use crate::slots::read_moved;
@@ -42,40 +43,6 @@ pub(crate) enum Place {
 /// further connections.
 const MOST_AT_ONCE: usize = 1_000;
 
-/// What is asked.
-#[derive(Clone, Copy)]
-pub(crate) enum Ask<'a> {
-    /// Only whether there is a connection; one is made if there is none.
-    Connection,
-    /// What has an answer.
-    Question(Question<'a>),
-}
-
-/// What has an answer.
-#[derive(Clone, Copy)]
-pub(crate) enum Question<'a> {
-    /// A plain command, with its name for messages.
-    Plain(&'a Cmd, &'static str),
-    /// A script, which is loaded if the server does not know it.
-    Script(&'a Call),
-}
-
-impl<'a> Question<'a> {
-    fn command(self) -> &'a Cmd {
-        match self {
-            Self::Plain(command, _) => command,
-            Self::Script(call) => &call.command,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Plain(_, name) => name,
-            Self::Script(call) => call.script.name,
-        }
-    }
-}
-
 /// A connection. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Line(Arc<Inner>);
@@ -97,6 +64,17 @@ struct Live {
     address: Address,
     faults: Faults,
     busy_poll: BusyPoll,
+    /// Why it can hold no queues, though it answers plain commands.
+    unfit: Option<Error>,
+}
+
+impl Live {
+    fn fit(&self) -> Result<(), Fault> {
+        match &self.unfit {
+            Some(error) => Err(Fault::not_done(error.clone())),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Line {
@@ -129,18 +107,24 @@ impl Line {
         &self.0.clock
     }
 
+    /// Where it is connected to; it connects if it is not.
+    pub(crate) async fn address(&self) -> Result<Address, Error> {
+        Ok(self.live().await?.address.clone())
+    }
+
     pub(crate) async fn ask(&self, ask: Ask<'_>) -> Result<Value, Fault> {
         match ask {
             Ask::Connection => match self.live().await {
-                Ok(_) => Ok(Value::Okay),
+                Ok(live) => live.fit().map(|()| Value::Okay),
                 Err(error) => Err(Fault::not_done(error)),
             },
             Ask::Question(Question::Plain(command, name)) => self.send(command, name).await,
             Ask::Question(Question::Script(call)) => {
-                match self.once(&call.command, call.script.name).await {
+                let question = Question::Script(call);
+                match self.once(question).await {
                     Err(Refused::NoScript) => {
                         self.send(&call.script.load(), call.script.name).await?;
-                        let again = self.once(&call.command, call.script.name).await;
+                        let again = self.once(question).await;
                         again.map_err(|refused| self.explain_script(refused, call))
                     }
                     result => result.map_err(|refused| self.explain_script(refused, call)),
@@ -224,7 +208,7 @@ impl Line {
     }
 
     async fn send(&self, command: &Cmd, name: &'static str) -> Result<Value, Fault> {
-        self.once(command, name)
+        self.once(Question::Plain(command, name))
             .await
             .map_err(|refused| match refused {
                 Refused::Fault(fault) => fault,
@@ -232,10 +216,11 @@ impl Line {
             })
     }
 
-    async fn once(&self, command: &Cmd, name: &'static str) -> Result<Value, Refused> {
-        let live = self.live().await.map_err(Fault::not_done)?;
+    async fn once(&self, question: Question<'_>) -> Result<Value, Refused> {
+        let live = self.live_for(&[question]).await?;
+        let name = question.name();
         let mut connection = live.wire.connection.clone();
-        let answer = connection.send_packed_command(command);
+        let answer = connection.send_packed_command(question.command());
         match live.busy_poll.answer(answer).await {
             Ok(value) if is_missing_script(&value) => Err(Refused::NoScript),
             Ok(Value::ServerError(refusal)) => Err(self.refused(&live, &refusal, name).into()),
@@ -252,7 +237,7 @@ impl Line {
         for question in questions {
             pipeline.add_command(question.command().clone());
         }
-        let live = self.live().await.map_err(Fault::not_done)?;
+        let live = self.live_for(questions).await?;
         let mut connection = live.wire.connection.clone();
         match connection
             .send_packed_commands(&pipeline, 0, questions.len())
@@ -308,6 +293,18 @@ impl Line {
         Fault::not_done(self.0.faults.script(name, reason))
     }
 
+    /// A connection that these may be asked on: scripts only where they can run.
+    async fn live_for(&self, questions: &[Question<'_>]) -> Result<Arc<Live>, Fault> {
+        let live = self.live().await.map_err(Fault::not_done)?;
+        if questions
+            .iter()
+            .any(|asked| matches!(asked, Question::Script(_)))
+        {
+            live.fit()?;
+        }
+        Ok(live)
+    }
+
     async fn live(&self) -> Result<Arc<Live>, Error> {
         match self.0.live.peek() {
             Some(live) => Ok(live),
@@ -343,6 +340,7 @@ impl Line {
             wire,
             sent,
             answers,
+            hello,
         } = diagnose::open(&way, &questions, self.0.timeout, CONNECT_TIMEOUT).await?;
         let mut answers = answers.into_iter();
         let time = answers.next().map(redis::from_redis_value::<(u64, u64)>);
@@ -356,10 +354,12 @@ impl Line {
             let reason = "the sentinels name it as the primary, and it is none (yet)".to_owned();
             return Err(faults.read_only(reason));
         }
+        let unfit = faults.of_age(&hello);
         Ok(Arc::new(Live {
             wire,
             address,
             faults,
+            unfit,
             busy_poll: BusyPoll::new(QUICK),
         }))
     }

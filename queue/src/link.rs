@@ -15,7 +15,8 @@ use crate::cluster::{Found, Map};
 use crate::dial::Address;
 use crate::endpoint::Kind;
 use crate::fault::{Fault, Faults};
-use crate::line::{Ask, Line, Place, Question};
+use crate::line::{Line, Place};
+use crate::question::{Ask, Question};
 use crate::script::Call;
 use crate::shared::lock;
 use crate::slots::{slot_of, slot_of_key};
@@ -183,6 +184,28 @@ impl Link {
                 answers.into_iter().map(|answer| Ok(answer?)).collect()
             }
             Lines::Many(map, lines) => self.read_all_nodes(map, lines, questions).await,
+        }
+    }
+
+    /// The lines to all servers that hold queues, with their addresses: the one that the URL names,
+    /// the sentinels' primary, or the nodes of a cluster that serve slots.
+    pub(crate) async fn servers(&self) -> Result<Vec<(String, Line)>, Error> {
+        match &self.hub.lines {
+            Lines::One(line) => {
+                let address = self.hub.endpoint.address().to_owned();
+                Ok(vec![(address, line.clone())])
+            }
+            Lines::Many(map, lines) => {
+                let table = map.find(None).await?.table;
+                let nodes = table.primaries().iter().map(|address| {
+                    let found = Found {
+                        address: address.clone(),
+                        table: Arc::clone(&table),
+                    };
+                    (address.to_string(), self.line(lines, &found))
+                });
+                Ok(nodes.collect())
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::clock::timestamp;
 use crate::later::SPAN_MS;
 use crate::lease::retention;
-use crate::line::Question;
+use crate::question::Question;
 use crate::queue::{Known, Queue};
 use crate::record::runnable_since_ms;
 use crate::script::{self, Call};

@@ -47,7 +47,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Parses one of these, with `rediss` instead of `redis` for TLS:
+    /// Parses one of these, with `rediss` instead of `redis` for TLS; `valkey` and `valkeys` mean the
+    /// same, and schemes know no case:
     ///
     /// - `redis://[[user]:password@]host[:port][/database]`
     /// - `redis+sentinel://[[user]:password@]host[:port][,host[:port]…]/primary[/database]`; the
@@ -93,7 +94,7 @@ impl Endpoint {
     /// credentials of the URL are those of the servers.
     pub fn with_sentinel_login(mut self, user: &str, password: &str) -> Result<Self, Error> {
         if !matches!(self.kind, Kind::Sentinel { .. }) {
-            let rule = "only for redis+sentinel:// and rediss+sentinel://";
+            let rule = "only for a URL with +sentinel";
             return Err(Error::invalid("sentinel login", "(not shown)", rule));
         }
         self.sentinel_login = Login {
@@ -143,7 +144,7 @@ impl Endpoint {
     }
 
     fn tls_or(&self, field: &'static str) -> Result<&Tls, Error> {
-        let rule = "only for a URL that begins with rediss";
+        let rule = "only for a URL that begins with rediss or valkeys";
         self.tls
             .as_ref()
             .ok_or_else(|| Error::invalid(field, "(not shown)", rule))

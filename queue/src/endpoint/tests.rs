@@ -55,6 +55,17 @@ fn each_form_of_url_is_understood() {
             "rediss+cluster://a/0?prefix=x.Y-_9",
             "rediss+cluster://a:6379?prefix=x.Y-_9",
         ),
+        ("REDIS://H", "redis://H:6379/0"),
+        (
+            "Rediss+Sentinel://a/Main",
+            "rediss+sentinel://a:26379/Main/0",
+        ),
+        ("valkey://u:p@h/1", "redis://h:6379/1"),
+        ("VALKEYS://h", "rediss://h:6379/0"),
+        ("valkey+sentinel://a/m", "redis+sentinel://a:26379/m/0"),
+        ("valkeys+sentinel://a/m", "rediss+sentinel://a:26379/m/0"),
+        ("valkey+cluster://a,b", "redis+cluster://a:6379,b:6379"),
+        ("valkeys+cluster://a", "rediss+cluster://a:6379"),
     ] {
         assert_eq!(shown(url), wanted);
         // Without credentials, what is printed leads to the same place.
@@ -68,12 +79,19 @@ fn each_form_of_url_is_understood() {
 #[test]
 fn what_is_wrong_in_a_url_is_named() {
     for (url, word) in [
-        ("valkey://h", "redis+cluster://"),
+        ("http://h", "redis+cluster://"),
+        ("http://h", "valkey://"),
+        ("valkeyss://h", "valkeys"),
+        ("redis+://h", "redis+cluster://"),
+        ("redis+sentinels://h/m", "redis+sentinel://"),
         ("redis://", "host"),
         ("redis://a,b", "one host"),
         ("redis://h:0", "port"),
         ("redis://h:65536", "port"),
-        ("redis://::1:7000", "host"),
+        ("redis://::1:7000", "[::1]"),
+        ("redis://::1", "[ ]"),
+        ("redis://2001:db8::1/2", "[ ]"),
+        ("redis+cluster://a:1,::1:7000", "[ ]"),
         ("redis://[::1", "]"),
         ("redis://[x]", "IPv6"),
         ("redis://h/-1", "number"),

@@ -8,24 +8,31 @@ use crate::dial::Address;
 use crate::keys;
 use crate::tls::Tls;
 
-const SCHEMES: &str = "it starts with redis:// for one server, redis+sentinel:// or \
-                       redis+cluster://, and with rediss instead of redis for TLS";
+const SCHEMES: &str = "it starts with redis:// or valkey:// for one server, redis+sentinel:// or \
+                       redis+cluster:// (valkey+sentinel://, valkey+cluster://), and with rediss \
+                       (valkeys) instead for TLS";
 const ESCAPES: &str =
     "in a user or password / ? # @ : and % are written %2F %3F %23 %40 %3A and %25";
 const DATABASE: &str = "the database is a number";
+const BARE_IPV6: &str = "an IPv6 address stands in [ ], as in redis://[::1]:6379";
 const PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
 pub(super) fn parse(url: &str) -> Result<Endpoint, &'static str> {
     // A URL that was read from a file tends to bring its newline.
     let (scheme, rest) = url.trim().split_once("://").ok_or(SCHEMES)?;
-    let (tls, form) = match scheme {
-        "redis" => (false, Form::Standalone),
-        "rediss" => (true, Form::Standalone),
-        "redis+sentinel" => (false, Form::Sentinel),
-        "rediss+sentinel" => (true, Form::Sentinel),
-        "redis+cluster" => (false, Form::Cluster),
-        "rediss+cluster" => (true, Form::Cluster),
+    // Schemes know no case. Redis and Valkey are spoken to in the same way.
+    let scheme = scheme.to_ascii_lowercase();
+    let (make, form) = scheme.split_once('+').unwrap_or((&scheme, ""));
+    let tls = match make {
+        "redis" | "valkey" => false,
+        "rediss" | "valkeys" => true,
+        _ => return Err(SCHEMES),
+    };
+    let form = match form {
+        "" if !scheme.ends_with('+') => Form::Standalone,
+        "sentinel" => Form::Sentinel,
+        "cluster" => Form::Cluster,
         _ => return Err(SCHEMES),
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -123,6 +130,7 @@ fn address(text: &str, default_port: u16) -> Result<Address, &'static str> {
             }
         }
         None => match text.split_once(':') {
+            Some((_, rest)) if rest.contains(':') => return Err(BARE_IPV6),
             Some((host, port)) => (host.to_owned(), Some(port)),
             None => (text.to_owned(), None),
         },

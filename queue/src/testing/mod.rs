@@ -4,6 +4,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc)]
 
 mod cluster;
+mod fake;
 mod sentinels;
 mod server;
 
@@ -11,6 +12,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 pub use self::cluster::Cluster;
+pub use self::fake::FakeServer;
 pub use self::sentinels::Sentinels;
 pub use self::server::RedisServer;
 use crate::{Enqueued, TaskId};

@@ -13,6 +13,9 @@ use crate::{Error, Queue};
 
 /// Longest sleep. It heals whatever a lost token would leave undone.
 pub(super) const LONGEST: Duration = Duration::from_secs(2);
+/// Shortest one. Redis takes 0 for no end, and 6.2 rounds a millisecond, which it reads as a fraction of
+/// a second, down to that.
+const SHORTEST: Duration = Duration::from_millis(2);
 /// How much longer than its sleep a call may take before the connection counts as dead.
 const GRACE: Duration = Duration::from_secs(3);
 
@@ -40,12 +43,10 @@ impl Sleeper {
             return;
         }
         let link = self.link.clone();
-        // 0 would mean for ever.
-        let seconds = span.clamp(Duration::from_millis(1), LONGEST).as_secs_f64();
         let mut command = redis::cmd("BLPOP");
         command
             .arg(self.queue.keys().get(Key::Wake))
-            .arg(format!("{seconds:.3}"));
+            .arg(timeout(span));
         self.wait = Some(Box::pin(async move {
             let value = link.send(&command, "BLPOP").await?;
             let popped: Option<(String, String)> = match value {
@@ -67,5 +68,29 @@ impl Sleeper {
         let woken = wait.await;
         self.wait = None;
         woken.map_err(Error::from)
+    }
+}
+
+/// A sleep of that length, within the bounds, as the server reads it: in seconds.
+fn timeout(span: Duration) -> String {
+    format!("{:.3}", span.clamp(SHORTEST, LONGEST).as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_sleep_is_so_short_that_a_server_takes_it_for_one_without_end() {
+        for (millis, wanted) in [
+            (0, "0.002"),
+            (1, "0.002"),
+            (2, "0.002"),
+            (3, "0.003"),
+            (1_999, "1.999"),
+            (60_000, "2.000"),
+        ] {
+            assert_eq!(timeout(Duration::from_millis(millis)), wanted);
+        }
     }
 }
