@@ -93,6 +93,10 @@ pub struct Counters {
     pub expired: u64,
     /// Tasks dropped by a retry rule.
     pub dropped: u64,
+    /// Ids whose tasks are gone from Redis although nobody ended them, counted as they are met: their
+    /// records were evicted, or deleted by somebody else. Any number above 0 says that tasks were lost.
+    /// What went together with its place in the queue (a whole list, say) is not met and not counted.
+    pub missing: u64,
     /// Time that completed attempts ran, together.
     pub run: Duration,
 }
@@ -298,6 +302,7 @@ impl Counters {
                 "cancelled" => &mut counters.cancelled,
                 "expired" => &mut counters.expired,
                 "dropped" => &mut counters.dropped,
+                "missing" => &mut counters.missing,
                 "run_ms" => {
                     counters.run = Duration::from_millis(value.parse().ok()?);
                     continue;
