@@ -354,3 +354,6 @@ pub(crate) fn wants_certificate(fault: &io::Error) -> bool {
 fn tls_error(fault: &io::Error) -> Option<&rustls::Error> {
     fault.get_ref()?.downcast_ref()
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,8 +7,11 @@ use redis::Arg;
 use crate::script::Script;
 
 /// Adds to what the server said of a missing right the commands that stand in the script's line
-/// where it was missing: the server says the line alone.
+/// where it was missing: Redis 7.0 says the line alone.
 pub(crate) fn name_missing(reason: &mut String, script: &Script) {
+    if reason.contains("to run the '") {
+        return;
+    }
     if let Some(commands) = line_named(reason).and_then(|line| commands_in(script, line)) {
         let _ = write!(
             reason,
@@ -118,6 +121,7 @@ mod tests {
             "on @user_script:0.",
             "on @user_script:99999.",
             "@user_script:x",
+            "User s has no permissions to run the 'hget' command script: on @user_script:2.",
         ] {
             let mut reason = told.to_owned();
             name_missing(&mut reason, &script::ENQUEUE);

@@ -258,7 +258,7 @@ async fn a_right_that_is_missing_is_named() {
     }
     worker.stop().await;
 
-    for (prefixes, word) in [("~no:* &tq:*", "keys"), ("~tq:* &no:*", "channel")] {
+    for (prefixes, word) in [("~no:* &tq:*", "key"), ("~tq:* &no:*", "channel")] {
         let rights = producer.join(" ");
         let user = format!("ACL SETUSER producer reset on >secret {prefixes} {rights}");
         let _: () = redis.command(&user).await;
