@@ -1,16 +1,20 @@
-//! A stream that hands out what the server said before it hung up, also when a write fails first: a
-//! server that takes no more clients says so, closes, and resets whatever is sent to it.
+//! A stream that hands out what the server said before it hung up, as the answer to what is asked: a
+//! server that takes no more clients says so unasked, closes, and resets whatever is sent to it.
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Such a stream. After a write that failed since the other side is gone, writes go nowhere and reads
-/// hand out what had arrived; only then they fail, as the write did.
+/// Such a stream. Nothing is read before something was written: the client library throws away what comes
+/// when it has asked nothing yet. After a write that failed since the other side is gone, writes go
+/// nowhere and reads hand out what had arrived; only then they fail, as the write did.
 pub(crate) struct LastWords<S> {
     stream: S,
+    has_written: bool,
+    /// Who waits for that.
+    reader: Option<Waker>,
     gone: bool,
     fault: Option<io::Error>,
 }
@@ -19,6 +23,8 @@ impl<S> LastWords<S> {
     pub(crate) fn new(stream: S) -> Self {
         Self {
             stream,
+            has_written: false,
+            reader: None,
             gone: false,
             fault: None,
         }
@@ -26,6 +32,10 @@ impl<S> LastWords<S> {
 
     /// What a write has come to. `done` is what it says if the other side is gone.
     fn wrote<T>(&mut self, outcome: io::Result<T>, done: T) -> io::Result<T> {
+        self.has_written = true;
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
         match outcome {
             Err(fault) if is_gone(&fault) => {
                 self.gone = true;
@@ -53,6 +63,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for LastWords<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if !this.has_written {
+            this.reader = Some(context.waker().clone());
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         let outcome = ready!(Pin::new(&mut this.stream).poll_read(context, buffer));
         let at_end = outcome.is_err() || buffer.filled().len() == before;
@@ -100,8 +114,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for LastWords<S> {
         if this.gone {
             return Poll::Ready(Ok(()));
         }
-        let outcome = ready!(Pin::new(&mut this.stream).poll_flush(context));
-        Poll::Ready(this.wrote(outcome, ()))
+        Pin::new(&mut this.stream).poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -154,6 +167,9 @@ mod tests {
     #[tokio::test]
     async fn what_was_said_before_the_end_is_read_though_a_write_fails_first() {
         let mut stream = LastWords::new(HungUp(b"-ERR max number of clients reached\r\n"));
+        // Not before anything was asked.
+        let early = futures::FutureExt::now_or_never(stream.read_u8());
+        assert!(early.is_none());
         stream.write_all(b"PING\r\n").await.unwrap();
         stream.flush().await.unwrap();
         let mut said = [0; 36];

@@ -180,6 +180,11 @@ async fn a_url_for_another_kind_of_server_is_told_what_to_write() {
             format!("redis://{sentinel}"),
             "redis+sentinel://host:port/primary",
         ),
+        (
+            format!("redis+cluster://{sentinel}"),
+            "redis+sentinel://host:port/primary",
+        ),
+        (format!("redis+sentinel://{node}/main"), "redis+cluster://"),
         (format!("redis://{node}"), "redis+cluster://"),
     ] {
         let client = Client::lazy(&Endpoint::parse(&url).unwrap());

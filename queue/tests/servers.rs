@@ -58,7 +58,7 @@ async fn settings_that_break_a_promise_are_found() {
         ),
         ("maxmemory-policy noeviction", vec!["NotPersisted"]),
         ("appendonly yes", vec![]),
-        ("maxmemory 1mb", vec!["NearlyFull"]),
+        ("maxmemory 1", vec!["NearlyFull"]),
     ] {
         let _: () = redis.command(&format!("CONFIG SET {setting}")).await;
         assert_eq!(reasons(&report(&redis.url()).await), wanted, "{setting}");
@@ -188,6 +188,11 @@ async fn of_version(make: &'static str, version: &'static str, knows_hello: bool
             format!("${}\r\n{info}\r\n", info.len())
         }
         "PING" => "+PONG\r\n".to_owned(),
+        "HMGET" => format!(
+            "*{}\r\n{}",
+            words.len() - 2,
+            "$-1\r\n".repeat(words.len() - 2)
+        ),
         "LLEN" => ":7\r\n".to_owned(),
         _ => FakeServer::unknown(words),
     })
