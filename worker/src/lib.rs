@@ -19,6 +19,7 @@ pub mod native;
 mod output;
 mod process;
 pub mod run;
+mod safety;
 pub mod signals;
 pub mod stdio;
 pub mod termination;

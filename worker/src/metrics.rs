@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+use taskqueue_queue::server::{Safety, Setting};
 use taskqueue_queue::worker::{Ended, Finished, Observer};
 
 use crate::config::Concurrency;
@@ -42,6 +43,7 @@ pub struct Metrics {
     results_dropped: Counter,
     reconnects: Counter,
     handler_failures: Counter,
+    redis_unsafe: Family<SettingLabel, Gauge>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -53,6 +55,11 @@ struct TypeLabel {
 struct TaskLabels {
     r#type: String,
     outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SettingLabel {
+    setting: &'static str,
 }
 
 impl Metrics {
@@ -70,6 +77,7 @@ impl Metrics {
             results_dropped: Counter::default(),
             reconnects: Counter::default(),
             handler_failures: Counter::default(),
+            redis_unsafe: Family::default(),
         };
         metrics.registry = Arc::new(metrics.registry(slots));
         metrics
@@ -120,12 +128,35 @@ impl Metrics {
             "How often the handler broke down, or could not take tasks",
             self.handler_failures.clone(),
         );
+        registry.register(
+            "redis_unsafe",
+            "1 when a setting of Redis puts tasks at risk, 0 when it was seen and does not",
+            self.redis_unsafe.clone(),
+        );
         registry
     }
 
     /// The counter of the handler's failures.
     pub fn handler_failures(&self) -> Counter {
         self.handler_failures.clone()
+    }
+
+    /// Redis' settings were looked at. What could not be seen has no series.
+    pub fn redis_is(&self, safety: &Safety) {
+        for setting in Setting::ALL {
+            let label = SettingLabel {
+                setting: setting.name(),
+            };
+            match safety.is_unsafe(setting) {
+                Some(is_unsafe) => {
+                    let gauge = self.redis_unsafe.get_or_create(&label);
+                    gauge.set(is_unsafe.into());
+                }
+                None => {
+                    self.redis_unsafe.remove(&label);
+                }
+            }
+        }
     }
 
     /// The `OpenMetrics` text, with `running` attempts in flight.
@@ -254,5 +285,30 @@ mod tests {
         assert_eq!(series, TYPE_LIMIT + 1);
         let other = format!(r#"{{type="other",outcome="completed"}} {}"#, 9 * TYPE_LIMIT);
         assert!(text.contains(&other), "{text}");
+    }
+
+    #[test]
+    fn what_cannot_be_seen_of_redis_has_no_series() {
+        use taskqueue_queue::server::ServerReport;
+
+        let metrics = metrics();
+        let evicting = ServerReport {
+            eviction_policy: Some("volatile-lru".to_owned()),
+            max_memory: Some(0),
+            ..ServerReport::new("redis:6379")
+        };
+        metrics.redis_is(&Safety::of(&[evicting]));
+        let seen = text(&metrics);
+        assert!(
+            seen.contains(r#"taskqueue_worker_redis_unsafe{setting="maxmemory-policy"} 1"#),
+            "{seen}"
+        );
+        assert!(
+            seen.contains(r#"taskqueue_worker_redis_unsafe{setting="maxmemory"} 0"#),
+            "{seen}"
+        );
+        assert!(!seen.contains(r#"setting="appendonly""#), "{seen}");
+        metrics.redis_is(&Safety::of(&[]));
+        assert!(!text(&metrics).contains("redis_unsafe{"));
     }
 }

@@ -22,6 +22,7 @@ use crate::handler::AnyHandler;
 use crate::health::{Drain, Health};
 use crate::metrics::Metrics;
 use crate::process::ProgramError;
+use crate::safety;
 use crate::signals::Signals;
 use crate::termination;
 use crate::trace::{Traced, Traces};
@@ -137,6 +138,8 @@ async fn live<H: Handler>(
     };
     let queue = client.queue(config.queue.clone());
     let keeping = ours.as_ref().map(|ours| tokio::spawn(ours.keep()));
+    let looking = safety::watch(client.clone(), metrics.clone());
+    let looking = AbortOnDropHandle::new(tokio::spawn(looking));
     let complaining = AbortOnDropHandle::new(tokio::spawn(complain(queue.clone(), fault)));
     let traces = Traces::from_env(|name| std::env::var(name).ok()).unwrap_or_else(|error| {
         tracing::error!(error, "no spans are sent");
@@ -153,7 +156,7 @@ async fn live<H: Handler>(
     health.started(worker.probe());
     tracing::info!(queue = %config.queue, concurrency = config.concurrency.get(), handler = %config.handler, "consuming");
     let report = worker.run(stop, abort).await?;
-    drop(complaining);
+    drop((complaining, looking));
     if let Some(keeping) = keeping {
         keeping.abort();
         let _ = keeping.await;

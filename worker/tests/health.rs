@@ -172,3 +172,40 @@ async fn a_redis_without_tls_needs_no_certificates() {
     ];
     stage.worker(NATIVE, &nowhere).await.ready().await;
 }
+
+/// An evicting Redis takes tasks without a word; the worker has to say so.
+#[tokio::test]
+async fn a_redis_that_puts_tasks_at_risk_is_told_once_and_counted() {
+    let stage = Stage::new().await;
+    for setting in [
+        "maxmemory 30mb",
+        "maxmemory-policy allkeys-lru",
+        "appendonly yes",
+    ] {
+        let _: () = stage.redis.command(&format!("CONFIG SET {setting}")).await;
+    }
+    let worker = stage.worker(NATIVE, &[]).await;
+    worker
+        .logged("CONFIG SET maxmemory-policy noeviction")
+        .await;
+    let metrics = eventually(PATIENCE, "the metric is there", || async {
+        let (_, metrics) = worker.get("/metrics").await.ok()?;
+        metrics.contains("redis_unsafe{").then_some(metrics)
+    })
+    .await;
+    for line in [
+        r#"taskqueue_worker_redis_unsafe{setting="maxmemory-policy"} 1"#,
+        r#"taskqueue_worker_redis_unsafe{setting="appendonly"} 0"#,
+        r#"taskqueue_worker_redis_unsafe{setting="role"} 0"#,
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+    let log = worker.log();
+    let told = log.lines().filter(|line| line.contains("EvictsTasks"));
+    let told: Vec<_> = told.collect();
+    assert_eq!(told.len(), 1, "{log}");
+    assert!(
+        told[0].contains("WARN") && told[0].contains("maxmemory-policy is allkeys-lru"),
+        "{log}"
+    );
+}
