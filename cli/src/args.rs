@@ -41,7 +41,8 @@ pub(crate) struct Place {
     /// The namespace of queues that are named without one [default: default; for `explain` that of the kubeconfig].
     #[arg(short, long, global = true, value_name = "NAMESPACE")]
     pub(crate) namespace: Option<String>,
-    /// Where Redis is, for example `redis://127.0.0.1:6379` or `rediss://user:password@host:6380/0`.
+    /// Where Redis is, for example `redis://127.0.0.1:6379` or `rediss://user:password@host:6380/0`;
+    /// `valkey://` and `valkeys://` mean the same.
     #[arg(
         long,
         global = true,

@@ -12,19 +12,19 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.url) != has(self.urlFrom)")
     .message("redis needs exactly one of url and urlFrom: set url, or urlFrom.secretKeyRef when the URL carries a password"))]
-#[x_kube(validation = Rule::new("!has(self.tls) || !has(self.url) || self.url.startsWith('rediss')")
-    .message("redis.tls needs a redis.url that begins with rediss: without TLS there is no certificate to check"))]
+#[x_kube(validation = Rule::new("!has(self.tls) || !has(self.url) || self.url.matches('^(?i)(rediss|valkeys)[+:]')")
+    .message("redis.tls needs a redis.url that begins with rediss or valkeys: without TLS there is no certificate to check"))]
 pub struct RedisEndpoint {
     /// URL of the Redis: `redis://host:port/db`, `redis+sentinel://host:port,host:port/primary/db`
-    /// or `redis+cluster://host:port,host:port`, with `rediss` instead of `redis` for TLS. It must
-    /// not carry a password, since everyone who may read the TaskQueue would read it: use urlFrom
-    /// for that.
+    /// or `redis+cluster://host:port,host:port`, with `rediss` instead of `redis` for TLS; `valkey`
+    /// and `valkeys` mean the same. It must not carry a password, since everyone who may read the
+    /// TaskQueue would read it: use urlFrom for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     #[x_kube(
-        validation = Rule::new("self.matches('^rediss?([+]sentinel|[+]cluster)?://[^/?#]+([/?#].*)?$')")
-            .message("redis.url must look like redis://host:6379 or, for TLS, rediss://host:6379"),
-        validation = Rule::new("!self.matches('^rediss?([+]sentinel|[+]cluster)?://[^/?#]*:[^/?#]*@')")
+        validation = Rule::new("self.matches('^(?i)(redis|valkey)s?([+]sentinel|[+]cluster)?://[^/?#]+([/?#].*)?$')")
+            .message("redis.url must look like redis://host:6379 or, for TLS, rediss://host:6379 (or valkey://, valkeys://)"),
+        validation = Rule::new("!self.matches('^(?i)(redis|valkey)s?([+]sentinel|[+]cluster)?://[^/?#]*:[^/?#]*@')")
             .message("redis.url must not carry a password: put the whole URL in a Secret and name it in redis.urlFrom.secretKeyRef")
     )]
     pub url: Option<String>,
@@ -34,7 +34,7 @@ pub struct RedisEndpoint {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url_from: Option<SecretSource>,
 
-    /// Certificates for a URL that begins with `rediss`. Without it the server's certificate is
+    /// Certificates for a URL that begins with `rediss` or `valkeys`. Without it the server's certificate is
     /// checked against the authorities that the images trust, and none is shown to it. A change
     /// of a Secret is taken up as one of urlFrom is.
     #[serde(default, skip_serializing_if = "Option::is_none")]

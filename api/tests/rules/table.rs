@@ -152,7 +152,7 @@ fn of_the_queue_and_its_workers() -> Vec<Row> {
             ],
         ),
         row(
-            "redis.tls needs a redis.url that begins with rediss",
+            "redis.tls needs a redis.url that begins with rediss or valkeys",
             [
                 vec![(
                     "/spec/redis",
@@ -160,13 +160,27 @@ fn of_the_queue_and_its_workers() -> Vec<Row> {
                 )],
                 vec![(
                     "/spec/redis",
+                    json!({"url": "valkeys+cluster://a", "tls": {"caFrom": secret()}}),
+                )],
+                vec![(
+                    "/spec/redis",
+                    json!({"url": "REDISS://a", "tls": {"caFrom": secret()}}),
+                )],
+                vec![(
+                    "/spec/redis",
                     json!({"urlFrom": secret(), "tls": {"caFrom": secret()}}),
                 )],
             ],
-            [vec![(
-                "/spec/redis",
-                json!({"url": "redis://a", "tls": {"caFrom": secret()}}),
-            )]],
+            [
+                vec![(
+                    "/spec/redis",
+                    json!({"url": "redis://a", "tls": {"caFrom": secret()}}),
+                )],
+                vec![(
+                    "/spec/redis",
+                    json!({"url": "valkey+sentinel://a/rediss", "tls": {"caFrom": secret()}}),
+                )],
+            ],
         ),
         row(
             "redis.tls is empty",
@@ -205,14 +219,19 @@ fn of_the_queue_and_its_workers() -> Vec<Row> {
                 "redis://a?prefix=b",
                 "redis+sentinel://a:1,b/main/1",
                 "rediss+cluster://a,b",
+                "REDIS://a",
+                "valkey://a:6379/1",
+                "Valkeys+Sentinel://a/main",
+                "valkey+cluster://a,b",
             ],
             &[
                 "a:6379",
                 "http://a",
                 "redis://",
                 "redis:///0",
-                "REDIS://a",
                 "redis+other://a",
+                "valkeyss://a",
+                "valkey+other://a",
             ],
         ),
         field(
@@ -226,6 +245,8 @@ fn of_the_queue_and_its_workers() -> Vec<Row> {
                 "redis://u:a@b@c",
                 "redis+sentinel://u:a@b,c/main",
                 "rediss+cluster://:a@b",
+                "valkey://:secret@a",
+                "VALKEYS+sentinel://user:secret@a/main",
             ],
         ),
         row(

@@ -54,11 +54,11 @@ const QUEUE: Variable = Variable {
 };
 const REDIS_URL: Variable = Variable {
     name: REDIS_URL_VARIABLE,
-    fix: "the Redis to use, for example redis://redis:6379 or rediss://user:password@redis:6380/0",
+    fix: "the Redis to use, for example redis://redis:6379 or rediss://user:password@redis:6380/0 (valkey:// and valkeys:// mean the same)",
 };
 const REDIS_CA: Variable = Variable {
     name: REDIS_CA_VARIABLE,
-    fix: "the certificates of the authorities to trust as PEM, with a URL that begins with rediss",
+    fix: "the certificates of the authorities to trust as PEM, with a URL that begins with rediss or valkeys",
 };
 const REDIS_CERT: Variable = Variable {
     name: REDIS_CERT_VARIABLE,
