@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt};
 use redis::aio::MultiplexedConnection;
+use taskqueue_queue::server::ServerReport;
 use taskqueue_queue::testing::RedisServer;
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
 use taskqueue_queue::{
@@ -149,8 +150,9 @@ async fn main() -> Result<(), Failure> {
         }
         println!("round {round} of {}", ROUNDS - 1);
     }
-    let version = redis_version(&mut pairs[0][0].raw.clone()).await?;
-    let text = document(&pairs, &version);
+    let reports = pairs[0][0].client.server_reports().await?;
+    let server = reports.first().map(ServerReport::name).unwrap_or_default();
+    let text = document(&pairs, &server);
     println!("\n{text}");
     if let Some(file) = std::env::args().nth(1) {
         std::fs::write(file, text)?;
@@ -407,12 +409,7 @@ async fn info(raw: &mut MultiplexedConnection, part: &str, field: &str) -> Resul
     info.get(field).ok_or_else(|| format!("no {field}").into())
 }
 
-async fn redis_version(raw: &mut MultiplexedConnection) -> Result<String, Failure> {
-    let info: redis::InfoDict = redis::cmd("INFO").arg("server").query_async(raw).await?;
-    Ok(info.get("redis_version").unwrap_or_default())
-}
-
-fn document(pairs: &[[Side; 2]; 2], version: &str) -> String {
+fn document(pairs: &[[Side; 2]; 2], server: &str) -> String {
     let [short, long] = &pairs[0];
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let mut text = format!(
@@ -420,7 +417,7 @@ fn document(pairs: &[[Side; 2]; 2], version: &str) -> String {
 
 Written by `make bench-backlog`; do not edit.
 
-{cores} cores, Redis {version}, one server with both backlogs, medians of {} rounds in which they take turns.
+{cores} cores, {server}, one server with both backlogs, medians of {} rounds in which they take turns.
 
 | inside Redis | 10,000 wait | 1,000,000 wait | ratio | ratio of Redis CPU | ratio of wall |
 |---|---|---|---|---|---|

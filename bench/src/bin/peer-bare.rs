@@ -59,9 +59,18 @@ async fn version() -> Result<(), Fault> {
         .arg("server")
         .query_async(&mut connection().await?)
         .await?;
-    let version: String = info.get("redis_version").ok_or("Redis has no version")?;
+    let version = server_version(|name| info.get(name)).ok_or("Redis has no version")?;
     println!("{}", serde_json::json!({ "version": version }));
     Ok(())
+}
+
+/// The version as it stands behind the name of this peer, which is "bare Redis". Valkey tells the version
+/// of Redis that it is compatible with as well.
+fn server_version(told: impl Fn(&str) -> Option<String>) -> Option<String> {
+    match told("valkey_version") {
+        Some(version) => Some(format!("(Valkey {version})")),
+        None => told("redis_version"),
+    }
 }
 
 fn payload() -> String {
@@ -175,4 +184,21 @@ fn stamp(number: usize) -> redis::Cmd {
     let mut push = redis::cmd("LPUSH");
     push.arg(LIST).arg(format!("{number} {}", "x".repeat(90)));
     push
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_valkey_is_called_by_its_own_version() {
+        let valkey = |name: &str| match name {
+            "redis_version" => Some("7.2.4".to_owned()),
+            "valkey_version" => Some("9.1.2".to_owned()),
+            _ => None,
+        };
+        assert_eq!(server_version(valkey).as_deref(), Some("(Valkey 9.1.2)"));
+        let redis = |name: &str| (name == "redis_version").then(|| "7.0.15".to_owned());
+        assert_eq!(server_version(redis).as_deref(), Some("7.0.15"));
+    }
 }

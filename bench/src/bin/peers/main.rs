@@ -136,7 +136,7 @@ async fn run(mut arguments: Arguments) -> Result<Vec<String>, Fault> {
 
     let run = Run {
         cores: std::thread::available_parallelism()?.get(),
-        redis: server.version().await?,
+        server: server.name().await?,
         rounds: arguments.rounds,
         tasks: arguments.tasks,
         peers,

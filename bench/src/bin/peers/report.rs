@@ -10,7 +10,7 @@ use super::table;
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) cores: usize,
-    pub(crate) redis: String,
+    pub(crate) server: String,
     pub(crate) rounds: usize,
     pub(crate) tasks: usize,
     /// The peers in the table's order, with their versions.
@@ -41,8 +41,8 @@ pub(crate) fn document(figures: &Figures, run: &Run) -> String {
     text += "Written by `make bench`; do not edit.\n\n";
     let _ = writeln!(
         text,
-        "{} cores, Redis {}, {} rounds, drains of {} tasks.\n",
-        run.cores, run.redis, run.rounds, run.tasks
+        "{} cores, {}, {} rounds, drains of {} tasks.\n",
+        run.cores, run.server, run.rounds, run.tasks
     );
     text += &table::table(figures, &peers);
     text += "\n## How to read it\n\n";
@@ -62,13 +62,13 @@ mod tests {
     fn the_document_names_every_version_and_setting() {
         let run = Run {
             cores: 2,
-            redis: "7.0.15".to_owned(),
+            server: "Valkey 9.1.2".to_owned(),
             rounds: 3,
             tasks: 100_000,
             peers: vec![(Peer::Ours, "0.1.0".to_owned())],
         };
         let text = document(&Figures::default(), &run);
-        assert!(text.contains("2 cores, Redis 7.0.15, 3 rounds"));
+        assert!(text.contains("2 cores, Valkey 9.1.2, 3 rounds"));
         assert!(text.contains("**Taskqueue 0.1.0**: one worker with 100 slots"));
     }
 }

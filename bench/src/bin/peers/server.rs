@@ -58,11 +58,11 @@ impl Server {
         self.process.url()
     }
 
-    /// Its version.
-    pub(crate) async fn version(&mut self) -> Result<String, Fault> {
-        let info = self.info("server").await?;
-        info.get("redis_version")
-            .ok_or_else(|| "Redis does not tell its version".into())
+    /// Its make and version, such as `Valkey 9.1.2`.
+    pub(crate) async fn name(&self) -> Result<String, Fault> {
+        let mut reports = self.client.server_reports().await?;
+        let report = reports.pop().ok_or("the server tells nothing of itself")?;
+        Ok(report.name())
     }
 
     /// Empties it, and starts its log anew if it is to keep one.
