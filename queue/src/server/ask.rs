@@ -100,9 +100,9 @@ async fn ask(line: &Line, refusals: &Refusals) -> Result<ServerReport, Error> {
         match answer.map_err(Error::from) {
             Ok(answer) => read::take(&mut report, topic, &answer),
             Err(Error::AuthFailed { reason, .. }) => {
-                read::refuse(&mut report, topic, true, reason);
+                read::refuse(&mut report, topic, true, &reason);
             }
-            Err(Error::Script { reason, .. }) => read::refuse(&mut report, topic, false, reason),
+            Err(Error::Script { reason, .. }) => read::refuse(&mut report, topic, false, &reason),
             Err(error) => return Err(error),
         }
     }

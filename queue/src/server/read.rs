@@ -57,7 +57,8 @@ pub(super) fn take(report: &mut ServerReport, topic: Topic, answer: &Value) {
         (_, Value::ServerError(refusal)) => {
             let lacks = refusal.code() == "NOPERM";
             let said = refusal.details().unwrap_or_default();
-            refuse(report, topic, lacks, format!("{} {said}", refusal.code()));
+            let said = format!("{} {said}", refusal.code());
+            refuse(report, topic, lacks, &said);
         }
         (Topic::Hello, answer) => {
             let Hello {
@@ -73,17 +74,17 @@ pub(super) fn take(report: &mut ServerReport, topic: Topic, answer: &Value) {
         }
         (Topic::Info(_), answer) => match text(answer) {
             Some(text) => take_info(report, &text),
-            None => refuse(report, topic, false, "no text".to_owned()),
+            None => refuse(report, topic, false, "no text"),
         },
         (Topic::Config(name), answer) => match fields(answer).get(name).and_then(|v| text(v)) {
             Some(value) => take_setting(report, name, value),
-            None => refuse(report, topic, false, format!("{name} is not told")),
+            None => refuse(report, topic, false, &format!("{name} is not told")),
         },
     }
 }
 
 /// Notes what is not told, once a command.
-pub(super) fn refuse(report: &mut ServerReport, topic: Topic, lacks: bool, said: String) {
+pub(super) fn refuse(report: &mut ServerReport, topic: Topic, lacks: bool, said: &str) {
     let command = topic.command();
     if report.unseen.iter().any(|unseen| unseen.command == command) {
         return;

@@ -225,27 +225,31 @@ impl fmt::Display for Risk {
 
 /// Whether a setting of a server breaks a promise.
 pub(super) fn judge(report: &ServerReport, setting: Setting) -> Judgement {
-    let judged = match setting {
-        Setting::Role => report.role.map(|role| {
+    match setting {
+        Setting::Role => seen(report.role, |role| {
             let replica = role == Role::Replica && report.mode != Some(Mode::Sentinel);
             replica.then_some(Risk::Replica)
         }),
-        Setting::Version => report.version.map(|version| {
-            is_too_old(report.make.as_deref(), version).then_some(Risk::TooOld { version })
+        Setting::Version => seen(report.version, |version| {
+            let too_old = is_too_old(report.make.as_deref(), version);
+            too_old.then_some(Risk::TooOld { version })
         }),
-        Setting::Eviction => report
-            .eviction_policy
-            .as_deref()
-            .map(|policy| eviction(policy, report)),
+        Setting::Eviction => seen(report.eviction_policy.as_deref(), |policy| {
+            eviction(policy, report)
+        }),
         Setting::Memory => memory(report),
         Setting::Persistence => match (report.append_only, report.snapshots.as_deref()) {
-            (Some(true), _) => Some(None),
-            (_, Some(save)) if !save.is_empty() => Some(None),
-            (Some(false), Some(_)) => Some(Some(Risk::NotPersisted)),
-            (None, _) | (Some(false), None) => None,
+            (Some(true), _) => Judgement::Safe,
+            (_, Some(save)) if !save.is_empty() => Judgement::Safe,
+            (Some(false), Some(_)) => Judgement::Unsafe(Risk::NotPersisted),
+            (None, _) | (Some(false), None) => Judgement::Unknown,
         },
-    };
-    match judged {
+    }
+}
+
+/// What is to be said of a value, if it was seen.
+fn seen<T>(value: Option<T>, risk: impl FnOnce(T) -> Option<Risk>) -> Judgement {
+    match value.map(risk) {
         None => Judgement::Unknown,
         Some(None) => Judgement::Safe,
         Some(Some(risk)) => Judgement::Unsafe(risk),
@@ -269,20 +273,23 @@ fn eviction(policy: &str, report: &ServerReport) -> Option<Risk> {
     }
 }
 
-fn memory(report: &ServerReport) -> Option<Option<Risk>> {
-    let limit = report.max_memory?;
-    if limit == 0 {
-        return Some(None);
+fn memory(report: &ServerReport) -> Judgement {
+    if report.max_memory == Some(0) {
+        return Judgement::Safe;
     }
-    let percent = u128::from(report.used_memory?) * 100 / u128::from(limit);
-    let percent = u64::try_from(percent).unwrap_or(u64::MAX);
-    let evicts = report.eviction_policy.as_deref();
-    let risk = (percent >= NEARLY_FULL).then(|| Risk::NearlyFull {
-        percent: percent / STEP * STEP,
-        limit,
-        evicts: evicts.map(|policy| policy != "noeviction"),
-    });
-    Some(risk)
+    seen(
+        report.max_memory.zip(report.used_memory),
+        |(limit, used)| {
+            let percent = u128::from(used) * 100 / u128::from(limit);
+            let percent = u64::try_from(percent).unwrap_or(u64::MAX);
+            let evicts = report.eviction_policy.as_deref();
+            (percent >= NEARLY_FULL).then(|| Risk::NearlyFull {
+                percent: percent / STEP * STEP,
+                limit,
+                evicts: evicts.map(|policy| policy != "noeviction"),
+            })
+        },
+    )
 }
 
 /// A size as people say it.
