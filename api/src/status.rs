@@ -76,8 +76,8 @@ pub struct TaskQueueStatus {
     pub decisions: Vec<ScalingChange>,
 
     /// Conditions of the TaskQueue: Ready, RedisReachable, ScalingActive, ScalingLimited,
-    /// AbleToScale, Paused and QueueNameConflict, and of one with a source SourceKeyMissing,
-    /// RunningHidden and DueNotMoved.
+    /// AbleToScale, Paused and QueueNameConflict, RedisUnsafe once the settings of the Redis were looked
+    /// at, and of one with a source SourceKeyMissing, RunningHidden and DueNotMoved.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
@@ -253,6 +253,8 @@ pub mod condition {
     pub const READY: &str = "Ready";
     /// The queue's Redis answers.
     pub const REDIS_REACHABLE: &str = "RedisReachable";
+    /// A setting of the queue's Redis puts its tasks at risk; the message says which, and what to set.
+    pub const REDIS_UNSAFE: &str = "RedisUnsafe";
     /// The operator scales the workers.
     pub const SCALING_ACTIVE: &str = "ScalingActive";
     /// The wanted number of workers is held back by a bound.

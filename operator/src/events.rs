@@ -149,6 +149,25 @@ impl Events {
         self.about(key, event);
     }
 
+    /// A setting of the queue's Redis puts its tasks at risk, or did so otherwise before.
+    pub fn redis_unsafe(&self, key: &Key, risk: &str, message: String) {
+        let event = event(EventType::Warning, "RedisUnsafe", risk, message);
+        self.about(key, event);
+    }
+
+    /// Tasks were found gone from Redis though nobody ended them.
+    pub fn tasks_missing(&self, key: &Key, count: u64) {
+        let note = format!(
+            "{count} tasks or more are gone from Redis though nobody ended them: evicted, or deleted by \
+             somebody; see the condition RedisUnsafe"
+        );
+        tracing::warn!(queue = %key, count, "tasks are gone from Redis though nobody ended them");
+        self.about(
+            key,
+            event(EventType::Warning, "TasksMissing", "ReadQueue", note),
+        );
+    }
+
     fn about(&self, key: &Key, event: Event) {
         if let Some(resource) = self.resources.get(&key.object_ref()) {
             self.take(resource.object_ref(&()), event);

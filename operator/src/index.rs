@@ -10,7 +10,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use taskqueue_queue::{Policy, QueueName, Snapshot};
+use taskqueue_queue::{Policy, QueueName, Snapshot, server::Safety};
 use taskqueue_scaling::{Decision, Reason};
 use taskqueue_sources::Source;
 use tokio::sync::Notify;
@@ -84,6 +84,8 @@ pub struct Sight {
     pub obstacle: Option<(String, String)>,
     /// The last changes of the number.
     pub changes: Changes,
+    /// How many tasks were found gone from Redis of late, though nobody ended them.
+    pub missing: u64,
     /// Of a source, and what was found of its workers.
     pub source: Option<SourceSight>,
 }
@@ -174,6 +176,7 @@ impl Sight {
             another_writer,
             obstacle,
             changes,
+            missing,
             source,
         } = self;
         let queues = match (queue, &other.queue) {
@@ -189,6 +192,7 @@ impl Sight {
             && *another_writer == other.another_writer
             && *obstacle == other.obstacle
             && *changes == other.changes
+            && *missing == other.missing
             && *source == other.source
     }
 }
@@ -214,6 +218,8 @@ pub struct Entry {
     pub standing: Option<Arc<Orders>>,
     /// What the autoscaler saw last. It outlives a failed reconcile.
     pub sight: Option<Arc<Sight>>,
+    /// Whether tasks are safe in its Redis, as was seen last; `None` before the first look.
+    pub safety: Option<Arc<Safety>>,
 }
 
 /// All TaskQueues.
@@ -297,6 +303,22 @@ impl Index {
             self.status_wanted.notify_one();
         }
         true
+    }
+
+    /// Publishes whether tasks are safe in its Redis; `None` when that is not known yet of the Redis
+    /// that it is in now.
+    pub fn assess(&self, key: &Key, safety: Option<Arc<Safety>>) {
+        let mut state = self.lock();
+        let Some(entry) = state.entries.get_mut(key) else {
+            return;
+        };
+        if entry.safety == safety {
+            return;
+        }
+        entry.safety = safety;
+        state.dirty.insert(key.clone());
+        drop(state);
+        self.status_wanted.notify_one();
     }
 
     /// Something else that its status tells may have changed: that of its Deployment.

@@ -16,6 +16,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use taskqueue_queue::server::{Safety, Setting};
+
 use crate::{index::Sight, key::Key};
 
 /// All metrics.
@@ -31,6 +33,8 @@ pub struct Metrics {
     waiting: Family<Resource, Gauge>,
     active: Family<Resource, Gauge>,
     reachable: Family<Resource, Gauge>,
+    missing: Family<Resource, Gauge>,
+    redis_unsafe: Family<RedisSetting, Gauge>,
     decision_seconds: Histogram,
     wake_seconds: Histogram,
     held: Family<Held, Counter>,
@@ -62,6 +66,12 @@ struct Held {
 struct Resource {
     namespace: String,
     name: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RedisSetting {
+    redis: String,
+    setting: &'static str,
 }
 
 impl Default for Metrics {
@@ -100,6 +110,16 @@ impl Default for Metrics {
         let waiting = gauge("scaling_waiting_tasks", "Tasks that could run and wait");
         let active = gauge("scaling_active_tasks", "Tasks that a worker runs");
         let reachable = gauge("redis_reachable", "1 when the queue's Redis answers");
+        let missing = gauge(
+            "missing_tasks",
+            "Tasks that were found gone from Redis though nobody ended them, since the queue began",
+        );
+        let redis_unsafe = Family::<RedisSetting, Gauge>::default();
+        registry.register(
+            "redis_unsafe",
+            "1 when a setting of a Redis puts tasks at risk, 0 when it was seen and does not",
+            redis_unsafe.clone(),
+        );
         let wake_seconds = Histogram::new(exponential_buckets(0.001, 2.0, 14));
         registry.register_with_unit(
             "scaling_wake",
@@ -152,6 +172,8 @@ impl Default for Metrics {
             waiting,
             active,
             reachable,
+            missing,
+            redis_unsafe,
             decision_seconds,
             wake_seconds,
             held,
@@ -206,6 +228,9 @@ impl Metrics {
             self.active
                 .get_or_create(&labels)
                 .set(gauge(snapshot.active));
+            self.missing
+                .get_or_create(&labels)
+                .set(gauge(snapshot.counters.missing));
         }
         self.looked_at
             .store(self.started.elapsed().as_secs(), Ordering::Relaxed);
@@ -224,11 +249,32 @@ impl Metrics {
             &self.waiting,
             &self.active,
             &self.reachable,
+            &self.missing,
         ];
         for family in families {
             family.remove(&labels);
         }
         self.overwritten.remove(&labels);
+    }
+
+    /// The settings of a Redis were looked at; nothing of it, when it is served no more. What could not
+    /// be seen has no series.
+    pub fn redis_is(&self, redis: &str, safety: Option<&Safety>) {
+        for setting in Setting::ALL {
+            let labels = RedisSetting {
+                redis: redis.to_owned(),
+                setting: setting.name(),
+            };
+            match safety.and_then(|safety| safety.is_unsafe(setting)) {
+                Some(is_unsafe) => {
+                    let gauge = self.redis_unsafe.get_or_create(&labels);
+                    gauge.set(is_unsafe.into());
+                }
+                None => {
+                    self.redis_unsafe.remove(&labels);
+                }
+            }
+        }
     }
 
     /// A look led to its decisions.

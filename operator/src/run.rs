@@ -194,6 +194,7 @@ async fn work(
         Arc::clone(&targets),
         stop.clone(),
     ));
+    let telling_of_redis = events.clone();
     let shared = Arc::new(autoscaler::Shared {
         client: client.clone(),
         index: Arc::clone(&index),
@@ -205,7 +206,13 @@ async fn work(
     });
     let scaling = tasks.spawn(autoscaler::run(shared, stop.clone()));
     let reported = Arc::clone(&index);
-    let writer = status::Writer::new(client, index, resources.clone(), workloads.clone());
+    let writer = status::Writer::new(
+        client,
+        index,
+        resources.clone(),
+        workloads.clone(),
+        telling_of_redis,
+    );
     let writing = tasks.spawn(writer.run(stop.clone()));
     let telling = Arc::clone(&context);
     let following = tasks.spawn(secrets::follow(

@@ -8,7 +8,9 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::future;
 use jiff::Timestamp;
-use taskqueue_queue::{Announcement, Announcements, Client, Error, QueueName, Snapshot};
+use taskqueue_queue::{
+    Announcement, Announcements, Client, Error, QueueName, Snapshot, server::Safety,
+};
 use taskqueue_sources::{Depth, SourceError};
 use tokio::{
     sync::mpsc,
@@ -19,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Changes, Shared,
     jobs::{Done, Jobs},
+    safety::Settings,
     sources::{Sources, Woken},
     watched::Watched,
     write::Writes,
@@ -43,10 +46,11 @@ pub(super) async fn run(
 ) {
     let mut pods = shared.pods.changes();
     let mut server = Server {
-        url,
         sources: Sources::new(Arc::clone(&shared), Arc::clone(&writes)),
         jobs: Jobs::new(Arc::clone(&shared), writes),
+        settings: Settings::new(Arc::clone(&shared), url.clone()),
         shared,
+        url,
         redis: None,
         queues: HashMap::new(),
         names: HashMap::new(),
@@ -77,6 +81,7 @@ pub(super) async fn run(
             announced = announced(&mut server.redis) => server.woken(announced).await,
             woken = server.sources.woken() => server.source_woken(woken).await,
             done = server.jobs.next() => server.took(done),
+            safety = server.settings.changed() => server.assess(&safety),
             _ = tick.tick() => server.look_at_all().await,
             _ = hot_tick.tick(), if !server.hot.is_empty() => server.look_at_hot().await,
         }
@@ -96,6 +101,8 @@ struct Server {
     jobs: Jobs,
     /// Queues of other systems.
     sources: Sources,
+    /// Whether tasks are safe in it.
+    settings: Settings,
     /// Queues that were taken over so far.
     lives: u64,
     origin: Instant,
@@ -133,6 +140,9 @@ impl Server {
                 self.hot.remove(&key);
             }
             news.push(key.clone());
+            if queue.is_some() || source.is_some() {
+                self.shared.index.assess(&key, self.settings.seen());
+            }
             self.sources.assign(&key, source);
             self.assign_queue(key, queue);
         }
@@ -208,6 +218,9 @@ impl Server {
     }
 
     async fn look_at_all(&mut self) {
+        if let Some(redis) = &self.redis {
+            self.settings.look(&redis.client);
+        }
         let keys = self.queues.keys().chain(self.sources.keys());
         let keys = keys.cloned().collect();
         self.look_at(keys).await;
@@ -245,6 +258,9 @@ impl Server {
             if let Some(blocked) = look.blocked {
                 self.shared.events.blocked(&key, blocked.err());
             }
+            if let Some(count) = look.found_missing {
+                self.shared.events.tasks_missing(&key, count);
+            }
             // The wake comes first: everything else can wait for it.
             if let Some(step) = look.write {
                 self.jobs.write(&key, watched, step, announced);
@@ -272,6 +288,13 @@ impl Server {
             }
         }
         self.shared.metrics.decided(began.elapsed());
+    }
+
+    /// The settings of the Redis are others than they were.
+    fn assess(&self, safety: &Arc<Safety>) {
+        for key in self.queues.keys().chain(self.sources.keys()) {
+            self.shared.index.assess(key, Some(Arc::clone(safety)));
+        }
     }
 
     /// A job has ended.
@@ -339,7 +362,11 @@ impl Server {
     /// Makes the connection. The client bounds the time that this takes.
     async fn connect(&mut self) -> Result<(), Error> {
         let endpoint = self.url.endpoint()?;
-        let client = Client::connect(&endpoint).await?;
+        let client = match Client::connect(&endpoint).await {
+            // Sources are only read, which an old server can do. Queues are told by every call.
+            Err(Error::TooOld { .. }) => Client::lazy(&endpoint),
+            connected => connected?,
+        };
         tracing::info!(redis = %self.url, "connected");
         self.redis = Some(Redis {
             announcements: client.announcements(),

@@ -142,6 +142,7 @@ impl Sourced {
                 another_writer: self.replicas.contention.told(Instant::now()),
                 obstacle: None,
                 changes: self.replicas.changes(),
+                missing: 0,
                 source: Some(SourceSight {
                     trouble,
                     target,

@@ -12,6 +12,7 @@ use super::{
     contention::Overwritten,
     demand::{self, demand},
     drains::{Drains, PassOrder, Signs},
+    missing::Missing,
     replicas::{News, Replicas, Shown, Step},
     shields::Shields,
     tending::{Chores, LastTidy},
@@ -44,6 +45,7 @@ pub(super) struct Watched {
     pub(super) life: u64,
     history: History,
     rates: Rates,
+    missing: Missing,
     estimator: Estimator,
     /// The next run of the policy's schedules, as of the policy it was computed for.
     next_run: Option<(Arc<Orders>, Option<Timestamp>)>,
@@ -77,6 +79,8 @@ pub(super) struct Look {
     /// Something keeps pods from working, as reason and message, or does so no more, if that is
     /// news.
     pub(super) blocked: Option<Result<(), (String, String)>>,
+    /// The first tasks in a long time were found gone from Redis, so many.
+    pub(super) found_missing: Option<u64>,
     pub(super) news: News,
 }
 
@@ -88,6 +92,7 @@ impl Watched {
             life,
             history: History::default(),
             rates: Rates::default(),
+            missing: Missing::default(),
             estimator: Estimator::default(),
             next_run: None,
             projected: None,
@@ -181,8 +186,10 @@ impl Watched {
             }
             _ => (None, None),
         };
+        let mut found_missing = None;
         let queue = reading.map(|snapshot| {
             self.rates.record(now, snapshot.counters);
+            found_missing = self.missing.record(now, snapshot.counters.missing);
             Reading {
                 snapshot,
                 rates: self.rates.clone(),
@@ -198,12 +205,14 @@ impl Watched {
                 another_writer: self.replicas.contention.told(Instant::now()),
                 obstacle,
                 changes: self.replicas.changes(),
+                missing: self.missing.late(),
                 source: None,
             },
             write,
             pass,
             asks_rival: self.replicas.contention.asks(Instant::now()),
             blocked,
+            found_missing,
             news,
         }
     }

@@ -7,12 +7,12 @@ use taskqueue_api::{
     NAME_LABEL,
     status::{Depth, Rates as RatesStatus, TaskQueueStatus, condition},
 };
-use taskqueue_queue::Snapshot;
+use taskqueue_queue::{Snapshot, server::Safety};
 use taskqueue_scaling::{Limit, Mode, Reason};
 
 use super::{
     condition::{Conditions, Truth},
-    decision, source,
+    decision, redis, source,
 };
 use crate::{
     index::{Entry, Orders, Problem, Reading, Sight, Trouble},
@@ -41,15 +41,7 @@ pub fn build(
     let sight = entry.sight.as_deref();
     let mut status = TaskQueueStatus {
         observed_generation: generation,
-        conditions: conditions(
-            generation,
-            outcome,
-            entry.standing.as_ref(),
-            sight,
-            workload,
-            previous,
-            now,
-        ),
+        conditions: conditions(generation, outcome, entry, workload, previous, now),
         ..previous.clone()
     };
     if let Ok(orders) = outcome {
@@ -112,19 +104,21 @@ fn depth(snapshot: &Snapshot) -> Depth {
 fn conditions(
     generation: Option<i64>,
     outcome: &Result<Arc<Orders>, Problem>,
-    standing: Option<&Arc<Orders>>,
-    sight: Option<&Sight>,
+    entry: &Entry,
     workload: Option<&Workload>,
     previous: &TaskQueueStatus,
     now: Timestamp,
 ) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
     let mut conditions = Conditions::new(&previous.conditions, generation, now);
+    let sight = entry.sight.as_deref();
     match outcome {
         Ok(_) => ready(&mut conditions, sight, workload),
         Err(problem) => conditions.set(condition::READY, false, problem.reason, &problem.message),
     }
-    match (outcome, standing) {
-        (Ok(orders), _) | (Err(_), Some(orders)) => carried_out(&mut conditions, orders, sight),
+    match (outcome, &entry.standing) {
+        (Ok(orders), _) | (Err(_), Some(orders)) => {
+            carried_out(&mut conditions, orders, sight, entry.safety.as_deref());
+        }
         (Err(problem), None) => not_carried_out(&mut conditions, problem),
     }
     let (held, message) = match outcome {
@@ -139,8 +133,14 @@ fn conditions(
 }
 
 /// Orders are carried out: those of this spec, or the last good ones.
-fn carried_out(conditions: &mut Conditions<'_>, orders: &Orders, sight: Option<&Sight>) {
+fn carried_out(
+    conditions: &mut Conditions<'_>,
+    orders: &Orders,
+    sight: Option<&Sight>,
+    safety: Option<&Safety>,
+) {
     reachable(conditions, sight);
+    redis::safety(conditions, safety, orders, sight);
     scaling(conditions, orders, sight);
     source::of_the_source(conditions, orders, sight);
     let (reason, message) = if orders.policy.paused {

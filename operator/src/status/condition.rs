@@ -72,6 +72,12 @@ impl<'a> Conditions<'a> {
         });
     }
 
+    /// Leaves a condition as it stands in the resource, if it does.
+    pub(super) fn keep(&mut self, kind: &str) {
+        let before = self.previous.iter().find(|before| before.type_ == kind);
+        self.made.extend(before.cloned());
+    }
+
     /// All of them, in the order in which they were set.
     pub(super) fn finish(self) -> Vec<Condition> {
         self.made

@@ -132,6 +132,7 @@ mod tests {
             another_writer: None,
             obstacle: None,
             changes,
+            missing: 0,
             source: None,
         }
     }

@@ -4,6 +4,7 @@ pub mod build;
 mod condition;
 mod decision;
 mod pace;
+mod redis;
 mod source;
 mod write;
 

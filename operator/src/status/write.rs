@@ -19,8 +19,9 @@ use taskqueue_api::{TaskQueue, TaskQueueStatus};
 use tokio::time::{Instant, error::Elapsed, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{build, pace::Bucket};
+use super::{build, pace::Bucket, redis};
 use crate::{
+    events::Events,
     index::Index,
     key::Key,
     reconcile::{Guarded, apply::MANAGER},
@@ -48,12 +49,22 @@ pub struct Writer {
     index: Arc<Index>,
     resources: Store<Guarded>,
     workloads: Store<Workload>,
+    events: Events,
     /// What was written last, until the store, which lags behind, has it too.
     written: HashMap<Key, Written>,
     /// When a write was last tried, as long as that counts.
     tried: HashMap<Key, Instant>,
     bucket: Bucket,
     caught_up: Instant,
+}
+
+/// A status to write.
+struct Change {
+    key: Key,
+    uid: Option<String>,
+    status: TaskQueueStatus,
+    /// A risk that it is the first to tell of, as reason and message.
+    risk: Option<(String, String)>,
 }
 
 struct Written {
@@ -68,12 +79,14 @@ impl Writer {
         index: Arc<Index>,
         resources: Store<Guarded>,
         workloads: Store<Workload>,
+        events: Events,
     ) -> Self {
         Self {
             client,
             index,
             resources,
             workloads,
+            events,
             written: HashMap::new(),
             tried: HashMap::new(),
             bucket: Bucket::new(EVERY, BURST, Instant::now()),
@@ -118,19 +131,20 @@ impl Writer {
             }
         }
         let mut patches = Vec::with_capacity(writes.len());
-        for (key, uid, status) in writes {
+        for change in writes {
             let client = self.client.clone();
             patches.push(async move {
-                let outcome = timeout(PATIENCE, patch(&client, &key, &status)).await;
-                (key, uid, status, outcome)
+                let write = patch(&client, &change.key, &change.status);
+                let outcome = timeout(PATIENCE, write).await;
+                (change, outcome)
             });
         }
         let outcomes: Vec<_> = futures::stream::iter(patches)
             .buffer_unordered(CONCURRENCY)
             .collect()
             .await;
-        for (key, uid, status, outcome) in outcomes {
-            self.took(key, uid, status, outcome, wanted);
+        for (change, outcome) in outcomes {
+            self.took(change, outcome, wanted);
         }
         let next = wanted
             .iter()
@@ -163,7 +177,7 @@ impl Writer {
     }
 
     /// The status of a TaskQueue, if it is another than it was.
-    fn changed(&mut self, key: Key) -> Option<(Key, Option<String>, TaskQueueStatus)> {
+    fn changed(&mut self, key: Key) -> Option<Change> {
         let Some(resource) = self.resources.get(&key.object_ref()) else {
             self.written.remove(&key);
             self.tried.remove(&key);
@@ -198,20 +212,32 @@ impl Writer {
             &previous,
             Timestamp::now(),
         );
-        (status != previous).then(|| (key, meta.uid.clone(), status))
+        (status != previous).then(|| Change {
+            uid: meta.uid.clone(),
+            risk: redis::news(&previous, &status),
+            key,
+            status,
+        })
     }
 
     fn took(
         &mut self,
-        key: Key,
-        uid: Option<String>,
-        status: TaskQueueStatus,
+        change: Change,
         outcome: Result<Result<(), kube::Error>, Elapsed>,
         wanted: &mut BTreeSet<Key>,
     ) {
+        let Change {
+            key,
+            uid,
+            status,
+            risk,
+        } = change;
         self.tried.insert(key.clone(), Instant::now());
         match outcome {
             Ok(Ok(())) => {
+                if let Some((reason, message)) = risk {
+                    self.events.redis_unsafe(&key, &reason, message);
+                }
                 self.written.insert(key, Written { uid, status });
             }
             Ok(Err(kube::Error::Api(refusal))) if refusal.code == 404 => {

@@ -18,7 +18,10 @@ use taskqueue_operator::{
         validate::{Valid, ValidQueue, ValidSource, validate},
     },
 };
-use taskqueue_queue::{Counters, Policy, Snapshot};
+use taskqueue_queue::{
+    Counters, Policy, Snapshot,
+    server::{Role, Safety, ServerReport},
+};
 use taskqueue_scaling::{Decision, Reason};
 
 /// The uid of [`resource`].
@@ -227,6 +230,17 @@ pub(crate) fn snapshot() -> Snapshot {
     }
 }
 
+/// A Redis that evicts any key, of which nothing else is known but that it is a primary.
+pub(crate) fn evicting() -> Arc<Safety> {
+    let report = ServerReport {
+        role: Some(Role::Primary),
+        eviction_policy: Some("allkeys-lru".to_owned()),
+        max_memory: Some(1 << 30),
+        ..ServerReport::new("redis:6379")
+    };
+    Arc::new(Safety::of(&[report]))
+}
+
 /// What the autoscaler saw, and that it decided on five workers.
 pub(crate) fn sight(queue: Result<Snapshot, String>) -> Sight {
     let reason = match &queue {
@@ -253,6 +267,7 @@ pub(crate) fn sight(queue: Result<Snapshot, String>) -> Sight {
         another_writer: None,
         obstacle: None,
         changes: Changes::default(),
+        missing: 0,
         source: None,
     }
 }

@@ -11,6 +11,7 @@ use kube::{
 };
 use serde_json::json;
 use taskqueue_operator::{
+    events,
     index::{Index, Sight},
     reconcile::{Guarded, error::Error},
     status,
@@ -20,9 +21,10 @@ use tokio::{task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::server::{Call, Played, playing};
-use crate::fixtures::{key, orders, resource, sight, snapshot};
+use crate::fixtures::{evicting, key, orders, resource, sight, snapshot};
 
 const STATUS: &str = "/apis/taskqueue.dev/v1alpha1/namespaces/shop/taskqueues/thumbnails/status";
+const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/shop/events";
 const OPERATOR: &str = "taskqueue-operator";
 
 /// What the API server is asked and what it answers.
@@ -33,6 +35,7 @@ enum Scenario {
     TheFirstWriteIsNotAnswered,
     TheTaskQueueIsGone,
     AMalformedOneIsToldSo,
+    ARiskIsWrittenAndToldOnce,
     NobodyCalls,
 }
 
@@ -61,9 +64,30 @@ impl Scenario {
                 assert_eq!(body["status"]["conditions"][0]["reason"], "Malformed");
                 assert_eq!(body["status"]["observedGeneration"], 4);
             })],
+            Self::ARiskIsWrittenAndToldOnce => vec![
+                write().checked(|body| assert_eq!(risk(body), "EvictsTasks")),
+                Call::post(EVENTS).checked(|body| {
+                    assert_eq!(body["reason"], "RedisUnsafe");
+                    assert_eq!(body["action"], "EvictsTasks");
+                    assert_eq!(body["type"], "Warning");
+                    let note = body["note"].as_str().unwrap();
+                    assert!(note.contains("maxmemory-policy noeviction"), "{note}");
+                }),
+                // Further figures, and the same risk.
+                write().checked(|body| assert_eq!(risk(body), "EvictsTasks")),
+            ],
             Self::NobodyCalls => vec![],
         }
     }
+}
+
+/// The reason of the condition, if it is true.
+fn risk(body: &serde_json::Value) -> &str {
+    let conditions = body["status"]["conditions"].as_array().unwrap();
+    let of_redis =
+        |one: &&serde_json::Value| one["type"] == "RedisUnsafe" && one["status"] == "True";
+    let found = conditions.iter().find(of_redis);
+    found.map_or("", |one| one["reason"].as_str().unwrap())
 }
 
 struct World {
@@ -82,7 +106,10 @@ impl World {
         resource_writer.apply_watcher_event(&Event::Apply(resource));
         let index = Arc::new(Index::default());
         let stop = CancellationToken::new();
-        let writer = status::Writer::new(client, Arc::clone(&index), resources, workloads);
+        let (events, publisher) = events::channel(client.clone(), "operator-0", resources.clone());
+        // It ends with the writer.
+        tokio::spawn(publisher.run());
+        let writer = status::Writer::new(client, Arc::clone(&index), resources, workloads, events);
         Self {
             index,
             writer: tokio::spawn(writer.run(stop.clone())),
@@ -210,6 +237,31 @@ async fn after_a_restart_a_status_stands_until_the_queue_was_looked_at() {
     world.index.order(&key(), Ok(orders(&[])));
     sleep(Duration::from_secs(5)).await;
     world.sees(7);
+    sleep(Duration::from_secs(5)).await;
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_risk_is_told_by_one_event_also_when_the_operator_starts_again() {
+    let world = World::new(Scenario::ARiskIsWrittenAndToldOnce, parsed());
+    world.index.order(&key(), Ok(orders(&[])));
+    let safety = Some(evicting());
+    world.index.assess(&key(), safety.clone());
+    sleep(Duration::from_secs(2)).await;
+    world.sees(7);
+    sleep(Duration::from_secs(2)).await;
+    let entry = world.index.get(&key()).unwrap();
+    world.end().await;
+
+    let before = taskqueue_api::TaskQueueStatus::default();
+    let now = jiff::Timestamp::from_second(1_700_000_000).unwrap();
+    let mut stored = resource(&[]);
+    stored.status = Some(status::build::build(&key(), &entry, None, &before, now));
+    let world = World::new(Scenario::NobodyCalls, DeserializeGuard(Ok(stored)));
+    world.index.order(&key(), Ok(orders(&[])));
+    world.sees(7);
+    sleep(Duration::from_secs(5)).await;
+    world.index.assess(&key(), safety);
     sleep(Duration::from_secs(5)).await;
     world.end().await;
 }

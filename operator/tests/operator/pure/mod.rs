@@ -12,6 +12,7 @@ mod index;
 mod invalid;
 mod memory;
 mod rates;
+mod redis_safety;
 mod shrink;
 mod sources;
 mod status;

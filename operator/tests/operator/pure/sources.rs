@@ -291,6 +291,7 @@ fn status_of(edits: &[Edit], sight: Sight) -> TaskQueueStatus {
         orders: Some(Ok(Arc::clone(&orders))),
         standing: Some(orders),
         sight: Some(Arc::new(sight)),
+        ..Entry::default()
     };
     build(&key(), &entry, None, &TaskQueueStatus::default(), at(0))
 }

@@ -29,6 +29,7 @@ pub(super) fn entry(edits: &[Edit], sight: Option<Sight>) -> Entry {
         orders: Some(Ok(Arc::clone(&orders))),
         standing: Some(orders),
         sight: sight.map(Arc::new),
+        ..Entry::default()
     }
 }
 

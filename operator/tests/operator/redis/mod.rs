@@ -4,6 +4,7 @@ mod endings;
 mod handshake;
 mod obstacles;
 mod outages;
+mod safety;
 mod scaling;
 mod shield;
 mod sources;
