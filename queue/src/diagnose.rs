@@ -46,7 +46,7 @@ async fn mismatch(address: &Address, tls: Option<&Tls>) -> Option<&'static str> 
         let speaks_tls = tokio::time::timeout(PATIENCE, answers_tls(address)).await;
         return speaks_tls
             .is_ok_and(|tls| tls)
-            .then_some("the server speaks TLS; write rediss:// (valkeys://) instead of redis://");
+            .then_some("the server speaks TLS; write rediss:// instead of redis://");
     };
     let (answer, parting) = tokio::join!(
         tokio::time::timeout(PATIENCE, first_byte_of_pong(address)),
@@ -54,9 +54,7 @@ async fn mismatch(address: &Address, tls: Option<&Tls>) -> Option<&'static str> 
     );
     // +PONG, or a refusal.
     if matches!(answer, Ok(Some(b'+' | b'-'))) {
-        return Some(
-            "the server speaks plain text; write redis:// (valkey://) instead of rediss://",
-        );
+        return Some("the server speaks plain text; write redis:// instead of rediss://");
     }
     parting
         .is_ok_and(|fault| fault.is_some_and(|fault| wants_certificate(&fault)))

@@ -59,6 +59,10 @@ async fn a_redis_that_is_too_old_is_named_and_its_queues_are_not_read() {
     let old = FakeServer::start(|words| match words[0].as_str() {
         "HELLO" => FakeServer::hello("redis", "6.2.14", "standalone"),
         "TIME" => "*2\r\n$10\r\n1700000000\r\n$1\r\n0\r\n".to_owned(),
+        "HMGET" => {
+            let fields = words.len() - 2;
+            format!("*{fields}\r\n{}", "$-1\r\n".repeat(fields))
+        }
         _ => FakeServer::unknown(words),
     })
     .await;
