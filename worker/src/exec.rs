@@ -3,7 +3,7 @@
 //!
 //! The command is the leader of a process group of its own. When an attempt is cut off (time-out, shutdown, lost
 //! lease) the whole group gets SIGTERM and, after a grace of two seconds, SIGKILL. When the command has ended, what it
-//! left of its group may write for one more second and is then killed: a task is over when its command is.
+//! left may write for one more second and is then killed, in its group or not: a task is over when its command is.
 
 mod verdict;
 
@@ -17,7 +17,7 @@ use tokio::process::ChildStdin;
 use crate::control::{Control, Controls};
 use crate::fault::Fault;
 use crate::output::{self, Output};
-use crate::process::{Complaint, Launcher, Running, Streams, drain};
+use crate::process::{Complaint, Ending, Launcher, Running, Streams, drain};
 use verdict::Verdict;
 
 /// How long the processes that a command left behind may go on writing.
@@ -102,13 +102,16 @@ impl Handler for Exec {
                 return Outcome::Released;
             }
         };
-        let suppressed = transcript.complaint.finish(|line| log_line(&task, line));
+        let suppressed = {
+            let log = |line: &str| log_line(&task, line);
+            transcript.complaint.finish(Instant::now(), log)
+        };
         if suppressed > 0 {
             tracing::warn!(id = %task.id, r#type = task.kind, lines = suppressed, "lines of stderr not logged");
         }
         match ended {
-            Ok(status) => {
-                let verdict = verdict::judge(status, &transcript.complaint.last_words());
+            Ok(ending) => {
+                let verdict = verdict::judge(ending, &transcript.complaint.last_words());
                 let outcome = conclude(verdict, &task, transcript.output);
                 control.outcome(outcome)
             }
@@ -126,7 +129,7 @@ async fn attend(
     streams: Streams,
     task: &LeasedTask,
     transcript: &mut Transcript,
-) -> io::Result<std::process::ExitStatus> {
+) -> io::Result<Ending> {
     let Transcript { output, complaint } = transcript;
     let mut dialogue = std::pin::pin!(async {
         tokio::join!(
@@ -157,8 +160,9 @@ async fn attend(
             }
         }
     };
-    running.clear();
-    Ok(status)
+    let ending = running.ending(status);
+    running.clear().await;
+    Ok(ending)
 }
 
 /// Writes the payload. A command need not read it: a closed pipe is no error.

@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 mod process;
 
-use process::{PROGRAM, Stage, Worker, gone, last_error, policy, result, shell};
+use process::{PROGRAM, Stage, Worker, gone, last_error, policy, result, runs, shell};
 
 #[tokio::test]
 async fn the_payload_is_the_input_and_the_output_is_the_result() {
@@ -157,7 +157,7 @@ async fn a_time_out_ends_the_whole_group_even_if_it_ignores_sigterm() {
         ..policy().retry
     };
     let stage = Stage::with_policy(&Policy {
-        timeout: Duration::from_millis(300),
+        timeout: Duration::from_secs(2),
         retry: once,
         ..Policy::default()
     })
@@ -202,6 +202,73 @@ async fn a_process_that_left_the_group_is_reaped_when_it_ends() {
     assert_eq!(stage.ended(&id).await.state, State::Completed);
     gone(&stage.lines("pids", 1).await[0]).await;
     worker.childless().await;
+}
+
+#[tokio::test]
+async fn what_left_the_group_is_killed_when_its_command_has_ended_and_no_other_s_is() {
+    let stage = Stage::new().await;
+    // One of them has lost its environment as well, so that it could be the other command's.
+    let script = r#"start() { (setsid "$@" > /dev/null 2>&1 & echo $! >> "$PIDS.$TASK_TYPE"); }
+        start sleep 1000; start env -i sleep 1000; start sh -c 'sleep 1000; true'
+        while [ ! -e "$PIDS.$TASK_TYPE.end" ]; do sleep 0.01; done"#;
+    let pids = stage.path("pids");
+    let variables = [("PIDS", pids.as_str()), ("TASKQUEUE_CONCURRENCY", "2")];
+    let worker = stage.worker(&shell(script), &variables).await;
+    let first = stage.enqueue("first", &json!(null)).await;
+    let second = stage.enqueue("second", &json!(null)).await;
+    let of_first = stage.lines("pids.first", 3).await;
+    let of_second = stage.lines("pids.second", 3).await;
+    fs::write(stage.path("pids.first.end"), "").expect("a file");
+    assert_eq!(stage.ended(&first).await.state, State::Completed);
+    gone(&of_first[0]).await;
+    gone(&of_first[2]).await;
+    for pid in &of_second {
+        assert!(runs(pid), "the other command's is left alone");
+    }
+    fs::write(stage.path("pids.second.end"), "").expect("a file");
+    assert_eq!(stage.ended(&second).await.state, State::Completed);
+    for pid in of_first.iter().chain(&of_second) {
+        gone(pid).await;
+    }
+    worker.childless().await;
+}
+
+#[tokio::test]
+async fn what_left_the_group_is_killed_with_an_attempt_that_is_cut_off() {
+    let mut policy = policy();
+    policy.timeout = Duration::from_secs(2);
+    policy.retry.max_attempts = 1;
+    let stage = Stage::with_policy(&policy).await;
+    let script = r#"setsid sh -c 'trap "" TERM; echo $$ > "$PIDS"; sleep 1000; true' & sleep 1000"#;
+    let worker = stage
+        .worker(&shell(script), &[("PIDS", &stage.path("pids"))])
+        .await;
+    let id = stage.enqueue("any", &json!(null)).await;
+    let task = stage.ended(&id).await;
+    assert_eq!(task.errors[0].cause, Cause::Timeout);
+    gone(&stage.lines("pids", 1).await[0]).await;
+    worker.childless().await;
+}
+
+#[tokio::test]
+async fn output_that_is_no_utf_8_says_so_and_nothing_of_it_is_replaced() {
+    let stage = Stage::new().await;
+    let worker = stage.worker(&shell(r"printf 'caf\351'"), &[]).await;
+    let id = stage.enqueue("any", &json!(null)).await;
+    let task = stage.ended(&id).await;
+    assert_eq!(task.state, State::Completed);
+    let told = r#"{"encoding":"base64","bytes":4,"data":"Y2Fm6Q=="}"#;
+    assert_eq!(result(&task), told);
+    worker.logged("result is not UTF-8").await;
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_is_no_part_of_the_output() {
+    let stage = Stage::new().await;
+    let script = r#"printf '\357\273\277{"width":640}\r\n'"#;
+    let _worker = stage.worker(&shell(script), &[]).await;
+    let id = stage.enqueue("any", &json!(null)).await;
+    assert_eq!(result(&stage.ended(&id).await), r#"{"width":640}"#);
 }
 
 #[tokio::test]

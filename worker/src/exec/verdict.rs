@@ -8,9 +8,8 @@
 //! | anything else, a signal too | the same; the message names it |
 
 use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
 
-use nix::sys::signal::Signal;
+use crate::process::{Ending, memory_words, signal_name};
 
 const EX_DATAERR: i32 = 65;
 const EX_TEMPFAIL: i32 = 75;
@@ -24,8 +23,10 @@ pub(super) enum Verdict {
 }
 
 /// Judges an attempt by its exit status; `last_words` are the end of its standard error.
-pub(super) fn judge(status: ExitStatus, last_words: &str) -> Verdict {
+pub(super) fn judge(ending: Ending, last_words: &str) -> Verdict {
+    let Ending { status, memory } = ending;
     let because = |what: String| {
+        let what = what + memory_words(status, memory);
         if last_words.is_empty() {
             what
         } else {
@@ -52,19 +53,21 @@ pub(super) fn judge(status: ExitStatus, last_words: &str) -> Verdict {
     }
 }
 
-fn signal_name(number: i32) -> String {
-    Signal::try_from(number).map_or_else(
-        |_| format!("signal {number}"),
-        |signal| signal.as_str().to_owned(),
-    )
-}
-
 #[cfg(test)]
 mod tests {
+    use std::process::ExitStatus;
+
     use super::*;
 
-    fn exit(code: i32) -> ExitStatus {
-        ExitStatus::from_raw(code << 8)
+    fn ended(raw: i32) -> Ending {
+        Ending {
+            status: ExitStatus::from_raw(raw),
+            memory: false,
+        }
+    }
+
+    fn exit(code: i32) -> Ending {
+        ended(code << 8)
     }
 
     fn retry(error: &str) -> Verdict {
@@ -105,17 +108,36 @@ mod tests {
 
     #[test]
     fn a_signal_is_named() {
+        assert_eq!(judge(ended(9), ""), retry("killed by SIGKILL"));
         assert_eq!(
-            judge(ExitStatus::from_raw(9), ""),
-            retry("killed by SIGKILL")
-        );
-        assert_eq!(
-            judge(ExitStatus::from_raw(0x8b), "core dumped"),
+            judge(ended(0x8b), "core dumped"),
             retry("killed by SIGSEGV: core dumped")
         );
+        assert_eq!(judge(ended(40), ""), retry("killed by signal 40"));
+    }
+
+    #[test]
+    fn a_command_that_was_killed_for_memory_says_so() {
+        let judged = |raw| {
+            let mut ending = ended(raw);
+            ending.memory = true;
+            judge(ending, "")
+        };
         assert_eq!(
-            judge(ExitStatus::from_raw(40), ""),
-            retry("killed by signal 40")
+            judged(9),
+            retry("killed by SIGKILL, because the container's memory limit was reached")
         );
+        assert_eq!(
+            judged(137 << 8),
+            retry("exit status 137, because the container's memory limit was reached")
+        );
+        let Verdict::Retry { error } = judged(1 << 8) else {
+            unreachable!("it is retried");
+        };
+        assert!(
+            error.starts_with("exit status 1 (meanwhile the kernel killed a process"),
+            "{error}"
+        );
+        assert_eq!(judged(0), Verdict::Done);
     }
 }

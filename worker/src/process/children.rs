@@ -11,10 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::sys::prctl;
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
+
+use super::strays;
 
 /// How soon the reaper looks again when a leader that has just ended hides the children behind it.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -66,6 +69,29 @@ impl Children {
                 return Ok(());
             }
         }
+    }
+
+    /// Kills what the command with this mark, led by this process, has left behind. Returns whether there was anything;
+    /// what that has started may become a child of this process now.
+    pub(super) fn kill_left_by(&self, mark: &str, leader: Pid) -> bool {
+        let leaders = self.lock().clone();
+        if strays::orphans(&leaders).is_empty() {
+            return false;
+        }
+        // Held from the look to the kill: nothing is reaped meanwhile, so that no number becomes another process's, and
+        // no command starts that would be taken for an orphan.
+        let leaders = self.lock();
+        let left = strays::left_by(mark, leader, &leaders, &strays::orphans(&leaders));
+        for pid in &left {
+            tracing::debug!(pid = pid.as_raw(), "killing what a command has left behind");
+            let _ = kill(*pid, Signal::SIGKILL);
+        }
+        !left.is_empty()
+    }
+
+    /// Reaps what has ended and is not the leader of a command.
+    pub(super) fn reap_now(&self) {
+        self.look();
     }
 
     fn look(&self) -> Look {

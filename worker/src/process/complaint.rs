@@ -4,17 +4,15 @@
 //! bounded share of the log.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+use super::Allowance;
 
 /// How much of a line is logged; the rest of the line is dropped.
 const LINE_LIMIT: usize = 4 * 1024;
 
 /// How many of the last bytes become the error message; what the exit status adds to it fits in 1 KiB with it.
 const TAIL_LIMIT: usize = 900;
-
-/// How many lines one attempt may log at once, and how soon it may log one more.
-const BURST: u32 = 200;
-const REFILL: Duration = Duration::from_millis(50);
 
 /// The standard error of one attempt, taken in pieces.
 #[derive(Debug)]
@@ -24,8 +22,7 @@ pub(crate) struct Complaint {
     tail: VecDeque<u8>,
     /// Whether `tail` lost its beginning.
     cut: bool,
-    allowance: u32,
-    refilled: Instant,
+    allowance: Allowance,
     suppressed: u64,
 }
 
@@ -35,8 +32,7 @@ impl Complaint {
             line: Vec::new(),
             tail: VecDeque::new(),
             cut: false,
-            allowance: BURST,
-            refilled: now,
+            allowance: Allowance::new(now),
             suppressed: 0,
         }
     }
@@ -44,20 +40,19 @@ impl Complaint {
     /// Takes the next piece of the stream and gives each line that ended in it, and may be logged, to `log`.
     pub(crate) fn push(&mut self, piece: &[u8], now: Instant, mut log: impl FnMut(&str)) {
         self.keep_tail(piece);
-        self.refill(now);
         let mut lines = piece.split(|&byte| byte == b'\n').peekable();
         while let Some(part) = lines.next() {
             let room = LINE_LIMIT.saturating_sub(self.line.len());
             self.line.extend_from_slice(&part[..part.len().min(room)]);
             if lines.peek().is_some() {
-                self.end_line(&mut log);
+                self.end_line(now, &mut log);
             }
         }
     }
 
     /// Ends the last line if it had no newline. Returns how many lines were not logged.
-    pub(crate) fn finish(&mut self, mut log: impl FnMut(&str)) -> u64 {
-        self.end_line(&mut log);
+    pub(crate) fn finish(&mut self, now: Instant, mut log: impl FnMut(&str)) -> u64 {
+        self.end_line(now, &mut log);
         self.suppressed
     }
 
@@ -78,12 +73,11 @@ impl Complaint {
             .to_owned()
     }
 
-    fn end_line(&mut self, log: &mut impl FnMut(&str)) {
+    fn end_line(&mut self, now: Instant, log: &mut impl FnMut(&str)) {
         if self.line.is_empty() {
             return;
         }
-        if self.allowance > 0 {
-            self.allowance -= 1;
+        if self.allowance.take(now) {
             log(String::from_utf8_lossy(&self.line).trim_end());
         } else {
             self.suppressed += 1;
@@ -98,18 +92,11 @@ impl Complaint {
         self.tail.drain(..excess);
         self.tail.extend(new);
     }
-
-    fn refill(&mut self, now: Instant) {
-        let earned = now.saturating_duration_since(self.refilled).as_millis() / REFILL.as_millis();
-        if let Ok(earned @ 1..) = u32::try_from(earned) {
-            self.allowance = self.allowance.saturating_add(earned).min(BURST);
-            self.refilled = now;
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::allowance::{BURST, REFILL};
     use super::*;
 
     /// The lines logged, the lines not logged, and the last words of a stream that arrives in the given pieces.
@@ -120,7 +107,7 @@ mod tests {
         for piece in pieces {
             complaint.push(piece, now, |line| lines.push(line.to_owned()));
         }
-        let suppressed = complaint.finish(|line| lines.push(line.to_owned()));
+        let suppressed = complaint.finish(now, |line| lines.push(line.to_owned()));
         (lines, suppressed, complaint.last_words())
     }
 
@@ -163,6 +150,6 @@ mod tests {
         for tick in 1..=1000 {
             complaint.push(b"tick\n", start + REFILL * tick, |_| logged += 1);
         }
-        assert_eq!((logged, complaint.finish(|_| ())), (1000, 0));
+        assert_eq!((logged, complaint.finish(start, |_| ())), (1000, 0));
     }
 }

@@ -1,7 +1,6 @@
 //! One running command and the process group it leads: started, awaited, and ended with everything it has started.
 //!
-//! A process that moves itself into a group of its own (`setsid`, a daemon) leaves the worker's reach: it is reaped when
-//! it ends, but nobody ends it before the container does.
+//! What has left the group (`setsid`, a daemon) is killed once the group is gone: see [`strays`](super::strays).
 
 use std::io;
 use std::process::ExitStatus;
@@ -13,12 +12,18 @@ use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio_util::task::TaskTracker;
 
 use super::children::Children;
+use super::ending::{Ending, is_killed};
+use super::memory::Kills;
+use super::strays;
 
 /// How long a command may take to end after SIGTERM, before SIGKILL.
 const KILL_GRACE: Duration = Duration::from_secs(2);
 
 /// How often a terminated group is looked at.
 const POLL: Duration = Duration::from_millis(20);
+
+/// How long what a command has left may take to be gone after SIGKILL: what hangs in the system takes as long as it likes.
+const GONE_BOUND: Duration = Duration::from_secs(2);
 
 /// The three ends of a command's standard streams; each is there once.
 pub(crate) struct Streams {
@@ -31,6 +36,9 @@ pub(crate) struct Streams {
 pub(crate) struct Running {
     group: Option<Group>,
     endings: TaskTracker,
+    kills: Kills,
+    /// What the kernel's count was when it started.
+    kills_before: Option<u64>,
 }
 
 /// The process group; its number is its leader's.
@@ -38,6 +46,8 @@ struct Group {
     id: Pid,
     leader: Child,
     children: Children,
+    /// In the environment of all that it starts.
+    mark: String,
 }
 
 impl Running {
@@ -46,7 +56,11 @@ impl Running {
         command: &mut Command,
         children: &Children,
         endings: &TaskTracker,
+        kills: &Kills,
     ) -> io::Result<(Self, Streams)> {
+        let mark = format!("{:032x}", rand::random::<u128>());
+        command.env(strays::MARK, &mark);
+        let kills_before = kills.count();
         let (id, mut leader) = children.spawn(command.process_group(0).kill_on_drop(true))?;
         let streams = Streams {
             stdin: leader.stdin.take(),
@@ -57,11 +71,14 @@ impl Running {
             id,
             leader,
             children: children.clone(),
+            mark,
         };
         Ok((
             Self {
                 group: Some(group),
                 endings: endings.clone(),
+                kills: kills.clone(),
+                kills_before,
             },
             streams,
         ))
@@ -87,11 +104,23 @@ impl Running {
         self.group.as_ref().map(|group| group.id.as_raw())
     }
 
-    /// Kills what the command has left of its group, after the command itself ended.
-    pub(crate) fn clear(mut self) {
-        if let Some(group) = self.group.take() {
+    /// How it ended with this status, with the kernel's part in it. To be asked once.
+    pub(crate) fn ending(&self, status: ExitStatus) -> Ending {
+        let memory = if is_killed(status) {
+            self.kills.explain(self.kills_before)
+        } else {
+            !status.success() && self.kills.any_since(self.kills_before)
+        };
+        Ending { status, memory }
+    }
+
+    /// Kills what the command has left, in its group and outside of it, after the command itself ended.
+    pub(crate) async fn clear(mut self) {
+        if let Some(group) = &self.group {
             group.signal(Signal::SIGKILL);
+            group.sweep().await;
         }
+        self.group = None;
     }
 }
 
@@ -124,6 +153,25 @@ impl Group {
         if let Err(error) = self.leader.wait().await {
             tracing::warn!(group = self.id.as_raw(), %error, "cannot wait for a terminated command");
         }
+        self.sweep().await;
+    }
+
+    /// Kills what the command has left outside of its group, until nothing of it and of the group is there any more.
+    async fn sweep(&self) {
+        let gone = async {
+            // Both, in each round: what the group has started is a child of the worker only when the group is gone.
+            while self.children.kill_left_by(&self.mark, self.id) | self.exists() {
+                tokio::time::sleep(POLL).await;
+                self.children.reap_now();
+            }
+        };
+        if tokio::time::timeout(GONE_BOUND, gone).await.is_err() {
+            tracing::warn!(
+                group = self.id.as_raw(),
+                "what a command has left does not end on SIGKILL"
+            );
+        }
+        self.children.reap_now();
     }
 
     /// A group that no longer exists takes no signal, and that is fine.

@@ -2,10 +2,14 @@
 //!
 //! What a task makes of them is not decided here: that is `exec` and `stdio`.
 
+mod allowance;
 mod children;
 mod complaint;
+mod ending;
 mod group;
+mod memory;
 mod program;
+mod strays;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -16,8 +20,11 @@ use tokio::process::Command;
 use tokio_util::task::TaskTracker;
 
 use children::Children;
+use memory::Kills;
 
+pub(crate) use allowance::Allowance;
 pub(crate) use complaint::Complaint;
+pub(crate) use ending::{Ending, memory_words, signal_name};
 pub(crate) use group::{Running, Streams};
 pub use program::ProgramError;
 
@@ -34,6 +41,7 @@ pub(crate) struct Launcher {
     arguments: Arc<[String]>,
     children: Children,
     endings: TaskTracker,
+    kills: Kills,
 }
 
 impl Launcher {
@@ -47,6 +55,7 @@ impl Launcher {
             arguments: arguments.into(),
             children: Children::default(),
             endings: TaskTracker::new(),
+            kills: Kills::find(),
         })
     }
 
@@ -74,7 +83,7 @@ impl Launcher {
             }
         }
         command.envs(variables);
-        Running::start(&mut command, &self.children, &self.endings)
+        Running::start(&mut command, &self.children, &self.endings, &self.kills)
     }
 
     /// Reaps what commands leave behind, for as long as this future is polled.

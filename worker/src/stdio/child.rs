@@ -294,7 +294,7 @@ async fn complain(stderr: Option<ChildStderr>, pid: i32) -> String {
     let mut complaint = Complaint::new(Instant::now());
     let log = |line: &str| tracing::info!(target: "handler", pid, "{line}");
     drain(stderr, |piece| complaint.push(piece, Instant::now(), log)).await;
-    let suppressed = complaint.finish(log);
+    let suppressed = complaint.finish(Instant::now(), log);
     if suppressed > 0 {
         tracing::warn!(pid, lines = suppressed, "lines of stderr not logged");
     }

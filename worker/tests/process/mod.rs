@@ -1,6 +1,8 @@
 //! The real binary as a child of the test: started on a queue of the test's own Redis, asked over HTTP, sent signals.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod child;
+
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -300,6 +302,11 @@ pub(crate) async fn gone(pid: &str) {
         kill(pid, None).is_err().then_some(())
     })
     .await;
+}
+
+/// Whether a process is there.
+pub(crate) fn runs(pid: &str) -> bool {
+    kill(Pid::from_raw(pid.parse().expect("a process id")), None).is_ok()
 }
 
 /// The error of the last failed attempt.
