@@ -26,8 +26,14 @@ use serde_json::value::RawValue;
 use taskqueue_queue::worker::{LeasedTask, Outcome};
 use tokio::net::TcpListener;
 
+use crate::wait;
+
 /// Largest body of a request.
 const MOST_BODY_BYTES: usize = 64 * 1024;
+/// What some writers of UTF-8 begin with.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+/// Longest time with units, in bytes.
+const MOST_TIME_BYTES: usize = 64;
 /// Longest wait for a cancellation.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
@@ -133,7 +139,7 @@ async fn progress(
     body: String,
 ) -> Result<StatusCode, Refusal> {
     let task = controls.task(&token)?;
-    let progress: &RawValue = serde_json::from_str(&body)
+    let progress: &RawValue = serde_json::from_str(text(&body))
         .map_err(|error| refuse(&format!("progress is any JSON, such as 0.5: {error}")))?;
     task.progress(progress)
         .map_err(|error| refuse(&error.to_string()))?;
@@ -146,7 +152,11 @@ async fn log(
     body: String,
 ) -> Result<StatusCode, Refusal> {
     let task = controls.task(&token)?;
-    for line in body.lines().filter(|line| !line.is_empty()) {
+    for line in body
+        .trim_start_matches(BYTE_ORDER_MARK)
+        .lines()
+        .filter(|line| !line.is_empty())
+    {
         task.log(line);
     }
     Ok(StatusCode::NO_CONTENT)
@@ -193,22 +203,31 @@ async fn cancelled(
     Ok(format!("{cancelled}\n"))
 }
 
+/// What a body says.
+fn text(body: &str) -> &str {
+    body.trim_start_matches(BYTE_ORDER_MARK).trim()
+}
+
 /// A time as a number of seconds, or with units.
 fn span(body: &str) -> Result<Duration, Refusal> {
-    let text = body.trim();
-    let seconds = text.parse::<f64>().ok();
-    let span = match seconds {
-        Some(seconds) => Duration::try_from_secs_f64(seconds).ok(),
-        None => text
-            .parse::<SignedDuration>()
-            .ok()
-            .and_then(|span| Duration::try_from(span).ok()),
+    let text = text(body);
+    let units = || {
+        let span = text.parse::<SignedDuration>().ok()?;
+        Duration::try_from(span).ok()
     };
-    span.ok_or_else(|| {
+    let refusal = |reason: &str| {
         refuse(&format!(
-            "{text:?} is no time: give seconds, such as 90, or units, such as 1m30s"
+            "{reason}: give seconds, such as 90, or units, such as 1m30s"
         ))
-    })
+    };
+    if let Some(span) = wait::seconds(text) {
+        return Ok(span);
+    }
+    // No time has so many digits, and no parser has to cope with them.
+    if text.len() > MOST_TIME_BYTES {
+        return Err(refusal(&format!("a time of {} bytes is none", text.len())));
+    }
+    units().ok_or_else(|| refusal(&format!("{text:?} is no time")))
 }
 
 fn refuse(reason: &str) -> Refusal {
@@ -224,13 +243,22 @@ mod tests {
         for (body, millis) in [
             ("90", 90_000),
             (" 1.5\n", 1_500),
+            ("\u{feff}2\r\n", 2_000),
             ("1m30s", 90_000),
             ("250ms", 250),
             ("0", 0),
         ] {
             assert_eq!(span(body), Ok(Duration::from_millis(millis)), "{body}");
         }
-        for body in ["", "soon", "-1", "-5s", "nan", "inf"] {
+        for body in ["1e20", "9".repeat(400).as_str()] {
+            assert_eq!(
+                span(body),
+                Ok(Duration::MAX),
+                "what is above the most is the most"
+            );
+        }
+        let long = format!("{}h", "9".repeat(400));
+        for body in ["", "soon", "-1", "-1e20", "-5s", "nan", "inf", &long] {
             let (status, reason) = span(body).expect_err("it is refused");
             assert_eq!(status, StatusCode::BAD_REQUEST);
             assert!(reason.contains("such as 90"), "{reason}");

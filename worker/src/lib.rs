@@ -24,6 +24,7 @@ pub mod signals;
 pub mod stdio;
 pub mod termination;
 mod trace;
+mod wait;
 
 pub use config::{ConfigError, HandlerConfig, WorkerConfig};
 pub use process::ProgramError;

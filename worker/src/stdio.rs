@@ -2,12 +2,20 @@
 //! with JSON lines on standard output (the messages are in [`message`]). What they write to standard error goes to the
 //! log.
 //!
-//! A child that ends, or writes what is no message, loses the tasks that it had: they are handed back, which costs no
-//! attempt, and each counts a loss. It is started again after a pause that grows. A child that goes on with a task that
-//! it was told to drop finishes its others, and is killed then, while another takes its place.
+//! A child that ends loses the tasks that it had: they are handed back, which costs no attempt, and each that it had read
+//! counts a loss. It is started again after a pause that grows. A child that goes on with a task that it was told to drop,
+//! or that closes its standard input, finishes its others, and is killed then, while another takes its place. A line that
+//! is no message costs the task that it names, or nobody.
 
 mod child;
+mod heed;
+mod input;
+mod jobs;
+mod lines;
 mod message;
+mod named;
+mod reading;
+mod repair;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +27,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::fault::Fault;
 use crate::process::Launcher;
-use child::{Child, End, Job, Order};
+use child::{Child, End, Order};
+use jobs::Job;
 
 /// How long a child may take until it is ready.
 const READY_BOUND: Duration = Duration::from_mins(1);
@@ -77,8 +86,7 @@ impl Stdio {
             let proven = match self.start(place).await {
                 Ok(ready) => ready.elapsed() >= PROVEN,
                 Err(reason) => {
-                    self.fault
-                        .set(format!("the handler's process takes no tasks: {reason}"));
+                    self.takes_none(&reason);
                     false
                 }
             };
@@ -100,10 +108,11 @@ impl Stdio {
             )
         })?;
         let mut child = Child::new(running, streams).ok_or("it has no streams")?;
-        let ready = tokio::time::timeout(READY_BOUND, child.ready()).await;
+        let ready = child.ready(|why| self.takes_none(why));
+        let ready = tokio::time::timeout(READY_BOUND, ready).await;
         match ready {
             Ok(Ok(())) => {}
-            Ok(Err(end)) => return Err(end.reason()),
+            Ok(Err(end)) => return Err(child.explain(end).await),
             Err(_) => {
                 let seconds = READY_BOUND.as_secs();
                 return Err(format!(
@@ -118,21 +127,15 @@ impl Stdio {
         let end = child.serve(&mut orders).await;
         place.close();
         match end {
-            End::Broken(why) => {
-                child.lose(&why);
-                orders.close();
-                while let Ok(order) = orders.try_recv() {
-                    if let Order::Run(job) = order {
-                        let _ = job.outcome.send(Outcome::Released);
-                    }
-                }
-                if since.elapsed() >= PROVEN {
-                    tracing::error!("the handler's process went away: {why}");
-                    self.fault
-                        .set(format!("the handler's process went away: {why}"));
-                    return Ok(since);
-                }
-                Err(why)
+            End::Broken(_) | End::Over => {
+                let why = child.explain(end).await;
+                child.lose(&why).await;
+                hand_back(orders);
+                self.gone(since, why)
+            }
+            End::Deaf(why) => {
+                tokio::spawn(async move { child.finish(&mut orders).await });
+                self.gone(since, why.to_owned())
             }
             End::Disobedient => {
                 tracing::warn!(
@@ -145,6 +148,23 @@ impl Stdio {
         }
     }
 
+    /// A child that was ready takes no more tasks.
+    fn gone(&self, since: Instant, why: String) -> Result<Instant, String> {
+        if since.elapsed() < PROVEN {
+            return Err(why);
+        }
+        let why = format!("the handler's process went away: {why}");
+        // Perhaps it is what was told last.
+        tracing::error!("{why}");
+        self.fault.set(why);
+        Ok(since)
+    }
+
+    fn takes_none(&self, reason: &str) {
+        self.fault
+            .set(format!("the handler's process takes no tasks: {reason}"));
+    }
+
     /// The child that takes tasks and has the fewest.
     fn least_busy(&self) -> Option<&Place> {
         let ready = |place: &&Place| place.ready.load(Ordering::Relaxed);
@@ -153,11 +173,12 @@ impl Stdio {
     }
 }
 
-impl End {
-    fn reason(self) -> String {
-        match self {
-            Self::Broken(why) => why,
-            Self::Disobedient | Self::Dismissed => "it is not needed any more".to_owned(),
+/// What was ordered of a child that is gone.
+fn hand_back(mut orders: mpsc::UnboundedReceiver<Order>) {
+    orders.close();
+    while let Ok(order) = orders.try_recv() {
+        if let Order::Run(job) = order {
+            job.end(Outcome::Released);
         }
     }
 }

@@ -8,33 +8,8 @@ use taskqueue_queue::{Cause, Policy, State};
 
 mod process;
 
+use process::child::child;
 use process::{PATIENCE, Stage, last_error, patient, result};
-
-/// A child in Python. `on_task` gets `task` and runs in a thread of its own; `say` writes a message.
-fn child(on_task: &str) -> String {
-    let body = format!("    {}", on_task.replace('\n', "\n    "));
-    let script = format!(
-        r#"
-import json, os, sys, threading, time
-lock = threading.Lock()
-cancelled = set()
-def say(**message):
-    with lock:
-        print(json.dumps(message), flush=True)
-def on_task(task):
-    id = task["id"]
-{body}
-say(ready={{}})
-for line in sys.stdin:
-    message = json.loads(line)
-    if "task" in message:
-        threading.Thread(target=on_task, args=[message["task"]], daemon=True).start()
-    else:
-        cancelled.add(message["cancel"]["id"])
-"#
-    );
-    json!({ "stdio": { "command": ["python3", "-c", script] } }).to_string()
-}
 
 /// Runs one task of a child and returns it after its first attempt.
 async fn one(on_task: &str) -> taskqueue_queue::Task {
@@ -66,15 +41,22 @@ fn task_timeout() -> Value {
 
 #[tokio::test]
 async fn message_retry_is_a_failed_attempt() {
-    let task = one(r#"say(retry={"id": id, "error": "busy", "seconds": 120})"#).await;
+    let stage = Stage::with_policy(&patient()).await;
+    let script = r#"say(retry={"id": id, "error": "busy", "seconds": 120})"#;
+    let _worker = stage.worker(&child(script), &[]).await;
+    let id = stage.enqueue("any", &json!(null)).await;
+    let task = stage
+        .task_when(&id, "the first attempt ends", |task| {
+            !task.errors.is_empty()
+        })
+        .await;
     assert_eq!((task.state, task.attempts), (State::Scheduled, 1));
     assert_eq!(last_error(&task), "busy");
-    let wait = task
-        .due
-        .expect("it is due")
-        .duration_since(task.errors[0].at);
-    // The worker knows the time of Redis to within a round trip.
-    assert!((119.9..120.1).contains(&wait.as_secs_f64()), "{wait:?}");
+    // So long after some time between its making and now, all by the clock of Redis.
+    let now: Vec<i64> = stage.redis.command("TIME").await;
+    let due = task.due.expect("it is due").as_millisecond() - 120_000;
+    let possible = task.created.as_millisecond()..=now[0] * 1_000 + 999;
+    assert!(possible.contains(&due), "{due} is not in {possible:?}");
 }
 
 #[tokio::test]
@@ -99,14 +81,16 @@ async fn message_progress_log_and_extend_are_heard_while_the_task_runs() {
     let script = r#"say(progress={"id": id, "progress": 0.5})
 say(log={"id": id, "line": "half way"})
 say(extend={"id": id, "seconds": 60})
+while not os.path.exists(task["payload"]): time.sleep(0.01)
 time.sleep(2)
 say(done={"id": id})"#;
     let _worker = stage.worker(&child(script), &[]).await;
-    let id = stage.enqueue("any", &json!(null)).await;
+    let id = stage.enqueue("any", &json!(stage.path("gate"))).await;
     let task = stage
         .task_when(&id, "progress is seen", |task| task.progress.is_some())
         .await;
     assert_eq!(task.progress.expect("progress").as_bytes(), b"0.5");
+    std::fs::write(stage.path("gate"), "").expect("the gate opens");
     assert_eq!(stage.ended(&id).await.state, State::Completed);
     assert_eq!(stage.queue.logs(&id).await.expect("a log"), ["half way"]);
 }
@@ -126,7 +110,9 @@ say(retry={"id": id, "error": "cancelled"})"#;
 #[tokio::test]
 async fn many_tasks_run_in_one_child_at_once() {
     let stage = Stage::new().await;
-    let script = r#"time.sleep(0.5)
+    // Each waits for all the others, so they end only if they run at the same time.
+    let script = r#"begun(id)
+with changed: changed.wait_for(lambda: len(met) == 8)
 say(done={"id": id, "result": os.getpid()})"#;
     let _worker = stage
         .worker(&child(script), &[("TASKQUEUE_CONCURRENCY", "8")])
@@ -135,7 +121,6 @@ say(done={"id": id, "result": os.getpid()})"#;
     for _ in 0..8 {
         ids.push(stage.enqueue("any", &json!(null)).await);
     }
-    stage.active(8).await;
     let mut children = std::collections::BTreeSet::new();
     for id in &ids {
         children.insert(result(&stage.ended(id).await));
@@ -167,11 +152,13 @@ say(done={"id": id, "result": os.getpid()})"#;
 #[tokio::test]
 async fn a_child_that_crashes_hands_back_what_it_had_and_is_started_again() {
     let stage = Stage::with_policy(&patient()).await;
-    let script = r#"if task["type"] == "poison" and task["losses"] == 0:
+    let script = r#"begun(task["type"])
+if task["losses"] == 0:
+    wait("poison")
+    wait("other")
+    if task["type"] == "other": time.sleep(1000)
     print("out of cheese", file=sys.stderr, flush=True)
-    time.sleep(0.3)
     os._exit(7)
-time.sleep(0.6)
 say(done={"id": id})"#;
     let _worker = stage
         .worker(&child(script), &[("TASKQUEUE_CONCURRENCY", "2")])
@@ -244,22 +231,23 @@ say(done={"id": id})"#;
 #[tokio::test]
 async fn a_line_that_is_no_message_is_told_and_costs_no_attempt() {
     let stage = Stage::with_policy(&patient()).await;
-    let script = r#"if task["losses"] == 0:
+    let script = r#"if task["type"] == "odd":
     print("hello, world", flush=True)
-else:
-    say(done={"id": id})"#;
+say(done={"id": id, "result": os.getpid()})"#;
     let worker = stage.worker(&child(script), &[]).await;
-    let id = stage.enqueue("any", &json!(null)).await;
-    let task = stage.ended(&id).await;
-    assert_eq!(
-        (task.state, task.attempts, task.losses),
-        (State::Completed, 0, 1)
-    );
-    assert!(
-        last_error(&task).contains("hello, world"),
-        "{}",
-        last_error(&task)
-    );
+    let mut children = std::collections::BTreeSet::new();
+    for kind in ["odd", "even"] {
+        let id = stage.enqueue(kind, &json!(null)).await;
+        let task = stage.ended(&id).await;
+        assert_eq!(
+            (task.state, task.attempts, task.losses),
+            (State::Completed, 0, 0)
+        );
+        assert!(task.errors.is_empty(), "{:?}", task.errors);
+        children.insert(result(&task));
+    }
+    assert_eq!(children.len(), 1, "the child goes on");
+    worker.logged("hello, world").await;
     worker.logged("belongs on standard error").await;
 }
 
@@ -283,13 +271,29 @@ async fn a_child_that_never_says_that_it_is_ready_gets_nothing_and_is_told_of() 
         (task.state, task.attempts, task.losses),
         (State::Waiting, 0, 0)
     );
-    // It is started again, but nothing spins: 0.1 s, 0.2 s, 0.4 s …
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    let starts = worker
-        .log()
-        .matches("starting the handler's process again")
-        .count();
-    assert!((2..=6).contains(&starts), "{starts} starts");
+}
+
+#[tokio::test]
+async fn a_child_that_does_not_start_is_started_again_after_pauses_that_grow() {
+    let stage = Stage::new().await;
+    let handler = json!({ "stdio": { "command": ["sh", "-c", "echo starting >&2; exit 3"] } });
+    let worker = stage.start(&handler.to_string(), &[]);
+    let pauses = eventually(PATIENCE, "it is started again and again", || async {
+        let log = worker.log();
+        let again = log
+            .lines()
+            .filter(|line| line.contains("starting the handler's process again"));
+        let pauses = again.map(|line| {
+            let event: Value = serde_json::from_str(line).expect("an event");
+            event["pause"].as_str().expect("a pause").to_owned()
+        });
+        let pauses: Vec<String> = pauses.collect();
+        (pauses.len() >= 4).then_some(pauses)
+    })
+    .await;
+    assert_eq!(pauses[..4], ["100ms", "200ms", "400ms", "800ms"]);
+    let told = worker.answers("/readyz", 503).await;
+    assert!(told.contains("exit status 3: starting"), "{told}");
 }
 
 #[tokio::test]
@@ -314,7 +318,7 @@ async fn a_child_that_goes_on_with_a_task_whose_time_is_over_is_replaced_and_its
     let script = r#"if task["type"] == "deaf":
     time.sleep(1000)
 if task["type"] == "long":
-    for _ in range(80):
+    while not os.path.exists(task["payload"]):
         say(extend={"id": id, "seconds": 5})
         time.sleep(0.1)
 say(done={"id": id, "result": os.getpid()})"#;
@@ -324,7 +328,7 @@ say(done={"id": id, "result": os.getpid()})"#;
     let first = stage.enqueue("short", &json!(null)).await;
     let before = result(&stage.ended(&first).await);
     let deaf = stage.enqueue("deaf", &json!(null)).await;
-    let long = stage.enqueue("long", &json!(null)).await;
+    let long = stage.enqueue("long", &json!(stage.path("gate"))).await;
     let task = stage
         .task_when(&deaf, "its time is over", |task| !task.errors.is_empty())
         .await;
@@ -335,6 +339,7 @@ say(done={"id": id, "result": os.getpid()})"#;
         (result(&task) != before).then_some(())
     })
     .await;
+    std::fs::write(stage.path("gate"), "").expect("the gate opens");
     let task = stage.ended(&long).await;
     assert_eq!(
         (task.state, task.losses),

@@ -1,27 +1,33 @@
-//! One child and the tasks it has: from its start until it ends, or is given up.
+//! One child: told its tasks and heard, from its start until it ends or is given up.
 
-use std::collections::HashMap;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use taskqueue_queue::worker::{LeasedTask, Outcome};
-use taskqueue_queue::{Payload, TaskId};
-use tokio::io::AsyncWriteExt;
-use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
-use tokio::sync::{mpsc, oneshot};
-use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
-use tokio_util::task::AbortOnDropHandle;
+use taskqueue_queue::TaskId;
+use taskqueue_queue::worker::Outcome;
+use tokio::process::{ChildStderr, ChildStdout};
+use tokio::sync::mpsc;
+use tokio_util::codec::FramedRead;
 
+use super::input::{Input, Unread};
+use super::jobs::{Job, Jobs};
+use super::lines::{ENDLESS_BYTES, Line, Lines};
 use super::message::{self, Message};
-use crate::process::{Complaint, Running, Streams, drain};
+use super::reading::{self, Odd, Reading};
+use crate::process::{Allowance, Complaint, Running, Streams, drain};
 
-/// Longest line of a child. A result is at most 64 KiB, and its JSON may be several times as long.
-const MOST_LINE_BYTES: usize = 1024 * 1024;
-/// How long a child may go on with a task that it was told to drop.
-const OBEY: Duration = Duration::from_secs(5);
-/// How long a child may take to end by itself once it can write no more.
+/// How long a child may take to end by itself once it can write no more, and how long its last lines are read: what it
+/// has started may keep its standard output open.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// A child that ends closes its standard input a little before.
+const DYING: Duration = Duration::from_millis(250);
+/// How often it is looked whether a child reads.
+const LOOK: Duration = Duration::from_secs(1);
+/// How much is logged of one odd line.
+const MOST_TOLD_BYTES: usize = 2048;
+/// How long a child that has written something else may take until it is ready, before that is told.
+const WONDER: Duration = Duration::from_secs(2);
 
 /// What a child is told.
 pub(super) enum Order {
@@ -33,17 +39,15 @@ pub(super) enum Order {
     Drop(TaskId),
 }
 
-/// A task, and who waits for its outcome.
-pub(super) struct Job {
-    pub(super) task: LeasedTask,
-    pub(super) outcome: oneshot::Sender<Outcome>,
-}
-
 /// How a child came to its end.
 #[derive(Debug)]
 pub(super) enum End {
-    /// It ended by itself, or of what it wrote.
+    /// It wrote what cannot be read.
     Broken(String),
+    /// It has ended, or closed its standard output.
+    Over,
+    /// It takes no more tasks, for this reason, and may finish those that it has.
+    Deaf(&'static str),
     /// It goes on with a task that it was told to drop, and is to get no more.
     Disobedient,
     /// Nobody gives it tasks any more.
@@ -53,63 +57,97 @@ pub(super) enum End {
 /// A running child.
 pub(super) struct Child {
     running: Running,
-    lines: FramedRead<ChildStdout, LinesCodec>,
-    writer: mpsc::UnboundedSender<Vec<u8>>,
-    /// Ends with the child.
-    _writing: AbortOnDropHandle<()>,
+    pid: i32,
+    lines: FramedRead<ChildStdout, Lines>,
+    input: Input,
     complaining: tokio::task::JoinHandle<String>,
-    jobs: HashMap<TaskId, Job>,
-    /// Tasks that it was told to drop, and until when it may take to do so.
-    dropped: HashMap<TaskId, Instant>,
-    /// Tasks that came back before it has dropped them.
-    held: Vec<Job>,
+    pub(super) jobs: Jobs,
+    unread: Unread,
+    /// How it ended, and until when its last lines are read; once it has.
+    ended: Option<(ExitStatus, Instant)>,
+    /// When it is told that it closed its standard input, unless it ends before; once it has.
+    closing: Option<Instant>,
+    /// It was told.
+    deaf: bool,
+    /// How many odd lines of it are logged.
+    allowance: Allowance,
+    suppressed: u64,
 }
 
 impl Child {
     /// Attends to a child that has just started; `None` if it lacks one of its streams.
     pub(super) fn new(running: Running, streams: Streams) -> Option<Self> {
-        let (writer, receiver) = mpsc::unbounded_channel();
-        let lines = LinesCodec::new_with_max_length(MOST_LINE_BYTES);
         let pid = running.pid().unwrap_or_default();
         Some(Self {
             running,
-            lines: FramedRead::with_capacity(streams.stdout?, lines, 64 * 1024),
-            writer,
-            _writing: AbortOnDropHandle::new(tokio::spawn(write(streams.stdin?, receiver))),
+            pid,
+            lines: FramedRead::with_capacity(streams.stdout?, Lines::default(), 64 * 1024),
+            input: Input::new(streams.stdin?).ok()?,
             complaining: tokio::spawn(complain(streams.stderr, pid)),
-            jobs: HashMap::new(),
-            dropped: HashMap::new(),
-            held: Vec::new(),
+            jobs: Jobs::default(),
+            unread: Unread::default(),
+            ended: None,
+            closing: None,
+            deaf: false,
+            allowance: Allowance::new(Instant::now()),
+            suppressed: 0,
         })
     }
 
-    /// Waits until it says that it is ready.
-    pub(super) async fn ready(&mut self) -> Result<(), End> {
-        match self.next().await? {
-            Message::Ready {} => Ok(()),
-            other => Err(End::Broken(format!(
-                "it wrote {other:?} before it was ready"
-            ))),
+    /// Waits until it says that it is ready. If it has said something else and is not ready soon, `told` is told.
+    pub(super) async fn ready(&mut self, mut told: impl FnMut(&str)) -> Result<(), End> {
+        let mut wonder: Option<(Instant, String)> = None;
+        loop {
+            let reading = tokio::select! {
+                reading = self.next() => reading?,
+                () = until(wonder.as_ref().map(|(at, _)| *at)) => {
+                    if let Some((_, why)) = wonder.take() {
+                        told(&why);
+                    }
+                    continue;
+                }
+            };
+            let why = match reading {
+                Reading::Message(Message::Ready {}) | Reading::Mended(Message::Ready {}, _) => {
+                    return Ok(());
+                }
+                Reading::Message(_) | Reading::Mended(..) => {
+                    "it wrote of a task before it was ready".to_owned()
+                }
+                Reading::Odd(Odd { why, .. }) | Reading::Stray(why) => why,
+            };
+            self.tell(&why);
+            wonder.get_or_insert((Instant::now() + WONDER, why));
         }
     }
 
     /// Gives it the tasks that are ordered, until it ends.
     pub(super) async fn serve(&mut self, orders: &mut mpsc::UnboundedReceiver<Order>) -> End {
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let overdue = self.dropped.values().min().copied();
+            let overdue = self.jobs.overdue();
+            // In no order: a child that never stops writing must not keep the others from being looked at.
             tokio::select! {
-                biased;
-                message = self.next() => match message {
-                    Ok(message) => self.heed(message),
+                reading = self.next() => match reading {
+                    Ok(reading) => self.heed(reading),
                     Err(end) => return end,
                 },
                 order = orders.recv() => match order {
                     Some(Order::Run(job)) => self.run(*job),
                     Some(Order::Cancel(id)) => self.cancel(id),
-                    Some(Order::Drop(id)) => self.drop_task(id),
+                    Some(Order::Drop(id)) => drop(self.drop_task(id)),
                     None => return End::Dismissed,
                 },
                 () = until(overdue) => return End::Disobedient,
+                _ = look.tick(), if !self.jobs.is_empty() => {
+                    let read = self.input.read();
+                    let idle = self.jobs.all_unread(read);
+                    if self.unread.look(read, idle, Instant::now()) {
+                        self.deaf = true;
+                        return End::Deaf("it does not read its standard input");
+                    }
+                }
             }
         }
     }
@@ -117,174 +155,128 @@ impl Child {
     /// Lets it finish what it has, without any more; until it ends by itself or has nothing left but what it does not
     /// drop.
     pub(super) async fn finish(&mut self, orders: &mut mpsc::UnboundedReceiver<Order>) {
-        for job in self.held.drain(..) {
-            let _ = job.outcome.send(Outcome::Released);
+        if self.deaf {
+            let read = self.input.stop().await;
+            self.jobs.hand_back(read);
+        } else {
+            self.jobs.hand_back(u64::MAX);
         }
         while !self.jobs.is_empty() {
             tokio::select! {
-                message = self.next() => match message {
-                    Ok(message) => self.heed(message),
-                    Err(End::Broken(why)) => return self.lose(&why),
-                    Err(_) => return,
+                reading = self.next() => match reading {
+                    Ok(reading) => self.heed(reading),
+                    Err(End::Deaf(_)) => {}
+                    Err(end) => {
+                        let why = self.explain(end).await;
+                        return self.lose(&why).await;
+                    }
                 },
                 order = orders.recv() => match order {
-                    Some(Order::Run(job)) => {
-                        let _ = job.outcome.send(Outcome::Released);
-                    }
+                    Some(Order::Run(job)) => job.end(Outcome::Released),
                     Some(Order::Cancel(id)) => self.cancel(id),
-                    Some(Order::Drop(id)) => {
-                        self.jobs.remove(&id);
-                    }
+                    Some(Order::Drop(id)) => self.jobs.forget(id),
                     None => return,
                 },
             }
         }
     }
 
-    /// It is gone, and with it what it worked on.
-    pub(super) fn lose(&mut self, why: &str) {
-        for (_, job) in self.jobs.drain() {
-            let error = format!("the handler's process went away: {why}");
-            let _ = job.outcome.send(Outcome::Lost { error });
-        }
-        for job in self.held.drain(..) {
-            let _ = job.outcome.send(Outcome::Released);
+    /// It is gone, and with it what it worked on. What it has not read was never given to it.
+    pub(super) async fn lose(&mut self, why: &str) {
+        let read = self.input.stop().await;
+        self.jobs.lose(read, why);
+    }
+
+    /// Why it takes no more tasks.
+    pub(super) async fn explain(&mut self, end: End) -> String {
+        match end {
+            End::Broken(why) => why,
+            End::Over => self.last_words().await,
+            End::Deaf(why) => why.to_owned(),
+            End::Disobedient | End::Dismissed => "it is not needed any more".to_owned(),
         }
     }
 
-    fn run(&mut self, job: Job) {
-        if self.dropped.contains_key(&job.task.id) {
-            // Its answer would be taken for that of the attempt before.
-            self.held.push(job);
+    /// Gives it a task.
+    pub(super) fn run(&mut self, job: Job) {
+        if self.jobs.is_dropped(job.task.id) {
+            self.jobs.hold(job);
             return;
         }
-        // Fails only when the child is gone, which is told where it is read.
-        let _ = self.writer.send(message::task(&job.task));
-        self.jobs.insert(job.task.id, job);
+        let at = self.input.send(message::task(&job.task));
+        self.jobs.give(job, at);
     }
 
-    fn cancel(&self, id: TaskId) {
-        if self.jobs.contains_key(&id) {
-            let _ = self.writer.send(message::cancel(id));
+    fn cancel(&mut self, id: TaskId) {
+        if self.jobs.get(id).is_some() {
+            self.input.send(message::cancel(id));
         }
     }
 
-    fn drop_task(&mut self, id: TaskId) {
-        self.held.retain(|job| job.task.id != id);
+    /// Takes a task from it.
+    pub(super) fn drop_task(&mut self, id: TaskId) -> Option<Job> {
         self.cancel(id);
-        if self.jobs.remove(&id).is_some() {
-            self.dropped.insert(id, Instant::now() + OBEY);
+        self.jobs.drop_task(id, Instant::now())
+    }
+
+    /// Logs what is odd about what it writes; a bounded share of it.
+    pub(super) fn tell(&mut self, what: &str) {
+        if self.allowance.take(Instant::now()) {
+            let suppressed = std::mem::take(&mut self.suppressed);
+            let what = &what[..what.floor_char_boundary(MOST_TOLD_BYTES)];
+            tracing::warn!(pid = self.pid, suppressed, "the handler's process: {what}");
+        } else {
+            self.suppressed += 1;
         }
     }
 
-    fn heed(&mut self, message: Message) {
-        match message {
-            Message::Ready {} => {}
-            Message::Done { id, result } => {
-                let result = result.map(|result| Payload::json(result.get()));
-                let outcome = match result.transpose() {
-                    Ok(result) => Outcome::Completed(result),
-                    Err(error) => Outcome::Dead {
-                        error: format!("the result cannot be stored: {error}"),
-                    },
-                };
-                self.end(id, outcome);
-            }
-            Message::Retry { id, error, seconds } => {
-                let after = seconds.map(message::span);
-                self.end(id, Outcome::Retry { error, after });
-            }
-            Message::Dead { id, error } => self.end(id, Outcome::Dead { error }),
-            Message::Snooze { id, seconds } => {
-                let after = message::span(seconds);
-                self.end(id, Outcome::Snoozed { after });
-            }
-            Message::Progress { id, progress } => {
-                if let Some(job) = self.jobs.get(&id)
-                    && let Err(error) = job.task.progress(&progress)
-                {
-                    tracing::warn!(id = %id, %error, "progress not taken");
+    /// The next that it says, or why there is no more.
+    async fn next(&mut self) -> Result<Reading, End> {
+        loop {
+            let ended = self.ended.map(|(_, until)| until);
+            let closing = self.closing.filter(|_| !self.deaf);
+            tokio::select! {
+                line = self.lines.next() => return match line {
+                    Some(Ok(Line::Endless)) => Err(End::Broken(format!(
+                        "it wrote a line of more than {ENDLESS_BYTES} bytes"
+                    ))),
+                    Some(Ok(line)) => Ok(reading::read(&line)),
+                    Some(Err(error)) => Err(End::Broken(format!(
+                        "its standard output cannot be read: {error}"
+                    ))),
+                    None => Err(End::Over),
+                },
+                () = until(ended) => return Err(End::Over),
+                status = self.running.exited(), if ended.is_none() => match status {
+                    Ok(status) => self.ended = Some((status, Instant::now() + LAST_WORDS)),
+                    Err(error) => return Err(End::Broken(format!("it cannot be waited for: {error}"))),
+                },
+                () = until(closing), if ended.is_none() => {
+                    self.deaf = true;
+                    return Err(End::Deaf("it has closed its standard input"));
+                }
+                () = self.input.closed(), if self.closing.is_none() => {
+                    self.closing = Some(Instant::now() + DYING);
                 }
             }
-            Message::Log { id, line } => {
-                if let Some(job) = self.jobs.get(&id) {
-                    job.task.log(&line);
-                }
-            }
-            Message::Extend { id, seconds } => {
-                if let Some(job) = self.jobs.get(&id) {
-                    job.task.extend(message::span(seconds));
-                }
-            }
         }
     }
 
-    /// The child is through with a task.
-    fn end(&mut self, id: TaskId, outcome: Outcome) {
-        if let Some(job) = self.jobs.remove(&id) {
-            // Nobody waits for it any more if its attempt has just been cut off.
-            let _ = job.outcome.send(outcome);
-        } else if self.dropped.remove(&id).is_some()
-            && let Some(place) = self.held.iter().position(|job| job.task.id == id)
-        {
-            let job = self.held.swap_remove(place);
-            self.run(job);
-        }
-    }
-
-    /// The next message, or why there are no more.
-    async fn next(&mut self) -> Result<Message, End> {
-        match self.lines.next().await {
-            Some(Ok(line)) => Message::parse(&line).map_err(|error| End::Broken(error.to_string())),
-            Some(Err(LinesCodecError::MaxLineLengthExceeded)) => Err(End::Broken(format!(
-                "it wrote a line of more than {MOST_LINE_BYTES} bytes"
-            ))),
-            Some(Err(LinesCodecError::Io(error))) => Err(End::Broken(format!(
-                "its standard output cannot be read: {error}"
-            ))),
-            None => Err(End::Broken(self.last_words().await)),
-        }
-    }
-
-    /// It has closed its standard output: how it ended, and what it said last.
+    /// It has ended or closed its standard output: how it ended, and what it said last.
     async fn last_words(&mut self) -> String {
-        let exited = tokio::time::timeout(LAST_WORDS, self.running.exited()).await;
-        let how = match exited {
-            Ok(Ok(status)) => describe(status),
-            Ok(Err(error)) => format!("it cannot be waited for: {error}"),
-            Err(_) => "it closed its standard output".to_owned(),
+        if self.ended.is_none()
+            && let Ok(Ok(status)) = tokio::time::timeout(LAST_WORDS, self.running.exited()).await
+        {
+            self.ended = Some((status, Instant::now()));
+        }
+        let how = match self.ended {
+            Some((status, _)) => format!("it {}", self.running.ending(status)),
+            None => "it closed its standard output".to_owned(),
         };
         let said = tokio::time::timeout(LAST_WORDS, &mut self.complaining).await;
         match said {
             Ok(Ok(words)) if !words.is_empty() => format!("{how}: {words}"),
             _ => how,
-        }
-    }
-}
-
-fn describe(status: ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt;
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("it ended with exit status {code}"),
-        (None, Some(signal)) => format!(
-            "it was killed by {}",
-            nix::sys::signal::Signal::try_from(signal)
-                .map_or_else(|_| format!("signal {signal}"), |signal| signal.to_string())
-        ),
-        (None, None) => format!("it ended ({status})"),
-    }
-}
-
-/// Writes what there is to write, many lines at once where there are many.
-async fn write(mut stdin: ChildStdin, mut lines: mpsc::UnboundedReceiver<Vec<u8>>) {
-    let mut waiting = Vec::new();
-    while lines.recv_many(&mut waiting, 256).await > 0 {
-        let bytes = waiting.concat();
-        waiting.clear();
-        if let Err(error) = stdin.write_all(&bytes).await {
-            // The child has closed its input, so it has ended, or will never answer: the attempts run into their time.
-            tracing::debug!(%error, "cannot write to a handler's process");
-            return;
         }
     }
 }

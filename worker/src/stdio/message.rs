@@ -1,12 +1,14 @@
 //! The lines between the worker and a `stdio` child: one JSON object each, with one field that names what it is. Pure.
 
-use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use taskqueue_queue::worker::LeasedTask;
 use taskqueue_queue::{Payload, TaskId};
+
+use crate::wait;
 
 /// What the worker writes.
 #[derive(Serialize)]
@@ -48,57 +50,76 @@ pub(super) enum Message {
     Retry {
         id: TaskId,
         #[serde(default)]
-        error: String,
+        error: Words,
         #[serde(default)]
-        seconds: Option<f64>,
+        seconds: Option<Seconds>,
     },
     /// The task failed for good.
     Dead {
         id: TaskId,
         #[serde(default)]
-        error: String,
+        error: Words,
     },
     /// The task is put off.
-    Snooze { id: TaskId, seconds: f64 },
+    Snooze { id: TaskId, seconds: Seconds },
     /// How far the attempt is.
     Progress { id: TaskId, progress: Box<RawValue> },
     /// A line for the task's log.
-    Log { id: TaskId, line: String },
+    Log { id: TaskId, line: Words },
     /// The attempt needs more time, from now.
-    Extend { id: TaskId, seconds: f64 },
-}
-
-/// A line that is no message.
-#[derive(Debug)]
-pub(super) struct Malformed {
-    line: String,
-    reason: String,
-}
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { line, reason } = self;
-        let head = &line[..line.floor_char_boundary(200)];
-        write!(
-            f,
-            "it wrote {head:?} to its standard output, which is no message ({reason}): what is not for the worker belongs on standard error"
-        )
-    }
+    Extend { id: TaskId, seconds: Seconds },
 }
 
 impl Message {
-    /// Reads a line.
-    pub(super) fn parse(line: &str) -> Result<Self, Malformed> {
-        serde_json::from_str(line).map_err(|error| Malformed {
-            line: line.to_owned(),
-            reason: error.to_string(),
-        })
+    /// The task that it is about.
+    pub(super) fn id(&self) -> Option<TaskId> {
+        match self {
+            Self::Ready {} => None,
+            Self::Done { id, .. }
+            | Self::Retry { id, .. }
+            | Self::Dead { id, .. }
+            | Self::Snooze { id, .. }
+            | Self::Progress { id, .. }
+            | Self::Log { id, .. }
+            | Self::Extend { id, .. } => Some(*id),
+        }
     }
 }
 
-/// A span that a child has named; what is no time counts as none at all.
-pub(super) fn span(seconds: f64) -> Duration {
-    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+/// Text for people. An object, a number or whatever else a child gives instead is taken as its JSON.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Words(pub(super) String);
+
+impl<'de> Deserialize<'de> for Words {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = Box::<RawValue>::deserialize(deserializer)?;
+        match json.get() {
+            "null" => Ok(Self::default()),
+            text if text.starts_with('"') => serde_json::from_str(text)
+                .map(Self)
+                .map_err(D::Error::custom),
+            other => Ok(Self(other.to_owned())),
+        }
+    }
+}
+
+/// A span that a child has named, which may be no time at all.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Seconds(pub(super) Result<Duration, String>);
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Not by way of a number, which has bounds.
+        let json = Box::<RawValue>::deserialize(deserializer)?;
+        let text = json.get();
+        let number = text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+        if !number {
+            return Err(D::Error::custom(format!(
+                "seconds is a number such as 1.5, and not {text}"
+            )));
+        }
+        Ok(Self(wait::seconds(text).ok_or_else(|| text.to_owned())))
+    }
 }
 
 /// The line that gives a task to a child.
@@ -148,55 +169,6 @@ fn line(order: &Order<'_>) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ID: &str = "01234567890123456789";
-
-    fn parse(line: &str) -> Result<Message, Malformed> {
-        Message::parse(&line.replace("ID", &format!("\"{ID}\"")))
-    }
-
-    #[test]
-    fn every_message_is_read() {
-        for line in [
-            r#"{"ready":{}}"#,
-            r#"{"done":{"id":ID}}"#,
-            r#"{"done":{"id":ID,"result":{"width":640}}}"#,
-            r#"{"retry":{"id":ID,"error":"busy","seconds":1.5}}"#,
-            r#"{"retry":{"id":ID}}"#,
-            r#"{"dead":{"id":ID,"error":"no such file"}}"#,
-            r#"{"snooze":{"id":ID,"seconds":60}}"#,
-            r#"{"progress":{"id":ID,"progress":0.5}}"#,
-            r#"{"log":{"id":ID,"line":"half way"}}"#,
-            r#"{"extend":{"id":ID,"seconds":30}}"#,
-        ] {
-            assert!(parse(line).is_ok(), "{line}: {:?}", parse(line));
-        }
-    }
-
-    #[test]
-    fn what_is_no_message_is_quoted_with_the_reason() {
-        for (line, reason) in [
-            ("hello", "expected value"),
-            (r#"{"done":{"id":"7"}}"#, "id"),
-            (r#"{"finished":{"id":ID}}"#, "unknown variant `finished`"),
-            (r#"{"snooze":{"id":ID}}"#, "missing field `seconds`"),
-            ("", "EOF"),
-        ] {
-            let told = parse(line).expect_err("it is refused").to_string();
-            assert!(told.contains(reason), "{told}");
-            assert!(told.contains("standard error"), "{told}");
-        }
-    }
-
-    #[test]
-    fn a_result_is_kept_to_the_letter() {
-        let line = r#"{"done":{"id":ID,"result":{"b": 1.50, "n": 12345678901234567890123}}}"#;
-        let Ok(Message::Done { result, .. }) = parse(line) else {
-            unreachable!("it is read");
-        };
-        let result = result.expect("a result");
-        assert_eq!(result.get(), r#"{"b": 1.50, "n": 12345678901234567890123}"#);
-    }
 
     #[test]
     fn a_payload_of_many_lines_is_written_in_one() {
