@@ -76,13 +76,13 @@ async fn message_snooze_puts_off_and_costs_no_attempt() {
 #[tokio::test]
 async fn message_progress_log_and_extend_are_heard_while_the_task_runs() {
     let mut policy = patient();
-    policy.timeout = Duration::from_secs(1);
+    policy.timeout = Duration::from_secs(3);
     let stage = Stage::with_policy(&policy).await;
     let script = r#"say(progress={"id": id, "progress": 0.5})
 say(log={"id": id, "line": "half way"})
 say(extend={"id": id, "seconds": 60})
 while not os.path.exists(task["payload"]): time.sleep(0.01)
-time.sleep(2)
+time.sleep(4)
 say(done={"id": id})"#;
     let _worker = stage.worker(&child(script), &[]).await;
     let id = stage.enqueue("any", &json!(stage.path("gate"))).await;
@@ -313,7 +313,7 @@ async fn a_worker_is_ready_once_its_child_is() {
 #[tokio::test]
 async fn a_child_that_goes_on_with_a_task_whose_time_is_over_is_replaced_and_its_others_finish() {
     let mut policy = patient();
-    policy.timeout = Duration::from_secs(1);
+    policy.timeout = Duration::from_secs(4);
     let stage = Stage::with_policy(&policy).await;
     let script = r#"if task["type"] == "deaf":
     time.sleep(1000)

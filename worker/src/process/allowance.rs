@@ -24,8 +24,10 @@ impl Allowance {
 
     /// Whether one more line may be logged now.
     pub(crate) fn take(&mut self, now: Instant) -> bool {
-        let earned = now.saturating_duration_since(self.refilled).as_millis() / REFILL.as_millis();
-        if let Ok(earned @ 1..) = u32::try_from(earned) {
+        let waited = now.saturating_duration_since(self.refilled);
+        // Asked for each line of a flood: nothing is computed where nothing is earned.
+        if waited >= REFILL {
+            let earned = u32::try_from(waited.as_millis() / REFILL.as_millis()).unwrap_or(BURST);
             self.left = self.left.saturating_add(earned).min(BURST);
             self.refilled = now;
         }

@@ -5,7 +5,6 @@
 //! exit status. So one loop does, for every child that is not the leader of a running command; the leaders are left
 //! to whoever started them, because an exit status can be fetched only once.
 
-use std::collections::HashSet;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,15 +16,15 @@ use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::strays;
+use super::strays::{self, Commands};
 
 /// How soon the reaper looks again when a leader that has just ended hides the children behind it.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// The leaders of running commands.
+/// The running commands, by their leaders. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Children {
-    leaders: Arc<Mutex<HashSet<Pid>>>,
+    commands: Arc<Mutex<Commands>>,
 }
 
 /// What a look at the ended children found.
@@ -38,17 +37,19 @@ enum Look {
 }
 
 impl Children {
-    /// Starts a command whose exit status the caller fetches, and [forgets](Self::forget) afterwards.
-    pub(super) fn spawn(&self, command: &mut Command) -> io::Result<(Pid, Child)> {
+    /// Starts a command whose exit status the caller fetches, and [forgets](Self::forget) afterwards. What it starts has
+    /// the mark in its environment.
+    pub(super) fn spawn(&self, command: &mut Command, mark: &str) -> io::Result<(Pid, Child)> {
+        command.env(strays::MARK, mark);
         // Held while the command starts: it may end before it is on the list, and the reaper must not see that.
-        let mut leaders = self.lock();
+        let mut commands = self.lock();
         let child = command.spawn()?;
         let pid = child
             .id()
             .and_then(|id| i32::try_from(id).ok())
             .map(Pid::from_raw);
         let pid = pid.ok_or_else(|| io::Error::other("the command has no process id"))?;
-        leaders.insert(pid);
+        commands.insert(pid, mark.to_owned());
         Ok((pid, child))
     }
 
@@ -71,17 +72,17 @@ impl Children {
         }
     }
 
-    /// Kills what the command with this mark, led by this process, has left behind. Returns whether there was anything;
-    /// what that has started may become a child of this process now.
-    pub(super) fn kill_left_by(&self, mark: &str, leader: Pid) -> bool {
-        let leaders = self.lock().clone();
-        if strays::orphans(&leaders).is_empty() {
+    /// Kills what the command that this process led has left behind. Returns whether there was anything; what that has
+    /// started may become a child of this process now.
+    pub(super) fn kill_left_by(&self, leader: Pid) -> bool {
+        let commands = self.lock().clone();
+        if strays::orphans(&commands).is_empty() {
             return false;
         }
         // Held from the look to the kill: nothing is reaped meanwhile, so that no number becomes another process's, and
         // no command starts that would be taken for an orphan.
-        let leaders = self.lock();
-        let left = strays::left_by(mark, leader, &leaders, &strays::orphans(&leaders));
+        let commands = self.lock();
+        let left = strays::left_by(leader, &commands, &strays::orphans(&commands));
         for pid in &left {
             tracing::debug!(pid = pid.as_raw(), "killing what a command has left behind");
             let _ = kill(*pid, Signal::SIGKILL);
@@ -95,11 +96,11 @@ impl Children {
     }
 
     fn look(&self) -> Look {
-        let leaders = self.lock();
+        let commands = self.lock();
         let peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         loop {
             match waitid(Id::All, peek).map(|status| status.pid()) {
-                Ok(Some(pid)) if leaders.contains(&pid) => return Look::Hidden,
+                Ok(Some(pid)) if commands.contains_key(&pid) => return Look::Hidden,
                 Ok(Some(pid)) => match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
                     Ok(WaitStatus::StillAlive) | Err(_) => return Look::Clean,
                     Ok(_) => {
@@ -114,7 +115,7 @@ impl Children {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashSet<Pid>> {
-        self.leaders.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Commands> {
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

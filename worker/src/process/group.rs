@@ -14,7 +14,6 @@ use tokio_util::task::TaskTracker;
 use super::children::Children;
 use super::ending::{Ending, is_killed};
 use super::memory::Kills;
-use super::strays;
 
 /// How long a command may take to end after SIGTERM, before SIGKILL.
 const KILL_GRACE: Duration = Duration::from_secs(2);
@@ -46,8 +45,6 @@ struct Group {
     id: Pid,
     leader: Child,
     children: Children,
-    /// In the environment of all that it starts.
-    mark: String,
 }
 
 impl Running {
@@ -59,9 +56,9 @@ impl Running {
         kills: &Kills,
     ) -> io::Result<(Self, Streams)> {
         let mark = format!("{:032x}", rand::random::<u128>());
-        command.env(strays::MARK, &mark);
         let kills_before = kills.count();
-        let (id, mut leader) = children.spawn(command.process_group(0).kill_on_drop(true))?;
+        let command = command.process_group(0).kill_on_drop(true);
+        let (id, mut leader) = children.spawn(command, &mark)?;
         let streams = Streams {
             stdin: leader.stdin.take(),
             stdout: leader.stdout.take(),
@@ -71,7 +68,6 @@ impl Running {
             id,
             leader,
             children: children.clone(),
-            mark,
         };
         Ok((
             Self {
@@ -160,7 +156,7 @@ impl Group {
     async fn sweep(&self) {
         let gone = async {
             // Both, in each round: what the group has started is a child of the worker only when the group is gone.
-            while self.children.kill_left_by(&self.mark, self.id) | self.exists() {
+            while self.children.kill_left_by(self.id) | self.exists() {
                 tokio::time::sleep(POLL).await;
                 self.children.reap_now();
             }

@@ -2,7 +2,7 @@
 //! browser. As the worker is the subreaper, each becomes a child of the worker once its own parent has ended, and a mark in
 //! its environment tells whose it was. Which are killed is decided by a pure function over what was found.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs;
 
 use nix::unistd::Pid;
@@ -18,25 +18,25 @@ pub(super) struct Orphan {
     pub(super) environment: Vec<u8>,
 }
 
-/// The children of the worker that the command with this mark has left behind. `leaders` are the commands that run, the
-/// command itself among them if it does. Pure.
+/// The commands that run: their leaders and their marks.
+pub(super) type Commands = HashMap<Pid, String>;
+
+/// Which children of the worker were left behind, now that the command which this process led has ended. `commands` are
+/// those that run, with that one still among them. Pure.
 ///
-/// What has lost its environment (`env -i`, a process title) is taken for the command's if no other runs, whose it could
-/// be. What has the worker's own variables was started by somebody else, in the container: `kubectl exec`.
-pub(super) fn left_by(
-    mark: &str,
-    leader: Pid,
-    leaders: &HashSet<Pid>,
-    orphans: &[Orphan],
-) -> Vec<Pid> {
-    let alone = leaders.iter().all(|other| *other == leader);
+/// What has the mark of a command that runs is left alone. What has lost its environment (`env -i`, a process title) is
+/// taken for the command's if no other runs, whose it could be. What has the worker's own variables was started by
+/// somebody else, in the container: `kubectl exec`; and what has the mark empty was started to stay.
+pub(super) fn left_by(leader: Pid, commands: &Commands, orphans: &[Orphan]) -> Vec<Pid> {
+    let others = || commands.iter().filter(|(other, _)| **other != leader);
     let left = orphans.iter().filter(|orphan| {
-        if leaders.contains(&orphan.pid) {
+        if commands.contains_key(&orphan.pid) {
             return false;
         }
         match mark_in(&orphan.environment) {
-            Some(found) => found == mark.as_bytes(),
-            None => alone && !has_own_variables(&orphan.environment),
+            Some(b"") => false,
+            Some(found) => others().all(|(_, mark)| mark.as_bytes() != found),
+            None => others().next().is_none() && !has_own_variables(&orphan.environment),
         }
     });
     left.map(|orphan| orphan.pid).collect()
@@ -52,21 +52,40 @@ fn has_own_variables(environment: &[u8]) -> bool {
     variables.any(|variable| variable.starts_with(super::OWN_VARIABLES.as_bytes()))
 }
 
-/// The children of this process that run and are none of `leaders`.
-pub(super) fn orphans(leaders: &HashSet<Pid>) -> Vec<Orphan> {
+/// The children of this process that run and lead none of these commands.
+pub(super) fn orphans(commands: &Commands) -> Vec<Orphan> {
     let own = Pid::this();
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let processes = processes.filter_map(|entry| {
-        let pid = entry.file_name().to_str()?.parse().ok()?;
-        Some(Pid::from_raw(pid))
-    });
-    processes
-        .filter(|pid| !leaders.contains(pid) && runs_below(*pid, own))
+    let children = listed_children().unwrap_or_else(all_processes);
+    children
+        .into_iter()
+        .filter(|pid| !commands.contains_key(pid) && runs_below(*pid, own))
         .map(|pid| Orphan {
             pid,
             environment: fs::read(format!("/proc/{pid}/environ")).unwrap_or_default(),
         })
         .collect()
+}
+
+/// The children of this process, where the kernel lists them. One that another's end hides from this look is found by the
+/// next. A look at all processes would cost as much as an attempt.
+fn listed_children() -> Option<Vec<Pid>> {
+    let threads = fs::read_dir("/proc/self/task").ok()?.flatten();
+    let lists: Vec<String> = threads
+        .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok())
+        .collect();
+    let pids = lists.iter().flat_map(|list| list.split_whitespace());
+    (!lists.is_empty()).then(|| pids.filter_map(pid).collect())
+}
+
+fn all_processes() -> Vec<Pid> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| pid(entry.file_name().to_str()?))
+        .collect()
+}
+
+fn pid(text: &str) -> Option<Pid> {
+    text.parse().ok().map(Pid::from_raw)
 }
 
 fn runs_below(pid: Pid, parent: Pid) -> bool {
@@ -99,10 +118,11 @@ mod tests {
         }
     }
 
-    /// Which orphans the command `mine`, led by process 10, has left when these commands run.
-    fn left(leaders: &[i32], orphans: &[Orphan]) -> Vec<Pid> {
-        let leaders = pids(leaders).into_iter().collect();
-        left_by("mine", Pid::from_raw(10), &leaders, orphans)
+    /// Which orphans are left when the command `mine`, led by process 10, has ended, and these run.
+    fn left(commands: &[(i32, &str)], orphans: &[Orphan]) -> Vec<Pid> {
+        let commands = commands.iter();
+        let commands = commands.map(|(pid, mark)| (Pid::from_raw(*pid), (*mark).to_owned()));
+        left_by(Pid::from_raw(10), &commands.collect(), orphans)
     }
 
     #[test]
@@ -110,11 +130,14 @@ mod tests {
         let orphans = [
             orphan(20, "PATH=/bin TASK_PROCESS=mine HOME=/"),
             orphan(21, "TASK_PROCESS=other"),
-            orphan(22, "TASK_PROCESS=mine2"),
-            orphan(23, "XTASK_PROCESS=mine"),
-            orphan(24, "TASK_PROCESS=mine"),
+            orphan(22, "XTASK_PROCESS=mine"),
+            orphan(23, "TASK_PROCESS=mine"),
+            // Of a command that is over; it was missed then.
+            orphan(24, "TASK_PROCESS=mine2"),
         ];
-        assert_eq!(left(&[10, 11], &orphans), pids(&[20, 24]));
+        let commands = [(10, "mine"), (11, "other")];
+        assert_eq!(left(&commands, &orphans), pids(&[20, 23, 24]));
+        assert_eq!(left(&commands[1..], &orphans), pids(&[20, 23, 24]));
     }
 
     #[test]
@@ -123,21 +146,36 @@ mod tests {
             orphan(20, ""),
             orphan(21, "PATH=/bin"),
             orphan(22, "PATH=/bin TASKQUEUE_QUEUE=shop/mail"),
-            orphan(23, "TASK_PROCESS=other"),
+            // One that is to stay.
+            orphan(23, "PATH=/bin TASK_PROCESS= HOME=/"),
         ];
-        assert_eq!(left(&[10], &orphans), pids(&[20, 21]));
+        assert_eq!(left(&[(10, "mine")], &orphans), pids(&[20, 21]));
         assert_eq!(left(&[], &orphans), pids(&[20, 21]));
-        assert_eq!(left(&[10, 11], &orphans), []);
-        assert_eq!(left(&[11], &orphans), []);
+        assert_eq!(left(&[(10, "mine"), (11, "other")], &orphans), []);
+        assert_eq!(left(&[(11, "other")], &orphans), []);
     }
 
     #[test]
     fn a_command_that_runs_is_never_left_behind() {
-        let orphans = [
-            orphan(10, "TASK_PROCESS=mine"),
-            orphan(11, "TASK_PROCESS=mine"),
-        ];
-        assert_eq!(left(&[10, 11], &orphans), []);
+        let orphans = [orphan(10, "TASK_PROCESS=mine"), orphan(11, "")];
+        assert_eq!(left(&[(10, "mine"), (11, "other")], &orphans), []);
+    }
+
+    #[test]
+    fn the_kernel_s_list_of_children_agrees_with_a_look_at_all_processes() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("1000")
+            .spawn()
+            .expect("it starts");
+        let own = Pid::this();
+        let id = pid(&child.id().to_string()).expect("a number");
+        let all = all_processes();
+        assert!(all.contains(&id) && runs_below(id, own));
+        if let Some(listed) = listed_children() {
+            assert!(listed.contains(&id), "{listed:?}");
+        }
+        child.kill().expect("it ends");
+        child.wait().expect("it is reaped");
     }
 
     #[test]
