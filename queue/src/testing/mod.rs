@@ -3,6 +3,7 @@
 //! its way to fail a test.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc)]
 
+mod clock;
 mod cluster;
 mod fake;
 mod sentinels;

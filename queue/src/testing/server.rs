@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
 
+use super::clock;
 use crate::{Client, Endpoint};
 
 /// Longest time a server may take to start.
@@ -39,9 +40,26 @@ impl RedisServer {
         Self::start_configured(None, arguments).await
     }
 
+    /// Starts one that keeps nothing on disk, and whose clock can be moved. Needs a C compiler.
+    pub async fn start_with_clock() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        clock::make(directory.path());
+        let arguments = ["--save", "", "--appendonly", "no"];
+        Self::start_in(directory, None, &arguments).await
+    }
+
+    /// Moves the clock of one that was started with such a one: it is this many seconds ahead of the
+    /// machine's, or behind if below 0.
+    pub fn move_clock(&self, seconds: i64) {
+        clock::set(self.directory.path(), seconds);
+    }
+
     /// Starts one with a file of settings, which it may write.
     pub(super) async fn start_configured(config: Option<String>, arguments: &[&str]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), config, arguments).await
+    }
+
+    async fn start_in(directory: TempDir, config: Option<String>, arguments: &[&str]) -> Self {
         let mut server = Self {
             port: 0,
             tls_port: None,
@@ -214,6 +232,7 @@ impl RedisServer {
             ])
             .args(["--logfile", &format!("{directory}/log")])
             .args(&self.arguments)
+            .envs(clock::environment(self.directory.path()))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
