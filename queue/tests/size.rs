@@ -16,16 +16,24 @@ use taskqueue_queue::{NewTask, Payload};
 use bench::{Running, queue, until};
 
 const TASKS: u64 = 20_000;
+/// On Redis 7.0, by which all is measured.
 const MOST_BYTES: u64 = 300;
+/// On any other server: others allocate otherwise, Redis 8.0 a tenth more.
+const MOST_BYTES_ELSEWHERE: u64 = 330;
 
 async fn used(redis: &RedisServer) -> u64 {
-    let mut raw = redis.connection().await;
-    let info: redis::InfoDict = redis::cmd("INFO")
-        .arg("memory")
-        .query_async(&mut raw)
-        .await
-        .unwrap();
+    let info: redis::InfoDict = redis.command("INFO memory").await;
     info.get("used_memory").unwrap()
+}
+
+async fn promised(redis: &RedisServer) -> u64 {
+    let info: redis::InfoDict = redis.command("INFO server").await;
+    let version: String = info.get("redis_version").unwrap();
+    if version.starts_with("7.0.") {
+        MOST_BYTES
+    } else {
+        MOST_BYTES_ELSEWHERE
+    }
 }
 
 fn batch(delay: Duration) -> Vec<NewTask> {
@@ -36,7 +44,7 @@ fn batch(delay: Duration) -> Vec<NewTask> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_task_with_a_payload_of_100_bytes_takes_at_most_300_waiting_or_completed() {
+async fn a_task_with_a_payload_of_100_bytes_takes_no_more_than_is_promised_in_any_state() {
     let redis = RedisServer::start().await;
     let queue = queue(&redis).await;
     let client = redis.client().await;
@@ -62,11 +70,12 @@ async fn a_task_with_a_payload_of_100_bytes_takes_at_most_300_waiting_or_complet
     eprintln!(
         "bytes of Redis a task: {waiting} waiting, {completed} completed, {scheduled} scheduled"
     );
+    let most = promised(&redis).await;
     for (state, bytes) in [
         ("waiting", waiting),
         ("completed", completed),
         ("scheduled", scheduled),
     ] {
-        assert!(bytes <= MOST_BYTES, "{bytes} bytes {state}");
+        assert!(bytes <= most, "{bytes} bytes {state}");
     }
 }
