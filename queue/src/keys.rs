@@ -55,6 +55,8 @@ keys! {
     Due = "due";
     /// Spans of time far ahead for which tasks are scheduled.
     Later = "later";
+    /// Entries of those spans' lists whose tasks are gone, by span.
+    Laterghosts = "laterghosts";
     /// Id to the worker that holds the lease.
     Active = "active";
     /// Workers by the lapse of their lease.

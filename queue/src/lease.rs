@@ -82,6 +82,8 @@ pub(crate) struct Exchanged {
     pub(crate) draining: bool,
     /// The shelves that the next tasks lie on, by the beginnings of their ids; none if as before.
     pub(crate) shelves: Vec<String>,
+    /// Ids that it came upon whose tasks are missing.
+    pub(crate) missing: u64,
 }
 
 /// What a worker is told with its heartbeat.
@@ -97,7 +99,7 @@ impl Queue {
     pub(crate) async fn exchange(&self, exchange: &Exchange<'_>) -> Result<Exchanged, Fault> {
         let mut refused = Vec::new();
         let mut acks = exchange.acks;
-        let mut rounds = 0;
+        let (mut rounds, mut missing) = (0, 0);
         let mut known = self.known().await?;
         loop {
             let asked = if known.policy.paused {
@@ -113,6 +115,7 @@ impl Queue {
             self.link().clock().hear(sent, now_ms);
             let exchanged = take(&mut reply, &status, now_ms, asked)?;
             refused.extend_from_slice(&exchanged.refused);
+            missing += exchanged.missing;
             if status == "stale" {
                 // The acks are done; what is left is to fetch under the policy in force.
                 acks = &[];
@@ -130,6 +133,7 @@ impl Queue {
             }
             return Ok(Exchanged {
                 refused,
+                missing,
                 ..exchanged
             });
         }
@@ -354,6 +358,7 @@ fn take(
         leased: leased(&reply.next::<Vec<_>>()?, reply.next()?, reply.next()?),
         draining: reply.next()?,
         shelves: buckets_named(&reply.next::<Vec<Vec<u8>>>()?),
+        missing: reply.next()?,
         next_due: next_due.map(|due| due.saturating_sub(Duration::from_millis(now_ms))),
         lapsed: false,
         asked,

@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::batch::MOST_TASKS;
 use crate::clock::timestamp;
 use crate::keys::Key;
+use crate::lease::millis;
+use crate::produce::MAX_SPAN;
 use crate::queue::Queue;
 use crate::script::{self, Script};
 use crate::{Error, Page, Task, TaskId};
@@ -55,33 +57,76 @@ impl Filter {
     }
 }
 
+/// What [`Queue::redrive`] did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Redriven {
+    /// How many dead letters go round again.
+    pub moved: u64,
+    /// Those that stay because other tasks have their unique keys, in the order in which they died.
+    pub outdone: Vec<Outdone>,
+}
+
+/// A dead letter that cannot go round again, since another task has its unique key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outdone {
+    /// The dead letter.
+    pub letter: TaskId,
+    /// The task that has the key, and has not ended.
+    pub holder: TaskId,
+}
+
 /// What one call did.
 struct Batch {
     /// When, by the clock of Redis.
     now_ms: u64,
     moved: u64,
-    /// How many could not be read, and stay dead.
+    /// How many stay dead: they cannot be read, or are outdone.
     stay: u64,
+    outdone: Vec<Outdone>,
+}
+
+impl Redriven {
+    fn add(&mut self, batch: Batch) {
+        self.moved += batch.moved;
+        self.outdone.extend(batch.outdone);
+    }
+}
+
+/// Pairs of a letter and the task that has its key. What is no id of ours is nothing of ours.
+fn outdone(pairs: &[Vec<u8>]) -> Vec<Outdone> {
+    let id = |text: &[u8]| std::str::from_utf8(text).ok()?.parse().ok();
+    let pairs = pairs.chunks_exact(2).filter_map(|pair| {
+        Some(Outdone {
+            letter: id(&pair[0])?,
+            holder: id(&pair[1])?,
+        })
+    });
+    pairs.collect()
 }
 
 impl Queue {
     /// Sends dead letters round again: to the tails of their levels, with all attempts before them
-    /// and their history kept. Returns how many. In bounded batches; an error leaves the rest dead.
-    pub async fn redrive(&self, selection: Selection) -> Result<u64, Error> {
+    /// and their history kept, but for their expiry. In bounded batches; an error leaves the rest dead.
+    ///
+    /// One with a unique key takes it again, and has it until it ends: how long it was to have it is
+    /// not kept. Where another task that has not ended has the key, the letter stays, and the answer
+    /// says so.
+    pub async fn redrive(&self, selection: Selection) -> Result<Redriven, Error> {
         self.in_batches(&script::REDRIVE, selection).await
     }
 
     /// Throws dead letters away. Returns how many. In bounded batches; an error leaves the rest
     /// dead.
     pub async fn purge(&self, selection: Selection) -> Result<u64, Error> {
-        self.in_batches(&script::PURGE, selection).await
+        let purged = self.in_batches(&script::PURGE, selection).await?;
+        Ok(purged.moved)
     }
 
     async fn in_batches(
         &self,
         script: &'static Script,
         selection: Selection,
-    ) -> Result<u64, Error> {
+    ) -> Result<Redriven, Error> {
         match selection {
             Selection::Ids(ids) => self.these(script, &ids).await,
             Selection::Matching(filter) => {
@@ -91,26 +136,27 @@ impl Queue {
             Selection::All => {
                 // What dies while this runs, perhaps because it was redriven, is not of the
                 // selection.
-                let (mut moved, mut stay, mut begun) = (0, 0, None);
+                let (mut done, mut stay, mut begun) = (Redriven::default(), 0, None);
                 loop {
                     let batch = self.batch(script, begun, stay, &[]).await?;
                     begun.get_or_insert(batch.now_ms);
-                    moved += batch.moved;
+                    let count = batch.moved + batch.stay;
                     stay += batch.stay;
-                    if batch.moved + batch.stay < BATCH as u64 {
-                        return Ok(moved);
+                    done.add(batch);
+                    if count < BATCH as u64 {
+                        return Ok(done);
                     }
                 }
             }
         }
     }
 
-    async fn these(&self, script: &'static Script, ids: &[TaskId]) -> Result<u64, Error> {
-        let mut moved = 0;
+    async fn these(&self, script: &'static Script, ids: &[TaskId]) -> Result<Redriven, Error> {
+        let mut done = Redriven::default();
         for batch in ids.chunks(BATCH) {
-            moved += self.batch(script, None, 0, batch).await?.moved;
+            done.add(self.batch(script, None, 0, batch).await?);
         }
-        Ok(moved)
+        Ok(done)
     }
 
     /// The dead letters that fit, the oldest first. Pages from the newest on, so that those that die
@@ -148,6 +194,7 @@ impl Queue {
         ids: &[TaskId],
     ) -> Result<Batch, Error> {
         let before = before.map(|ms| ms.to_string()).unwrap_or_default();
+        let redrives = script.name == script::REDRIVE.name;
         let mut rounds = self.rounds();
         loop {
             let known = rounds.next().await?;
@@ -155,10 +202,13 @@ impl Queue {
                 .call(script, &known, &[])
                 .arg(before.as_str())
                 .arg(BATCH);
-            if script.name == script::REDRIVE.name {
+            if redrives {
                 call = self.announcing(call, &known);
             }
             call.push(skip);
+            if redrives {
+                call.push(millis(MAX_SPAN));
+            }
             for id in ids {
                 call.push(id.as_str());
             }
@@ -167,6 +217,7 @@ impl Queue {
                     now_ms: self.link().clock().now_ms(),
                     moved: reply.next()?,
                     stay: reply.next()?,
+                    outdone: outdone(&reply.next::<Vec<Vec<u8>>>()?),
                 });
             }
         }

@@ -83,7 +83,7 @@ pub use config::Configured;
 pub use endpoint::Endpoint;
 pub use error::Error;
 pub use id::{TaskId, WorkerId};
-pub use letters::{Filter, Selection};
+pub use letters::{Filter, Outdone, Redriven, Selection};
 pub use maintain::{MAINTENANCE_PERIOD, Reclaimed, Tidied};
 pub use name::QueueName;
 pub use pages::{Listing, Page};

@@ -15,12 +15,16 @@ use crate::record::Ending;
 use crate::reply::Reply;
 use crate::reply::buckets_named;
 use crate::retry::on_loss;
+use crate::worker::{LONGEST_LEASE, USUAL_LEASE};
 use crate::{Cause, Error, TaskId, WorkerId, script};
 
 /// How much of each kind one survey returns.
 const MOST: usize = 200;
 /// Most rounds of one call, so that it ends however much there is to do; the next call goes on.
 const ROUNDS: usize = 50;
+/// How long what keeps workers from taking tasks is kept after the clock went back, when it cannot be
+/// told any more for how long it was to be. Workers tell it again all the while.
+const FAULT_KEPT: Duration = Duration::from_secs(30);
 /// Bytes kept of what is known of the loss of a worker.
 const MOST_DETAIL_BYTES: usize = 512;
 
@@ -127,7 +131,9 @@ impl Queue {
                         .map(|span| millis(span).to_string())
                         .unwrap_or_default(),
                 )
-                .arg(detail);
+                .arg(detail)
+                .arg(millis(LONGEST_LEASE))
+                .arg(millis(USUAL_LEASE));
             for worker in workers {
                 call.push(worker.as_str());
             }
@@ -150,6 +156,8 @@ impl Queue {
     /// schedules, and forgets ended tasks beyond the policy's bounds.
     pub async fn tidy(&self) -> Result<Tidied, Error> {
         let mut tidied = Tidied::default();
+        // A server that is full takes no new task, and so runs no schedule; but the rest makes room.
+        let mut unfired = None;
         for _ in 0..ROUNDS {
             let survey = self.survey().await?;
             let full = [
@@ -159,7 +167,10 @@ impl Queue {
             ]
             .into_iter()
             .any(|found| found >= MOST);
-            tidied.fired += self.run_schedules(&survey.last_runs).await?;
+            match self.run_schedules(&survey.last_runs).await {
+                Ok(fired) => tidied.fired += fired,
+                Err(error) => unfired = Some(error),
+            }
             tidied.expired += self.end(Ending::Expired, &survey.expired).await?;
             tidied.cancelled += self.end(Ending::Cancelled, &survey.marked).await?;
             if survey.unpark {
@@ -173,7 +184,7 @@ impl Queue {
                 break;
             }
         }
-        Ok(tidied)
+        unfired.map_or(Ok(tidied), Err)
     }
 
     /// One bounded call; how many tasks were due, and how many dead letters trimmed.
@@ -187,7 +198,7 @@ impl Queue {
                 .arg(MOST_TASKS)
                 .arg(millis(policy.dead_max_age))
                 .arg(policy.dead_max_count);
-            let call = self.announcing(call, &known);
+            let call = self.announcing(call, &known).arg(millis(FAULT_KEPT));
             if let Some(mut reply) = self.ask(&script::PROMOTE, &call).await? {
                 return Ok((reply.next()?, reply.next()?));
             }
@@ -272,7 +283,7 @@ impl Queue {
         }
     }
 
-    async fn forget(&self, buckets: &[String]) -> Result<u64, Fault> {
+    pub(crate) async fn forget(&self, buckets: &[String]) -> Result<u64, Fault> {
         if buckets.is_empty() {
             return Ok(0);
         }

@@ -8,10 +8,37 @@ use redis::Cmd;
 
 use crate::keys::{Key, Keys};
 
+/// What a script is for, which decides what the server lets it do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Only reads.
+    Reads,
+    /// Brings new tasks, or news of them. A server whose memory is full refuses it at its first write,
+    /// but checks no other: so that must be one that takes memory.
+    Adds,
+    /// Keeps tasks on their way, takes them out or changes how they are treated. A server whose memory
+    /// is full lets it through, or it would stay full.
+    Tends,
+}
+
+impl Kind {
+    /// The first line of the script, by which the server knows.
+    const fn first_line(self) -> &'static str {
+        match self {
+            Self::Reads => "#!lua flags=no-writes\n",
+            // With a line of its own it would be refused even where it has nothing to write.
+            Self::Adds => "",
+            Self::Tends => "#!lua flags=allow-oom\n",
+        }
+    }
+}
+
 /// A script, known to the server by its digest.
 pub(crate) struct Script {
     /// Its file's name, for messages.
     pub(crate) name: &'static str,
+    #[cfg(test)]
+    pub(crate) kind: Kind,
     keys: &'static [Key],
     #[cfg(test)]
     body: &'static str,
@@ -23,11 +50,13 @@ struct Code {
     digest: String,
 }
 
-/// The code of a script: the names of its keys, what all scripts share, and its own.
-fn code(keys: &[Key], body: &str) -> Code {
+/// The code of a script: what it is for, the names of its keys, what all scripts share, and its own.
+fn code(kind: Kind, keys: &[Key], body: &str) -> Code {
     let names: Vec<String> = keys.iter().map(|key| key.part().to_uppercase()).collect();
     let count = keys.len();
-    let mut text = String::new();
+    let mut text = kind.first_line().to_owned();
+    #[cfg(test)]
+    text.push_str(include_str!("scripts/no_numbers.lua"));
     let _ = writeln!(
         text,
         "local {} = unpack(KEYS, 1, {count})",
@@ -74,20 +103,23 @@ macro_rules! pieces {
 }
 
 pieces! {
-    "admit" "current" "discard" "due" "edit" "fetch" "ghosts" "keep" "letters" "levels" "limits" "order"
-    "places" "promote" "put_back" "record" "shelves" "sleepers" "sooner" "stored" "strict" "unique" "wake"
+    "admit" "ahead" "current" "discard" "due" "edit" "fetch" "ghosts" "holder" "keep" "laid" "letters" "levels"
+    "limits" "missing" "order" "places" "promote" "put_back" "record" "shelves" "sleepers" "sooner" "stored" "strict"
+    "unique" "wake"
 }
 
 macro_rules! scripts {
-    ($($constant:ident = $name:literal keys [$($key:ident),*];)*) => {
+    ($($constant:ident = $name:literal $kind:ident [$($key:ident),*];)*) => {
         $(
             pub(crate) static $constant: Script = Script {
                 name: $name,
+                #[cfg(test)]
+                kind: Kind::$kind,
                 keys: &[$(Key::$key),*],
                 #[cfg(test)]
                 body: include_str!(concat!("scripts/", $name, ".lua")),
                 code: LazyLock::new(|| {
-                    code(&[$(Key::$key),*], include_str!(concat!("scripts/", $name, ".lua")))
+                    code(Kind::$kind, &[$(Key::$key),*], include_str!(concat!("scripts/", $name, ".lua")))
                 }),
             };
         )*
@@ -99,31 +131,31 @@ macro_rules! scripts {
 }
 
 scripts! {
-    ENQUEUE = "enqueue" keys [Config, Tasks, Shelves, Due, Later, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry];
-    EXCHANGE = "exchange" keys [Config, Tasks, Shelves, Due, Active, Workers, Lost, Stats, Idle, Draining, Wake, Ghosts, Held, Parked, Progress, Kept, Keptcount, Rate];
-    SETTLE = "settle" keys [Config, Tasks, Shelves, Due, Active, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Progress, Kept, Keptcount];
-    REMOVE = "remove" keys [Config, Tasks, Shelves, Due, Later, Active, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Kept, Keptcount];
-    PROMOTE = "promote" keys [Config, Tasks, Shelves, Due, Lost, Dead, Stats, Idle, Wake, Ghosts, Held, Parked];
-    UNFOLD = "unfold" keys [Tasks, Due, Later, Stats, Idle, Wake];
-    SURVEY = "survey" keys [Config, Tasks, Active, Dead, Later, Unique, Uniques, Expiry, Cancel, Kept, Keptcount, Stats, Schedules];
-    FORGET = "forget" keys [Kept, Keptcount, Stats];
-    RECLAIM = "reclaim" keys [Config, Tasks, Shelves, Due, Active, Workers, Info, Lost, Dead, Stats, Idle, Draining, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Progress];
-    BEAT = "beat" keys [Active, Workers, Info, Draining, Cancel];
-    NOTE = "note" keys [Active, Progress];
-    RESUME = "resume" keys [Tasks, Active, Workers, Lost];
-    LEAVE = "leave" keys [Active, Workers, Info, Idle, Draining, Wake];
-    WORKERS = "workers" keys [Active, Workers, Info, Draining];
-    DRAIN = "drain" keys [Active, Workers, Idle, Draining];
-    UNDRAIN = "undrain" keys [Workers, Draining, Idle, Wake];
-    FAULT = "fault" keys [Fault];
-    SNAPSHOT = "snapshot" keys [Config, Tasks, Shelves, Due, Later, Active, Workers, Dead, Stats, Ghosts, Parked, Expiry, Uniques, Kept, Fault];
-    INSPECT = "inspect" keys [Tasks, Due, Later, Active, Lost, Dead, Progress];
-    PAGE = "page" keys [Tasks, Due, Active, Lost, Dead, Parked, Kept, Keptcount];
-    REDRIVE = "redrive" keys [Config, Tasks, Shelves, Lost, Dead, Stats, Idle, Wake, Ghosts, Held, Parked];
-    PURGE = "purge" keys [Tasks, Lost, Dead, Stats];
-    CONFIGURE = "configure" keys [Config, Idle, Wake];
-    UNPARK = "unpark" keys [Config, Tasks, Shelves, Idle, Wake, Ghosts, Held, Parked];
-    FIRE = "fire" keys [Config, Schedules, Tasks, Shelves, Stats, Idle, Wake, Ghosts, Held, Parked];
+    ENQUEUE = "enqueue" Adds [Config, Tasks, Shelves, Due, Later, Laterghosts, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry];
+    EXCHANGE = "exchange" Tends [Config, Tasks, Shelves, Due, Active, Workers, Lost, Stats, Idle, Draining, Wake, Ghosts, Held, Parked, Progress, Kept, Keptcount, Rate];
+    SETTLE = "settle" Tends [Config, Tasks, Shelves, Due, Active, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Progress, Kept, Keptcount];
+    REMOVE = "remove" Tends [Config, Tasks, Shelves, Due, Later, Laterghosts, Active, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Kept, Keptcount];
+    PROMOTE = "promote" Tends [Config, Tasks, Shelves, Due, Lost, Dead, Stats, Idle, Draining, Wake, Ghosts, Held, Parked, Fault];
+    UNFOLD = "unfold" Tends [Tasks, Due, Later, Laterghosts, Stats, Idle, Wake];
+    SURVEY = "survey" Tends [Config, Tasks, Active, Dead, Later, Unique, Uniques, Expiry, Cancel, Kept, Keptcount, Stats, Schedules];
+    FORGET = "forget" Tends [Kept, Keptcount, Stats];
+    RECLAIM = "reclaim" Tends [Config, Tasks, Shelves, Due, Active, Workers, Info, Lost, Dead, Stats, Idle, Draining, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Progress];
+    BEAT = "beat" Tends [Active, Workers, Info, Draining, Cancel];
+    NOTE = "note" Adds [Active, Progress];
+    RESUME = "resume" Reads [Tasks, Active, Workers, Lost];
+    LEAVE = "leave" Tends [Active, Workers, Info, Idle, Draining, Wake];
+    WORKERS = "workers" Reads [Active, Workers, Info, Draining];
+    DRAIN = "drain" Tends [Active, Workers, Idle, Draining];
+    UNDRAIN = "undrain" Tends [Workers, Draining, Idle, Wake];
+    FAULT = "fault" Tends [Fault];
+    SNAPSHOT = "snapshot" Reads [Config, Tasks, Shelves, Due, Later, Active, Workers, Dead, Stats, Ghosts, Parked, Expiry, Uniques, Kept, Fault];
+    INSPECT = "inspect" Reads [Tasks, Due, Later, Active, Lost, Dead, Progress];
+    PAGE = "page" Reads [Tasks, Due, Active, Lost, Dead, Parked, Kept, Keptcount];
+    REDRIVE = "redrive" Tends [Config, Tasks, Shelves, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked];
+    PURGE = "purge" Tends [Tasks, Lost, Dead, Stats];
+    CONFIGURE = "configure" Tends [Config, Idle, Wake];
+    UNPARK = "unpark" Tends [Config, Tasks, Shelves, Stats, Idle, Wake, Ghosts, Held, Parked];
+    FIRE = "fire" Adds [Config, Schedules, Tasks, Shelves, Stats, Idle, Wake, Ghosts, Held, Parked];
 }
 
 impl Script {
@@ -182,6 +214,9 @@ impl Call {
 }
 
 #[cfg(test)]
+mod full;
+
+#[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
@@ -200,6 +235,64 @@ mod tests {
         }
         words.retain(|word| word.chars().all(|c| c.is_ascii_uppercase() || c == '_'));
         words
+    }
+
+    #[tokio::test]
+    async fn a_number_is_given_to_commands_digit_by_digit() {
+        let redis = crate::testing::RedisServer::start().await;
+        let cases = [
+            ("1e8", "100000000"),
+            ("6e8", "600000000"),
+            ("1.7952e12", "1795200000000"),
+            ("2 ^ 53", "9007199254740992"),
+            ("-1e8", "-100000000"),
+            ("0", "0"),
+        ];
+        for (number, wanted) in cases {
+            let code = code(
+                Kind::Tends,
+                &[Key::Stats],
+                &format!("return text({number})"),
+            );
+            let mut raw = redis.connection().await;
+            let mut command = redis::cmd("EVAL");
+            command.arg(code.text).arg(1).arg("stats").arg(0).arg("");
+            let text: String = command.query_async(&mut raw).await.unwrap();
+            assert_eq!(text, wanted);
+            // The other way round, commands are given no number at all: every script that this
+            // crate's own tests call is checked as it runs.
+            let bare = format!("return redis.call('INCRBY', STATS, {number})");
+            let bare = super::code(Kind::Tends, &[Key::Stats], &bare);
+            let mut command = redis::cmd("EVAL");
+            command.arg(bare.text).arg(1).arg("stats").arg(0).arg("");
+            let refused: redis::RedisResult<i64> = command.query_async(&mut raw).await;
+            let refused = refused.unwrap_err().to_string();
+            assert!(
+                refused.contains("argument 3 of INCRBY is a number"),
+                "{refused}"
+            );
+        }
+    }
+
+    /// Lua 5.1 takes a text for one, other servers' Lua does not.
+    #[test]
+    fn the_limit_of_a_loop_is_a_number() {
+        for script in ALL {
+            for line in whole(script.body).lines() {
+                let Some((_, head)) = line.split_once("for ") else {
+                    continue;
+                };
+                let Some((_, limits)) = head.split_once(" = ") else {
+                    continue;
+                };
+                let limits = limits.split(" do").next().unwrap();
+                assert!(
+                    !limits.split(", ").any(|limit| limit.starts_with("ARGV")),
+                    "{}: {line}",
+                    script.name
+                );
+            }
+        }
     }
 
     #[test]

@@ -10,11 +10,12 @@ use crate::Error;
 use crate::client::Client;
 use crate::clock::timestamp;
 use crate::later::SPAN_MS;
-use crate::lease::retention;
+use crate::lease::{self, retention};
 use crate::question::Question;
 use crate::queue::{Known, Queue};
 use crate::record::runnable_since_ms;
 use crate::script::{self, Call};
+use crate::worker::LONGEST_LEASE;
 
 /// The figures of a queue at one instant of the clock of Redis.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +96,8 @@ pub struct Counters {
     pub dropped: u64,
     /// Ids whose tasks are gone from Redis although nobody ended them, counted as they are met: their
     /// records were evicted, or deleted by somebody else. Any number above 0 says that tasks were lost.
-    /// What went together with its place in the queue (a whole list, say) is not met and not counted.
+    /// What went together with its place in the queue (a whole list, say) is not met and not counted;
+    /// where the count of cancelled ids went, those count as missing.
     pub missing: u64,
     /// Time that completed attempts ran, together.
     pub run: Duration,
@@ -158,7 +160,9 @@ impl Client {
 
 impl Queue {
     fn snapshot_call(&self, known: &Known) -> Call {
-        self.call(&script::SNAPSHOT, known, &[]).arg(SPAN_MS)
+        self.call(&script::SNAPSHOT, known, &[])
+            .arg(SPAN_MS)
+            .arg(lease::millis(LONGEST_LEASE))
     }
 
     /// The figures of a queue whose policy has changed since it was read.

@@ -61,7 +61,7 @@ async fn everything_is_allowed(endpoint: &Endpoint, queue: QueueName) {
     worker.stop().await;
     queue.reclaim().await.unwrap();
     assert_eq!(queue.dead(Page::default()).await.unwrap().len(), 2);
-    assert_eq!(queue.redrive(Selection::All).await.unwrap(), 2);
+    assert_eq!(queue.redrive(Selection::All).await.unwrap().moved, 2);
     queue.promote().await.unwrap();
     assert_eq!(queue.purge(Selection::All).await.unwrap(), 0);
     // One that crashed, and its peer who takes over and completes.

@@ -205,7 +205,7 @@ async fn a_quarantined_task_that_was_to_be_cancelled_can_be_redriven() {
     })
     .await;
     let all = taskqueue_queue::Selection::All;
-    assert_eq!(queue.redrive(all).await.unwrap(), 1);
+    assert_eq!(queue.redrive(all).await.unwrap().moved, 1);
     assert_eq!(queue.tidy().await.unwrap().cancelled, 0);
     assert_eq!(state(&queue, &id).await, State::Waiting);
 }

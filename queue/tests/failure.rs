@@ -190,12 +190,12 @@ async fn redriven_letters_run_again_with_all_attempts_and_their_history() {
         ids[4],
         "00000000000000000000".parse().unwrap(),
     ]);
-    assert_eq!(queue.redrive(some).await.unwrap(), 2);
+    assert_eq!(queue.redrive(some).await.unwrap().moved, 2);
     assert_eq!(
         queue.get(&ids[3]).await.unwrap().unwrap().state,
         State::Waiting
     );
-    assert_eq!(queue.redrive(Selection::All).await.unwrap(), 448);
+    assert_eq!(queue.redrive(Selection::All).await.unwrap().moved, 448);
     let (sender, mut seen) = tokio::sync::mpsc::unbounded_channel();
     let worker = Running::start(Worker::new(queue.clone(), move |task: LeasedTask| {
         sender.send((number(&task), task.attempt)).unwrap();

@@ -179,9 +179,9 @@ async fn dead_letters_are_redriven_and_purged_by_type_message_and_age() {
     graveyard(&redis, &queue, 2_400).await;
     let old = filter(None, None, Some(Duration::from_hours(1)));
     assert_eq!(queue.purge(old.clone()).await.unwrap(), 0);
-    assert_eq!(queue.redrive(old).await.unwrap(), 0);
+    assert_eq!(queue.redrive(old).await.unwrap().moved, 0);
     let mail = filter(Some("mail"), Some("code 1 "), None);
-    assert_eq!(queue.redrive(mail).await.unwrap(), 400);
+    assert_eq!(queue.redrive(mail).await.unwrap().moved, 400);
     let listed = all(&queue, &waiting("normal")).await;
     are(&listed, State::Waiting);
     assert!(numbers(&listed).iter().all(|n| n % 2 == 0 && n % 3 == 1));
@@ -217,7 +217,7 @@ async fn letters_that_cannot_be_read_stay_and_do_not_keep_the_others() {
         command.arg("tq:{test/jobs}:tasks").arg(id).arg("nonsense");
         command.exec_async(&mut raw).await.unwrap();
     }
-    assert_eq!(queue.redrive(Selection::All).await.unwrap(), 497);
+    assert_eq!(queue.redrive(Selection::All).await.unwrap().moved, 497);
     let figures = snapshot(&queue, &redis.client().await).await;
     assert_eq!((figures.dead, figures.backlog()), (3, 497));
     assert_eq!(queue.purge(Selection::All).await.unwrap(), 3);

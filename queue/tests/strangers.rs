@@ -104,7 +104,7 @@ async fn dead_letters_that_cannot_be_read_keep_no_other_from_being_redriven() {
         meddle(&redis, "ZADD", "dead", &[b"1", id.as_bytes()]).await;
         meddle(&redis, "HSET", "tasks", &[id.as_bytes(), b"no record"]).await;
     }
-    assert_eq!(queue.redrive(Selection::All).await.unwrap(), 500);
+    assert_eq!(queue.redrive(Selection::All).await.unwrap().moved, 500);
     let client = redis.client().await;
     let figures = bench::snapshot(&queue, &client).await;
     assert_eq!((figures.backlog(), figures.dead), (500, 300));

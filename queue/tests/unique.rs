@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use taskqueue_queue::testing::{RedisServer, eventually};
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
-use taskqueue_queue::{Cancelled, Enqueued, NewTask, State};
+use taskqueue_queue::{Cancelled, Enqueued, NewTask, Outdone, Queue, Selection, State, TaskId};
 
 use bench::{Running, SOON, next, queue, recording, snapshot, task, until};
 
@@ -136,4 +136,96 @@ async fn a_key_is_kept_through_retries() {
     worker.stop().await;
     let again = queue.enqueue(unique(2, "k")).await.unwrap();
     assert_eq!(again, Enqueued::Existing(first));
+}
+
+async fn dead(queue: &Queue, id: &TaskId) {
+    eventually(SOON, "dead", async || {
+        let task = queue.get(id).await.unwrap();
+        task.filter(|task| task.state == State::Dead)
+    })
+    .await;
+}
+
+async fn die(_: LeasedTask) -> Outcome {
+    Outcome::Dead {
+        error: "no".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_is_retried_has_its_key_again_until_it_ends() {
+    let redis = RedisServer::start().await;
+    let queue = queue(&redis).await;
+    let client = redis.client().await;
+    let brief = || task(1).unique("k", Duration::from_millis(200));
+    let first = queue.enqueue(brief()).await.unwrap().id();
+    let worker = Running::start(Worker::new(queue.clone(), die));
+    dead(&queue, &first).await;
+    worker.stop().await;
+    let redriven = queue.redrive(Selection::Ids(vec![first])).await.unwrap();
+    assert_eq!((redriven.moved, redriven.outdone), (1, vec![]));
+    // Not only for the time that was given once.
+    let later = snapshot(&queue, &client).await.now + Duration::from_millis(300);
+    until(&client, &queue, "the time has passed", |s| s.now > later).await;
+    queue.tidy().await.unwrap();
+    let again = queue.enqueue(unique(2, "k")).await.unwrap();
+    assert_eq!(again, Enqueued::Existing(first));
+    let (handler, mut seen) = recording();
+    let worker = Running::start(Worker::new(queue.clone(), handler));
+    assert_eq!(next(&mut seen, 1).await, [1]);
+    until(&client, &queue, "completed", |s| s.counters.completed == 1).await;
+    worker.stop().await;
+    let anew = queue.enqueue(unique(3, "k")).await.unwrap();
+    assert!(matches!(anew, Enqueued::New(_)));
+}
+
+#[tokio::test]
+async fn a_dead_letter_whose_key_another_task_has_stays_and_the_answer_says_so() {
+    let redis = RedisServer::start().await;
+    let queue = queue(&redis).await;
+    let mut letters = Vec::new();
+    let worker = Running::start(Worker::new(queue.clone(), die));
+    // Two with one key, one with another, and one with none.
+    for key in [Some("k"), Some("k"), Some("other"), None] {
+        let one = task(1);
+        let one = key.map_or(one.clone(), |key| one.unique(key, HOUR));
+        let id = queue.enqueue(one).await.unwrap().id();
+        dead(&queue, &id).await;
+        letters.push(id);
+    }
+    worker.stop().await;
+    let stands = queue.enqueue(unique(2, "other")).await.unwrap().id();
+    let redriven = queue.redrive(Selection::All).await.unwrap();
+    let outdone = |letter, holder| Outdone { letter, holder };
+    let expected = vec![outdone(letters[1], letters[0]), outdone(letters[2], stands)];
+    assert_eq!((redriven.moved, redriven.outdone), (2, expected));
+    for (letter, state) in
+        letters
+            .iter()
+            .zip([State::Waiting, State::Dead, State::Dead, State::Waiting])
+    {
+        assert_eq!(queue.get(letter).await.unwrap().unwrap().state, state);
+    }
+    // Once the others have ended, they go.
+    for id in [letters[0], stands] {
+        assert_eq!(queue.cancel(&id).await.unwrap(), Cancelled::Removed);
+    }
+    let these = Selection::Ids(vec![letters[1], letters[2]]);
+    let redriven = queue.redrive(these).await.unwrap();
+    assert_eq!((redriven.moved, redriven.outdone), (2, vec![]));
+}
+
+#[tokio::test]
+async fn a_dead_letter_named_twice_waits_once() {
+    let redis = RedisServer::start().await;
+    let queue = queue(&redis).await;
+    let client = redis.client().await;
+    let id = queue.enqueue(task(1)).await.unwrap().id();
+    let worker = Running::start(Worker::new(queue.clone(), die));
+    dead(&queue, &id).await;
+    worker.stop().await;
+    let twice = Selection::Ids(vec![id, id]);
+    assert_eq!(queue.redrive(twice).await.unwrap().moved, 1);
+    let figures = snapshot(&queue, &client).await;
+    assert_eq!((figures.backlog(), figures.counters.redriven), (1, 1));
 }

@@ -39,16 +39,20 @@ impl Pair {
         let scheduled: BTreeSet<_> = self.memory.scheduled.keys().copied().collect();
         assert_eq!(set(&due), scheduled, "scheduled {when}");
         states.extend(due);
-        let mut later = Vec::new();
+        let (mut later, mut spans) = (Vec::new(), BTreeMap::new());
         for span in self.members("ZRANGE", "later", &["0", "-1"]).await {
             let listed = self
                 .ids("LRANGE", &format!("later:{span}"), &["0", "-1"])
                 .await;
             assert!(!listed.is_empty(), "span {span} {when}");
+            let live = listed.iter().filter(|id| records.contains_key(id)).count();
+            spans.insert(span, (listed.len() - live) as u64);
             later.extend(listed.into_iter().filter(|id| records.contains_key(id)));
         }
         assert_eq!(set(&later), self.memory.later, "far ahead {when}");
         states.extend(&later);
+        let counted: BTreeMap<String, u64> = self.hash("laterghosts").await;
+        assert_eq!(counted, spans, "ghosts of spans {when}");
         let dead = self.ids("ZRANGE", "dead", &["0", "-1"]).await;
         assert_eq!(set(&dead), self.memory.dead, "dead {when}");
         states.extend(dead);
@@ -214,6 +218,7 @@ impl Pair {
         let figures = self.queue.client().snapshot(queues).await.remove(0);
         let figures = figures.unwrap();
         let counters = figures.counters;
+        assert_eq!(counters.missing, 0, "missing {when}");
         let counts = Counts {
             enqueued: counters.enqueued,
             completed: counters.completed,

@@ -7,6 +7,7 @@ use super::Pair;
 use super::step::{Ends, HOUR, WORKERS};
 use crate::lease::{Ack, End, Exchange, Exchanged, Leased, Note, Settlement};
 use crate::record::{Done, Ending, Record};
+use crate::worker::LONGEST_LEASE;
 use crate::{Cause, TaskId, WorkerId};
 
 /// A worker as it sees itself.
@@ -18,7 +19,7 @@ pub(super) struct Hand {
 impl Pair {
     pub(super) async fn hire(&mut self) -> Hand {
         let id = self.queue.client().next_worker_id();
-        self.queue.register(id, HOUR, "{}").await.unwrap();
+        self.queue.register(id, LONGEST_LEASE, "{}").await.unwrap();
         self.memory.workers.insert(id, false);
         Hand {
             id,
@@ -29,7 +30,7 @@ impl Pair {
     async fn exchange(&self, worker: WorkerId, slots: usize, acks: &[Ack]) -> Exchanged {
         let exchange = Exchange {
             worker,
-            lease: HOUR,
+            lease: LONGEST_LEASE,
             slots,
             listen: slots > 0,
             listed: true,
@@ -207,7 +208,7 @@ impl Pair {
     /// A heartbeat, after which what is to be cancelled may be.
     pub(super) async fn beat(&mut self, worker: usize, obey: bool) {
         let me = self.hands[worker].id;
-        let beaten = self.queue.beat(me, HOUR).await.unwrap();
+        let beaten = self.queue.beat(me, LONGEST_LEASE).await.unwrap();
         let Some(lapsed) = self.memory.workers.get_mut(&me) else {
             assert_eq!(beaten, None);
             self.hands[worker] = self.hire().await;

@@ -168,9 +168,12 @@ impl Pair {
 
     pub(super) async fn redrive(&mut self) {
         let order = self.ids("ZRANGE", "dead", &["0", "-1"]).await;
-        let moved = self.queue.redrive(Selection::All).await.unwrap();
-        assert_eq!(moved, order.len() as u64);
-        self.memory.redrive(&order);
+        let redriven = self.queue.redrive(Selection::All).await.unwrap();
+        let expected = self.memory.redrive(&order);
+        let outdone = redriven.outdone.iter();
+        let outdone: Vec<_> = outdone.map(|one| (one.letter, one.holder)).collect();
+        assert_eq!(outdone, expected);
+        assert_eq!(redriven.moved, (order.len() - expected.len()) as u64);
     }
 
     pub(super) async fn purge(&mut self) {

@@ -13,7 +13,7 @@ use crate::task::{Start, Unique, check_kind};
 use crate::{Error, NewTask, Policy, QueueName, TaskId};
 
 /// Longest delay, expiry and time of a unique key: ten years.
-const MAX_SPAN: Duration = Duration::from_hours(10 * 365 * 24);
+pub(crate) const MAX_SPAN: Duration = Duration::from_hours(10 * 365 * 24);
 /// Longest unique or concurrency key, and trace parent, in bytes.
 const MAX_KEY_BYTES: usize = 256;
 

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub(crate) use self::check::MAX_SPAN;
 pub(crate) use self::gather::Gather;
 use self::packed::{Arranged, arrange};
 use crate::batch::{buckets, next_slice};

@@ -8,7 +8,7 @@ if ARGV[5] ~= '' then
 elseif not redis.call('ZSCORE', WORKERS, ARGV[3]) then
   return {'lapsed', now}
 end
-redis.call('ZADD', WORKERS, now + ARGV[4], ARGV[3])
+redis.call('ZADD', WORKERS, text(now + ARGV[4]), ARGV[3])
 local cancelled = {}
 if redis.call('EXISTS', CANCEL) == 1 then
   for _, id in ipairs(redis.call('SMEMBERS', CANCEL)) do

@@ -13,7 +13,7 @@ end
 local had = tonumber(redis.call('HGET', CONFIG, 'perKey') or '')
 local has = tonumber(ARGV[4])
 if had and (not has or has > had) then redis.call('HSET', CONFIG, 'unpark', '1') end
-local version = redis.call('HINCRBY', CONFIG, 'version', 1)
+local version = redis.call('HINCRBY', CONFIG, 'version', '1')
 redis.call('HSET', CONFIG, 'policy', ARGV[3], 'perKey', ARGV[4])
 -- Everyone that blocks reads the new policy now, not when its wait is over.
 wake(redis.call('SCARD', IDLE))

@@ -10,15 +10,15 @@ for i = 4, #ARGV do
     marked[#marked + 1], holds[worker] = worker, 0
   end
 end
-for _, worker in ipairs(redis.call('ZRANGEBYSCORE', DRAINING, '-inf', now)) do redis.call('ZREM', DRAINING, worker) end
+for _, worker in ipairs(redis.call('ZRANGEBYSCORE', DRAINING, '-inf', text(now))) do redis.call('ZREM', DRAINING, worker) end
 for _, worker in ipairs(marked) do
-  redis.call('ZADD', DRAINING, now + ARGV[3], worker)
+  redis.call('ZADD', DRAINING, text(now + ARGV[3]), worker)
   -- If it blocks still, it hands on the token that it gets.
   redis.call('SREM', IDLE, worker)
 end
 -- Where nobody marks any more, nothing is left of the marks.
-local last = redis.call('ZREVRANGE', DRAINING, 0, 0, 'WITHSCORES')[2]
-if last then redis.call('PEXPIRE', DRAINING, math.max(last - now, 1)) end
+local last = redis.call('ZREVRANGE', DRAINING, '0', '0', 'WITHSCORES')[2]
+if last then redis.call('PEXPIRE', DRAINING, text(math.max(last - now, 1))) end
 
 for _, worker in ipairs(redis.call('HVALS', ACTIVE)) do
   if holds[worker] then holds[worker] = holds[worker] + 1 end

@@ -35,6 +35,7 @@ if repeated or special > 0 then
   include 'shelves'
   include 'stored'
   include 'levels'
+  include 'holder'
   include 'admit'
   local buckets, first_bucket = {}, first_shelf + ARGV[12]
   declare_shelves(first_shelf, first_bucket - 1)
@@ -101,7 +102,7 @@ end
 
 local runnable, was_empty = 0, false
 for level = 1, LEVELS do
-  for _ = 1, ARGV[12 + level] do
+  for _ = 1, tonumber(ARGV[12 + level]) do
     local count, shelf = tonumber(ARGV[run_at]), tonumber(ARGV[run_at + 1])
     local hash = shelf > 0 and KEYS[first_shelf + shelf - 1] or TASKS
     run_at = run_at + 2
@@ -109,7 +110,7 @@ for level = 1, LEVELS do
       local ids = store(math.min(count, 1000), hash)
       count = count - 1000
       if #ids > 0 then
-        if shelf > 0 then redis.call('HSETNX', SHELVES, string.sub(hash, -9), now) end
+        if shelf > 0 then redis.call('HSETNX', SHELVES, string.sub(hash, -9), text(now)) end
         was_empty = append_to(KEYS[LAST_LIST - LEVELS + level], ids) or was_empty
         runnable = runnable + #ids
       end
@@ -125,7 +126,7 @@ end
 local first = task_at
 for _ = 1, soon do
   local ids, places = store(1, TASKS)
-  if ids[1] then redis.call('ZADD', DUE, now + ARGV[delay_at + (places[1] - first) / 2], ids[1]) end
+  if ids[1] then redis.call('ZADD', DUE, text(now + ARGV[delay_at + (places[1] - first) / 2]), ids[1]) end
 end
 for span = 1, spans do
   local count, key = tonumber(ARGV[12 + LEVELS + span]), KEYS[LAST_LIST + span]
@@ -135,8 +136,8 @@ for span = 1, spans do
     if #ids > 0 then
       redis.call('RPUSH', key, unpack(ids))
       local number = string.match(key, '[^:]*$')
-      redis.call('ZADD', LATER, number, number)
-      redis.call('HINCRBY', STATS, 'later', #ids)
+      if redis.call('ZADD', LATER, number, number) == 1 then redis.call('HSET', LATERGHOSTS, number, '0') end
+      redis.call('HINCRBY', STATS, 'later', text(#ids))
     end
   end
 end
@@ -158,7 +159,7 @@ for i = task_at, task_at + 6 * (special - 1), 6 do
   end
 end
 
-if added > 0 then redis.call('HINCRBY', STATS, 'enqueued', added) end
+if added > 0 then redis.call('HINCRBY', STATS, 'enqueued', text(added)) end
 if ARGV[4] == '1' then
   if tell_sleepers then tell_sleepers(before) end
   wake(runnable)

@@ -8,7 +8,8 @@
 --       15 number of buckets; 16 name of the nearest shelf, '' for none
 --       then for each bucket its number of acks, then for each ack the id and the done record, bucket by bucket
 -- returns {'ok', now ms, ids of refused acks, ms when to look again or -1, '1' if there may be more at once,
---          ids, records, losses, 1 if it drains, names of the shelves that are next, none if as before}
+--          ids, records, losses, 1 if it drains, names of the shelves that are next, none if as before, how many ids
+--          it came upon whose tasks are missing}
 --         {'stale', now ms, refused}: acks done, nothing leased; {'lapsed', now ms, refused}: the same, for good
 -- An ack is refused if the worker does not hold the task, unless that very record is already there: then the
 -- call repeats one whose reply was lost. One refused ack leaves the others alone. A task with a unique key, a
@@ -28,7 +29,7 @@ local shelved = rarities > 0 and redis.call('HLEN', SHELVES) > 0
 -- Whether there is any of the others.
 local rare = rarities > (shelved and 1 or 0)
 -- When the next scheduled task is due.
-local again = tonumber(redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2])
+local again = tonumber(redis.call('ZRANGE', DUE, '0', '0', 'WITHSCORES')[2])
 
 -- To make a function costs as much as a command, and to sweep it up afterwards more. So those that most calls do
 -- without are made where they are called for.
@@ -46,6 +47,8 @@ if rare or ARGV[11] ~= '' or again and again <= now then
   include 'shelves'
   include 'stored'
   include 'ghosts'
+  include 'missing'
+  include 'laid'
   include 'levels'
   include 'promote'
   include 'order'
@@ -100,10 +103,10 @@ if total > 0 then
       redis.call('HDEL', LOST, unpack(ids))
       redis.call('HDEL', PROGRESS, unpack(ids))
     end
-    redis.call('HINCRBY', STATS, 'completed', #ids)
+    redis.call('HINCRBY', STATS, 'completed', text(#ids))
     -- When some acks are refused, the time of all is shared out evenly: it is a mean, not an account.
     local run_ms = math.floor(ARGV[10] * #ids / total)
-    if run_ms > 0 then redis.call('HINCRBY', STATS, 'run_ms', run_ms) end
+    if run_ms > 0 then redis.call('HINCRBY', STATS, 'run_ms', text(run_ms)) end
   end
 end
 
@@ -112,7 +115,9 @@ if not expiry then
   if shelf then shelf.sweep_all() end
   return {'lapsed', now, refused}
 end
-if tonumber(expiry) < now + lease / 2 then redis.call('ZADD', WORKERS, now + lease, me) end
+local remaining = tonumber(expiry) - now
+-- More than the lease is left where the clock went back.
+if remaining < lease / 2 or remaining > lease then redis.call('ZADD', WORKERS, text(now + lease), me) end
 if not current() then
   if shelf then shelf.sweep_all() end
   return {'stale', now, refused}
@@ -188,14 +193,15 @@ if got > 0 then
 end
 if ghosts > 0 then
   -- Those among what was taken that have no record are forgotten.
-  include 'ghosts'
+  include 'missing'
+  include 'laid'
   local at = 0
   for _, run in ipairs(runs) do
-    local missing = 0
+    local gone = 0
     for i = at + 1, at + run[2] do
-      if not records[i] then missing = missing + 1 end
+      if not records[i] then gone = gone + 1 end
     end
-    if missing > 0 then count_ghosts(run[1], -missing) end
+    if gone > 0 then lay(run[1], gone) end
     at = at + run[2]
   end
 end
@@ -215,4 +221,5 @@ elseif ARGV[7] == '1' then
 end
 return {
   'ok', now, refused, again or -1, more and '1' or '0', ids, records, losses, draining and 1 or 0, next_shelves,
+  missing,
 }

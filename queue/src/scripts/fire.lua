@@ -20,7 +20,7 @@ else
 end
 if ARGV[9] ~= '' then
   redis.call('HSET', TASKS, ARGV[9], ARGV[10])
-  redis.call('HINCRBY', STATS, 'enqueued', 1)
+  redis.call('HINCRBY', STATS, 'enqueued', '1')
   local appended, was_empty = append({ARGV[9]}, {ARGV[10]})
   if ARGV[6] == '1' then wake(appended) end
   if was_empty then redis.call('PUBLISH', ARGV[7], ARGV[8]) end

@@ -14,5 +14,5 @@ for i = LAST_LIST + 1, #KEYS do
     redis.call('HDEL', KEPTCOUNT, name)
   end
 end
-if forgotten > 0 then redis.call('HINCRBY', STATS, 'forgotten', forgotten) end
+if forgotten > 0 then redis.call('HINCRBY', STATS, 'forgotten', text(forgotten)) end
 return {'ok', now, forgotten}

@@ -19,7 +19,7 @@ if due then return {'scheduled', record, due, losses} end
 local died = redis.call('ZSCORE', DEAD, id)
 if died then return {'dead', record, died, losses} end
 local body = body_of(record)
-if body and body[2] > now_ms() and redis.call('ZSCORE', LATER, math.floor(body[2] / ARGV[4])) then
-  return {'scheduled', record, string.format('%.0f', body[2]), losses}
+if body and body[2] > now_ms() and redis.call('ZSCORE', LATER, text(math.floor(body[2] / ARGV[4]))) then
+  return {'scheduled', record, text(body[2]), losses}
 end
 return {'waiting', record, '', losses}

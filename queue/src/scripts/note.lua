@@ -10,7 +10,7 @@ for i = LAST_LIST + 1, #KEYS do
     if progress ~= '' then redis.call('HSET', PROGRESS, id, progress) end
     if lines > 0 then
       redis.call('RPUSH', KEYS[i], unpack(ARGV, at + 3, at + 2 + lines))
-      redis.call('LTRIM', KEYS[i], -ARGV[5], -1)
+      redis.call('LTRIM', KEYS[i], text(-ARGV[5]), '-1')
       redis.call('PEXPIRE', KEYS[i], ARGV[4])
     end
   end

@@ -5,12 +5,13 @@
 --         may lie on a shelf
 --         for 'ended': {'ok', names of buckets, newest first, their numbers of records, how many of the first to skip}
 local from, limit = tonumber(ARGV[4]), tonumber(ARGV[5])
+local first, last = text(from), text(from + limit - 1)
 local ids, extras = {}, {}
 
 if ARGV[3] == 'ended' then
   local names, counts, at, wanted = {}, {}, 0, from + limit
   while wanted > 0 do
-    local some = redis.call('ZREVRANGE', KEPT, at, at + 99)
+    local some = redis.call('ZREVRANGE', KEPT, text(at), text(at + 99))
     if #some == 0 then break end
     at = at + #some
     for i, count in ipairs(redis.call('HMGET', KEPTCOUNT, unpack(some))) do
@@ -25,7 +26,7 @@ if ARGV[3] == 'ended' then
   end
   return {'ok', names, counts, from}
 elseif ARGV[3] == 'waiting' then
-  ids = redis.call('LRANGE', KEYS[FIRST_LIST + ARGV[6]], from, from + limit - 1)
+  ids = redis.call('LRANGE', KEYS[FIRST_LIST + ARGV[6]], first, last)
 elseif ARGV[3] == 'active' then
   local all = redis.call('HKEYS', ACTIVE)
   table.sort(all)
@@ -33,13 +34,13 @@ elseif ARGV[3] == 'active' then
     ids[#ids + 1], extras[#extras + 1] = all[i], redis.call('HGET', ACTIVE, all[i])
   end
 elseif ARGV[3] == 'parked' then
-  for i, member in ipairs(redis.call('ZRANGE', PARKED, from, from + limit - 1)) do ids[i] = string.sub(member, -20) end
+  for i, member in ipairs(redis.call('ZRANGE', PARKED, first, last)) do ids[i] = string.sub(member, -20) end
 else
   local page
   if ARGV[3] == 'dead' then
-    page = redis.call('ZREVRANGE', DEAD, from, from + limit - 1, 'WITHSCORES')
+    page = redis.call('ZREVRANGE', DEAD, first, last, 'WITHSCORES')
   else
-    page = redis.call('ZRANGE', DUE, from, from + limit - 1, 'WITHSCORES')
+    page = redis.call('ZRANGE', DUE, first, last, 'WITHSCORES')
   end
   for i = 1, #page, 2 do
     ids[#ids + 1], extras[#extras + 1] = page[i], page[i + 1]

@@ -3,6 +3,7 @@
 -- have ended, for who wants to know how fast the queue drains.
 -- ARGV  3 most tasks to promote; 4 greatest age of a dead letter in ms; 5 most dead letters
 --       6 '1' to wake workers (not while the queue is paused); 7 channel to announce on; 8 the queue's name
+--       9 how long what keeps workers from taking tasks is kept in ms, when that cannot be told any more
 -- returns {'stale'} with nothing done, or {'ok', now ms, due, trimmed}
 include 'current'
 include 'wake'
@@ -10,8 +11,11 @@ include 'record'
 include 'shelves'
 include 'stored'
 include 'ghosts'
+include 'missing'
+include 'laid'
 include 'levels'
 include 'promote'
+include 'ahead'
 include 'discard'
 
 if not current() then return {'stale'} end
@@ -24,25 +28,34 @@ for i = FIRST_LIST, LAST_LIST do
   local left = math.min(ghosts_in(KEYS[i]) + 0, 500)
   local laid = 0
   while laid < left do
-    local id = redis.call('LINDEX', KEYS[i], 0)
+    local id = redis.call('LINDEX', KEYS[i], '0')
     if not id or record_of(id) ~= nil then break end
     redis.call('LPOP', KEYS[i])
     laid = laid + 1
   end
-  if laid > 0 then count_ghosts(KEYS[i], -laid) end
+  if laid > 0 then lay(KEYS[i], laid) end
 end
 
 local marks = redis.call('HMGET', STATS, 'completed', 'mark_ms', 'next_ms')
-if now - (marks[3] or 0) >= 10000 then
-  local last = redis.call('HGET', STATS, 'next') or marks[1] or 0
-  redis.call('HSET', STATS, 'mark', last, 'mark_ms', marks[3] or now, 'next', marks[1] or 0, 'next_ms', now)
+local back = (marks[3] or 0) - now
+if back > 0 then
+  -- The clock went back by about as much. What was to last a while must not last that much longer.
+  local draining = redis.call('ZRANGE', DRAINING, '0', '-1', 'WITHSCORES')
+  for i = 1, #draining, 2 do redis.call('ZADD', DRAINING, text(draining[i + 1] - back), draining[i]) end
+  redis.call('PEXPIRE', FAULT, ARGV[9])
+  local completed = marks[1] or '0'
+  redis.call('HSET', STATS, 'mark', completed, 'mark_ms', text(now), 'next', completed, 'next_ms', text(now))
+elseif -back >= 10000 then
+  local last = redis.call('HGET', STATS, 'next') or marks[1] or '0'
+  redis.call('HSET', STATS, 'mark', last, 'mark_ms', marks[3] or text(now), 'next', marks[1] or '0', 'next_ms', text(now))
 end
 
-local trimmed = redis.call('ZRANGEBYSCORE', DEAD, '-inf', now - ARGV[4], 'LIMIT', 0, 500)
+bring_back(DEAD, now)
+local trimmed = redis.call('ZRANGEBYSCORE', DEAD, '-inf', text(now - ARGV[4]), 'LIMIT', '0', '500')
 discard(trimmed)
 local surplus = redis.call('ZCARD', DEAD) - ARGV[5]
 if surplus > 0 then
-  local oldest = redis.call('ZRANGE', DEAD, 0, math.min(surplus, 500) - 1)
+  local oldest = redis.call('ZRANGE', DEAD, '0', text(math.min(surplus, 500) - 1))
   discard(oldest)
   return {'ok', now, due, #trimmed + #oldest}
 end

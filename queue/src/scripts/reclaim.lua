@@ -3,7 +3,8 @@
 -- KEYS  the shelves that an answer asked for
 -- ARGV  3 losses a task may have; 4 '1' to wake workers; 5 channel to announce on; 6 the queue's name
 --       7 number of the cause; 8 what a loss does: 'retry' or 'dead'; 9 '1' if it counts as an attempt; 10 most
---       attempts; 11 delay in ms before it runs again, '' for at once; 12 what is known of the loss, '' for nothing;
+--       attempts; 11 delay in ms before it runs again, '' for at once; 12 what is known of the loss, '' for nothing
+--       13 the longest lease that a worker can have, in ms; 14 what a longer one is cut to, in ms
 --       then ids of workers that are gone, or none for those whose lease has lapsed
 -- returns {'stale'} with nothing done, or {'ok', now ms, names of shelves that are to be declared, released, quarantined,
 --         workers}; if there are such names, nothing is done
@@ -17,6 +18,7 @@ include 'shelves'
 include 'stored'
 include 'ghosts'
 include 'levels'
+include 'missing'
 include 'places'
 include 'unique'
 include 'edit'
@@ -24,12 +26,18 @@ include 'edit'
 if not current() then return {'stale'} end
 local now = now_ms()
 local lapsed = {}
-if #ARGV > 12 then
-  for i = 13, #ARGV do
+if #ARGV > 14 then
+  for i = 15, #ARGV do
     if redis.call('ZSCORE', WORKERS, ARGV[i]) then lapsed[#lapsed + 1] = ARGV[i] end
   end
 else
-  lapsed = redis.call('ZRANGEBYSCORE', WORKERS, '-inf', now)
+  -- A lease that reaches further ahead than any could is from before the clock went back. A worker that lives extends it
+  -- by its next beat; one that died must not hold its tasks for as long as the clock needs to catch up.
+  local longest = '(' .. text(now + ARGV[13])
+  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, longest, '+inf')) do
+    redis.call('ZADD', WORKERS, text(now + ARGV[14]), worker)
+  end
+  lapsed = redis.call('ZRANGEBYSCORE', WORKERS, '-inf', text(now))
 end
 if #lapsed == 0 then return {'ok', now, {}, 0, 0, 0} end
 local gone = {}
@@ -78,13 +86,13 @@ for _, id in ipairs(ids) do
     -- Not by HINCRBY: a count that is no number would end the script with the task in no state.
     local losses = tonumber(redis.call('HGET', LOST, id) or 0)
     losses = losses and losses >= 0 and losses < 1e9 and math.floor(losses) + 1 or 1
-    redis.call('HSET', LOST, id, losses)
+    redis.call('HSET', LOST, id, text(losses))
     local body = body_of(record)
     local spent = counts and body and body[4] + 1 >= most_attempts
     local _, _, key = extras_of(record)
     if ARGV[8] == 'dead' or spent or losses > tonumber(ARGV[3]) then
       note(id, record, 'lost its worker ' .. losses .. (losses == 1 and ' time' or ' times') .. detail)
-      redis.call('ZADD', DEAD, now, id)
+      redis.call('ZADD', DEAD, text(now), id)
       let_go(id, record)
       redis.call('SREM', CANCEL, id)
       give_back(key)
@@ -93,7 +101,7 @@ for _, id in ipairs(ids) do
       if cause ~= 2 or counts or ARGV[11] ~= '' or detail ~= '' then note(id, record, 'lost its worker' .. detail) end
       may_expire(id, record)
       if ARGV[11] ~= '' then
-        redis.call('ZADD', DUE, now + ARGV[11], id)
+        redis.call('ZADD', DUE, text(now + ARGV[11]), id)
         give_back(key)
       else
         local list = list_for(id, record)
@@ -101,6 +109,8 @@ for _, id in ipairs(ids) do
       end
       released = released + 1
     end
+  else
+    count_missing(1)
   end
 end
 for _, worker in ipairs(lapsed) do
@@ -109,8 +119,8 @@ for _, worker in ipairs(lapsed) do
   redis.call('SREM', IDLE, worker)
   redis.call('ZREM', DRAINING, worker)
 end
-if #ids > 0 then redis.call('HINCRBY', STATS, 'lost', #ids) end
-if quarantined > 0 then redis.call('HINCRBY', STATS, 'dead', quarantined) end
+if #ids > 0 then redis.call('HINCRBY', STATS, 'lost', text(#ids)) end
+if quarantined > 0 then redis.call('HINCRBY', STATS, 'dead', text(quarantined)) end
 forget_sleepers()
 if ARGV[4] == '1' then
   wake(released)

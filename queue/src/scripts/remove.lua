@@ -12,6 +12,7 @@ include 'shelves'
 include 'stored'
 include 'ghosts'
 include 'levels'
+include 'missing'
 include 'places'
 include 'unique'
 include 'keep'
@@ -29,14 +30,17 @@ local function take_out(id, record)
   local _, _, key = extras_of(record)
   if key ~= '' and redis.call('ZREM', PARKED, key .. '\0' .. id) == 1 then return true end
   local body = body_of(record)
-  if body and redis.call('ZSCORE', LATER, math.floor(body[2] / SPAN_MS)) then
+  local span = body and text(math.floor(body[2] / SPAN_MS))
+  if span and redis.call('ZSCORE', LATER, span) then
     -- Its span should have been unfolded by now, and may have been in part.
     if body[2] <= now then return false end
     -- It is in a span far ahead, which passes over it when its time comes.
-    redis.call('HINCRBY', STATS, 'later', -1)
+    redis.call('HINCRBY', STATS, 'later', '-1')
+    if redis.call('HEXISTS', LATERGHOSTS, span) == 1 then redis.call('HINCRBY', LATERGHOSTS, span, '1') end
     return true
   end
-  count_ghosts(list_of(record) or KEYS[LAST_LIST], 1)
+  local list = list_of(record) or KEYS[LAST_LIST]
+  redis.call('HINCRBY', GHOSTS, string.match(list, '[^:]*$'), '1')
   give_back(key)
   return true
 end
@@ -70,5 +74,5 @@ for i = 5, #ARGV, 4 do
   end
   fates[#fates + 1] = fate
 end
-if removed > 0 then redis.call('HINCRBY', STATS, ARGV[3], removed) end
+if removed > 0 then redis.call('HINCRBY', STATS, ARGV[3], text(removed)) end
 return {'ok', now, fates}

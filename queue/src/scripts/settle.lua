@@ -19,6 +19,7 @@ include 'shelves'
 include 'stored'
 include 'ghosts'
 include 'levels'
+include 'missing'
 include 'places'
 include 'unique'
 include 'keep'
@@ -46,13 +47,15 @@ for i = 6, 6 + 6 * (count - 1), 6 do
     if not told_before(what, id, record, bucket) then refused[#refused + 1] = id end
   else
     local kept = record_of(id)
+    -- What the server has lost meanwhile is written anew, if it is brought.
+    if not kept and record ~= '' and not is_end[what] then kept = record end
     redis.call('HDEL', ACTIVE, id)
     redis.call('HDEL', PROGRESS, id)
     counts[what] = (counts[what] or 0) + 1
     if what == 'lost' or what == 'quarantined' then
       -- Not by HINCRBY: a count that is no number would end the script with the task in no state.
       local losses = tonumber(redis.call('HGET', LOST, id) or 0)
-      redis.call('HSET', LOST, id, losses and losses >= 0 and losses < 1e9 and math.floor(losses) + 1 or 1)
+      redis.call('HSET', LOST, id, text(losses and losses >= 0 and losses < 1e9 and math.floor(losses) + 1 or 1))
     end
     if what == 'release' or what == 'lost' and delay == '0' then
       if kept then
@@ -60,6 +63,8 @@ for i = 6, 6 + 6 * (count - 1), 6 do
         redis.call('LPUSH', list_for(id, kept), id)
         may_expire(id, kept)
         handed_back = handed_back + 1
+      else
+        count_missing(1)
       end
     else
       if is_end[what] then
@@ -72,10 +77,10 @@ for i = 6, 6 + 6 * (count - 1), 6 do
       else
         rewrite(id, record)
         if what == 'dead' or what == 'quarantined' then
-          redis.call('ZADD', DEAD, now, id)
+          redis.call('ZADD', DEAD, text(now), id)
           redis.call('SREM', CANCEL, id)
         else
-          redis.call('ZADD', DUE, now + delay, id)
+          redis.call('ZADD', DUE, text(now + delay), id)
         end
       end
       if kept then
@@ -88,7 +93,7 @@ for i = 6, 6 + 6 * (count - 1), 6 do
 end
 
 local function count_in(field, by)
-  if by and by > 0 then redis.call('HINCRBY', STATS, field, by) end
+  if by and by > 0 then redis.call('HINCRBY', STATS, field, text(by)) end
 end
 for what in pairs(is_end) do count_in(what, counts[what]) end
 count_in('failed', (counts.retry or 0) + (counts.dead or 0) + (counts.dropped or 0))

@@ -1,6 +1,6 @@
 -- One queue's figures at one instant. Writes nothing. Numbers come as text, which is cheaper to make and to read than
 -- a list of them.
--- ARGV  3 length of a span in ms (see later.rs)
+-- ARGV  3 length of a span in ms (see later.rs); 4 the longest lease that a worker can have, in ms
 -- returns {'stale'}; {'rest', now ms, counters, fault, when the first unique key ends and the oldest bucket was filled,
 --         in ms or -1} for a queue that holds no task and has no worker; or
 --         {'ok', now ms, counters, fault, figures, beginnings of the records at the heads of the lists}
@@ -15,7 +15,7 @@ local now = now_ms()
 local counters = table.concat(redis.call('HGETALL', STATS), ' ')
 local fault = redis.call('GET', FAULT) or ''
 if redis.call('EXISTS', DUE, LATER, ACTIVE, WORKERS, DEAD, PARKED, unpack(KEYS, FIRST_LIST, LAST_LIST)) == 0 then
-  local function first(set) return redis.call('ZRANGE', set, 0, 0, 'WITHSCORES')[2] or -1 end
+  local function first(set) return redis.call('ZRANGE', set, '0', '0', 'WITHSCORES')[2] or -1 end
   return {'rest', now, counters, fault, first(UNIQUES) .. ' ' .. first(KEPT)}
 end
 
@@ -30,7 +30,7 @@ for i = FIRST_LIST, LAST_LIST do
   runnable = runnable + length
   if length > 0 then
     -- The head may be a ghost.
-    for _, id in ipairs(redis.call('LRANGE', KEYS[i], 0, #ghosts > 0 and 9 or 0)) do
+    for _, id in ipairs(redis.call('LRANGE', KEYS[i], '0', #ghosts > 0 and '9' or '0')) do
       local record = redis.call('HGET', TASKS, id)
       -- A level's name, a byte and the two times: 32 + 1 + 1 + 9 + 9 bytes at most.
       if record then
@@ -48,17 +48,17 @@ for i = FIRST_LIST, LAST_LIST do
 end
 
 local scheduled = tonumber(redis.call('HGET', STATS, 'later') or 0)
-local due, next_due = 0, redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2]
+local due, next_due = 0, redis.call('ZRANGE', DUE, '0', '0', 'WITHSCORES')[2]
 if next_due then
   scheduled = scheduled + redis.call('ZCARD', DUE)
-  if tonumber(next_due) <= now then due = redis.call('ZCOUNT', DUE, '-inf', now) end
+  if tonumber(next_due) <= now then due = redis.call('ZCOUNT', DUE, '-inf', text(now)) end
 elseif scheduled > 0 then
-  local span = redis.call('ZRANGE', LATER, 0, 0)[1]
-  next_due = span and string.format('%.0f', span * ARGV[3])
+  local span = redis.call('ZRANGE', LATER, '0', '0')[1]
+  next_due = span and text(span * ARGV[3])
 end
 
 -- What has expired is not there to be run. It lies where it lay until somebody ends it, so that few are ever found.
-local MOST_LATE = 200
+local MOST_LATE = '200'
 local function count_out(id)
   local record = redis.call('HGET', TASKS, id)
   local body, mark = body_of(record or '')
@@ -77,15 +77,20 @@ local function count_out(id)
   lengths[place] = math.max(lengths[place] - 1, 0)
 end
 if runnable + due > 0 then
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', now, 'LIMIT', 0, MOST_LATE)) do count_out(id) end
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', text(now), 'LIMIT', '0', MOST_LATE)) do count_out(id) end
 end
 
+-- A lease that reaches further ahead than any could is not in force: see reclaim.lua.
 local workers, lapsed, lost = redis.call('ZCARD', WORKERS), 0, 0
-if workers > 0 then lapsed = redis.call('ZCOUNT', WORKERS, '-inf', now) end
+local since, ahead = text(now), '(' .. text(now + ARGV[4])
+if workers > 0 then
+  lapsed = redis.call('ZCOUNT', WORKERS, '-inf', since) + redis.call('ZCOUNT', WORKERS, ahead, '+inf')
+end
 if lapsed > 0 then
   -- In proportion to what is in flight, and only until somebody takes it back.
   local gone = {}
-  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '-inf', now)) do gone[worker] = true end
+  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '-inf', since)) do gone[worker] = true end
+  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, ahead, '+inf')) do gone[worker] = true end
   for _, worker in ipairs(redis.call('HVALS', ACTIVE)) do
     if gone[worker] then lost = lost + 1 end
   end

@@ -3,8 +3,10 @@
 --       5 greatest age of ended tasks in ms; 6 most of them, '' for no bound; 7 least age in ms of those dropped by count
 -- returns {'ok', now ms, ids of tasks that have expired, their records, ids of tasks to cancel that do not run, their
 --         records, numbers of spans that have come near, buckets to forget, name and last run of each schedule, 1 if parked tasks are to be let in}
+include 'ahead'
+
 local now = now_ms()
-local limit = tonumber(ARGV[3])
+local limit = ARGV[3]
 
 -- Those that run are left to their workers: `running` is called with them; `ended` with those that have ended.
 local function not_started(ids, ended, running)
@@ -24,8 +26,8 @@ end
 
 local function expires_no_more(id) redis.call('ZREM', EXPIRY, id) end
 local expired, expired_records =
-  not_started(redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', now, 'LIMIT', 0, limit), expires_no_more, expires_no_more)
-for _, unique in ipairs(redis.call('ZRANGEBYSCORE', UNIQUES, '-inf', now, 'LIMIT', 0, limit)) do
+  not_started(redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', text(now), 'LIMIT', '0', limit), expires_no_more, expires_no_more)
+for _, unique in ipairs(redis.call('ZRANGEBYSCORE', UNIQUES, '-inf', text(now), 'LIMIT', '0', limit)) do
   redis.call('HDEL', UNIQUE, unique)
   redis.call('ZREM', UNIQUES, unique)
 end
@@ -37,12 +39,13 @@ if redis.call('EXISTS', CANCEL) == 1 then
     function() end)
 end
 
-local old = redis.call('ZRANGEBYSCORE', KEPT, '-inf', now - ARGV[5], 'LIMIT', 0, limit)
+bring_back(KEPT, now)
+local old = redis.call('ZRANGEBYSCORE', KEPT, '-inf', text(now - ARGV[5]), 'LIMIT', '0', limit)
 if #old == 0 and ARGV[6] ~= '' then
   local ended = redis.call('HMGET', STATS, 'completed', 'cancelled', 'expired', 'dropped', 'forgotten')
   local kept = (ended[1] or 0) + (ended[2] or 0) + (ended[3] or 0) + (ended[4] or 0) - (ended[5] or 0)
   if kept > tonumber(ARGV[6]) then
-    for _, bucket in ipairs(redis.call('ZRANGEBYSCORE', KEPT, '-inf', now - ARGV[7], 'LIMIT', 0, limit)) do
+    for _, bucket in ipairs(redis.call('ZRANGEBYSCORE', KEPT, '-inf', text(now - ARGV[7]), 'LIMIT', '0', limit)) do
       kept = kept - (redis.call('HGET', KEPTCOUNT, bucket) or 0)
       if kept < tonumber(ARGV[6]) then break end
       old[#old + 1] = bucket
@@ -51,7 +54,7 @@ if #old == 0 and ARGV[6] ~= '' then
 end
 return {
   'ok', now, expired, expired_records, marked, marked_records,
-  redis.call('ZRANGEBYSCORE', LATER, '-inf', ARGV[4], 'LIMIT', 0, limit),
+  redis.call('ZRANGEBYSCORE', LATER, '-inf', ARGV[4], 'LIMIT', '0', limit),
   old,
   redis.call('HGETALL', SCHEDULES),
   redis.call('HEXISTS', CONFIG, 'unpark'),

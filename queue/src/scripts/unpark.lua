@@ -8,13 +8,14 @@ include 'shelves'
 include 'stored'
 include 'ghosts'
 include 'levels'
+include 'missing'
 include 'places'
 
 if not current() then return {'stale'} end
 local now = now_ms()
 local from, more, woken = ARGV[3], 1, 0
-for _ = 1, ARGV[4] do
-  local parked = redis.call('ZRANGEBYLEX', PARKED, from, '+', 'LIMIT', 0, 1)[1]
+for _ = 1, tonumber(ARGV[4]) do
+  local parked = redis.call('ZRANGEBYLEX', PARKED, from, '+', 'LIMIT', '0', '1')[1]
   if not parked then
     more = 0
     redis.call('HDEL', CONFIG, 'unpark')

@@ -2,7 +2,7 @@
 -- returns {'ok', now ms, ids, when their leases lapse in ms, what they say of themselves, how many tasks each holds,
 --         1 for each that drains}
 local now = now_ms()
-local listed = redis.call('ZRANGE', WORKERS, 0, -1, 'WITHSCORES')
+local listed = redis.call('ZRANGE', WORKERS, '0', '-1', 'WITHSCORES')
 local holds = {}
 for _, worker in ipairs(redis.call('HVALS', ACTIVE)) do holds[worker] = (holds[worker] or 0) + 1 end
 local ids, lapses, infos, counts, drains = {}, {}, {}, {}, {}

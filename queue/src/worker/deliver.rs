@@ -121,6 +121,13 @@ impl<H: Handler> Turner<H> {
         }
         self.note_lost(refused);
         self.recovered();
+        if exchanged.missing > 0 {
+            tracing::warn!(
+                queue = %self.queue.name(),
+                tasks = exchanged.missing,
+                "tasks are missing that nobody ended: Redis evicted them (see its maxmemory-policy), or somebody deleted them"
+            );
+        }
         if slots > 0 {
             let filled = exchanged.asked > 0 && exchanged.leased.len() >= exchanged.asked;
             // As the script decided it.

@@ -30,6 +30,12 @@ use crate::{Error, Queue};
 
 /// Most attempts that one worker runs at once; a fetch takes them all in one script.
 pub const MAX_CONCURRENCY: usize = 1_000;
+/// Shortest lease, of which a beat is a fifth.
+const SHORTEST_LEASE: Duration = Duration::from_millis(300);
+/// Longest lease: one that reaches further ahead is from before the clock went back.
+pub(crate) const LONGEST_LEASE: Duration = Duration::from_mins(1);
+/// The lease of a worker that asked for no other, and what one is cut to that is longer than any can be.
+pub(crate) const USUAL_LEASE: Duration = Duration::from_secs(10);
 
 /// A worker of one queue.
 pub struct Worker<H> {
@@ -110,7 +116,7 @@ impl<H: Handler> Worker<H> {
             probe: Probe::new(),
             settings: Settings {
                 concurrency: 1,
-                lease: Duration::from_secs(10),
+                lease: USUAL_LEASE,
                 drain_timeout: Duration::from_secs(30),
                 info: WorkerInfo::default(),
             },
@@ -124,11 +130,11 @@ impl<H: Handler> Worker<H> {
         self
     }
 
-    /// How long the worker's tasks stay leased after its last heartbeat: at least 300 ms. It beats
-    /// five times in that span.
+    /// How long the worker's tasks stay leased after its last heartbeat: 300 ms to a minute; what is
+    /// outside is brought inside. It beats five times in that span.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.settings.lease = lease.max(Duration::from_millis(300));
+        self.settings.lease = lease.clamp(SHORTEST_LEASE, LONGEST_LEASE);
         self
     }
 

@@ -227,16 +227,33 @@ impl Memory {
         due.len() as u64
     }
 
-    /// Dead letters in the order of their deaths, as the server has it.
-    pub(super) fn redrive(&mut self, in_order: &[TaskId]) {
+    /// Dead letters in the order of their deaths, as the server has it. Returns those that stay, each
+    /// with the task that has its unique key.
+    pub(super) fn redrive(&mut self, in_order: &[TaskId]) -> Vec<(TaskId, TaskId)> {
+        let mut outdone = Vec::new();
         for id in in_order {
+            let facts = self.facts.get_mut(id).unwrap();
+            let key = facts.unique.clone();
+            match self.unique.get(&key) {
+                Some((holder, false)) if holder != id => {
+                    outdone.push((*id, *holder));
+                    continue;
+                }
+                _ if key.is_empty() => {}
+                _ => drop(self.unique.insert(key, (*id, false))),
+            }
+            (facts.expires, facts.attempts) = (false, 0);
             self.dead.remove(id);
             self.losses.remove(id);
-            let facts = self.facts.get_mut(id).unwrap();
-            (facts.expires, facts.attempts) = (false, 0);
-            self.append(*id);
             self.counts.redriven += 1;
         }
+        // As one batch: their keys first, then their places.
+        for id in in_order {
+            if !self.dead.contains(id) {
+                self.append(*id);
+            }
+        }
+        outdone
     }
 
     pub(super) fn purge(&mut self) {

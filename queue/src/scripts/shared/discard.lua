@@ -4,5 +4,5 @@ local function discard(ids)
   redis.call('ZREM', DEAD, unpack(ids))
   redis.call('HDEL', TASKS, unpack(ids))
   redis.call('HDEL', LOST, unpack(ids))
-  redis.call('HINCRBY', STATS, 'purged', #ids)
+  redis.call('HINCRBY', STATS, 'purged', text(#ids))
 end

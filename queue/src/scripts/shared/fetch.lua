@@ -59,7 +59,7 @@ end
 
 -- Notes shelves some way into a list, as far as several calls get that are under way at the same time.
 local function look_ahead(list)
-  for _, place in ipairs({0, 300, 1000}) do
+  for _, place in ipairs({'0', '300', '1000'}) do
     local id = redis.call('LINDEX', list, place)
     if not id then return end
     note_shelf(id)

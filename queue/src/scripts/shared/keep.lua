@@ -2,6 +2,6 @@
 local function keep(bucket, count, retention, now)
   local name = string.sub(bucket, -9)
   redis.call('PEXPIRE', bucket, retention)
-  redis.call('ZADD', KEPT, now, name)
-  redis.call('HINCRBY', KEPTCOUNT, name, count)
+  redis.call('ZADD', KEPT, text(now), name)
+  redis.call('HINCRBY', KEPTCOUNT, name, text(count))
 end

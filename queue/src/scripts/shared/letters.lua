@@ -4,9 +4,11 @@
 -- `before` or earlier: the oldest behind the first `skip`.
 local function letters(from, before, skip, limit)
   if #ARGV < from then return redis.call('ZRANGEBYSCORE', DEAD, '-inf', before, 'LIMIT', skip, limit) end
-  local dead = {}
+  local dead, chosen = {}, {}
   for i = from, #ARGV do
-    if redis.call('ZSCORE', DEAD, ARGV[i]) then dead[#dead + 1] = ARGV[i] end
+    local id = ARGV[i]
+    if not chosen[id] and redis.call('ZSCORE', DEAD, id) then dead[#dead + 1] = id end
+    chosen[id] = true
   end
   return dead
 end

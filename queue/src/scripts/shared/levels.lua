@@ -30,10 +30,10 @@ end
 local function claim(id, key)
   local limit = tonumber(redis.call('HGET', CONFIG, 'perKey') or '')
   if limit and tonumber(redis.call('HGET', HELD, key) or 0) >= limit then
-    redis.call('ZADD', PARKED, 0, key .. '\0' .. id)
+    redis.call('ZADD', PARKED, '0', key .. '\0' .. id)
     return false
   end
-  redis.call('HINCRBY', HELD, key, 1)
+  redis.call('HINCRBY', HELD, key, '1')
   return true
 end
 

@@ -20,6 +20,6 @@ end
 
 local function rate_use(now, per, count)
   local part = per / 20
-  redis.call('HINCRBY', RATE, string.format('%.0f', math.floor(now / part) * part), count)
-  redis.call('PEXPIRE', RATE, per * 2)
+  redis.call('HINCRBY', RATE, text(math.floor(now / part) * part), text(count))
+  redis.call('PEXPIRE', RATE, text(per * 2))
 end

@@ -6,7 +6,7 @@ local patience = 2000
 -- Since when the first task of a list is runnable, in ms; nil for an empty list, 0 for a list to take from in any case.
 local function since(list)
   local laid, from = 0, nil
-  local id = redis.call('LINDEX', list, 0)
+  local id = redis.call('LINDEX', list, '0')
   while id do
     local record = record_of(id)
     local body = record and body_of(record)
@@ -14,9 +14,9 @@ local function since(list)
     if record ~= nil or patience == 0 then from = 0 break end
     redis.call('LPOP', list)
     laid, patience = laid + 1, patience - 1
-    id = redis.call('LINDEX', list, 0)
+    id = redis.call('LINDEX', list, '0')
   end
-  if laid > 0 then count_ghosts(list, -laid) end
+  if laid > 0 then lay(list, laid) end
   return from
 end
 
@@ -76,12 +76,12 @@ local function take_by_weight(wanted, weights)
     left[chosen] = left[chosen] - 1
     if left[chosen] == 0 then sum = sum - shares[chosen] end
   end
-  if picked > 0 then redis.call('HSET', STATS, 'turn', turn % 1000003) end
+  if picked > 0 then redis.call('HSET', STATS, 'turn', text(turn % 1000003)) end
   local ids = {}
   for i = FIRST_LIST, LAST_LIST do
     if counts[i] then
       runs[#runs + 1] = {KEYS[i], counts[i]}
-      for _, id in ipairs(redis.call('LPOP', KEYS[i], counts[i])) do ids[#ids + 1] = id end
+      for _, id in ipairs(redis.call('LPOP', KEYS[i], text(counts[i]))) do ids[#ids + 1] = id end
     end
   end
   return ids

@@ -6,15 +6,17 @@ local function let_in(key, held)
   local limit = tonumber(redis.call('HGET', CONFIG, 'perKey') or '')
   local came = 0
   while came < 100 and (not limit or held < limit) do
-    local parked = redis.call('ZRANGEBYLEX', PARKED, '[' .. key .. '\0', '(' .. key .. '\1', 'LIMIT', 0, 1)[1]
+    local parked = redis.call('ZRANGEBYLEX', PARKED, '[' .. key .. '\0', '(' .. key .. '\1', 'LIMIT', '0', '1')[1]
     if not parked then break end
     redis.call('ZREM', PARKED, parked)
     local id = string.sub(parked, #key + 2)
     local record = redis.call('HGET', TASKS, id)
     if record then
       redis.call('RPUSH', list_for(id, record), id)
-      held = redis.call('HINCRBY', HELD, key, 1)
+      held = redis.call('HINCRBY', HELD, key, '1')
       came = came + 1
+    else
+      count_missing(1)
     end
   end
   return came, held
@@ -23,7 +25,7 @@ end
 -- A task is neither runnable nor active any more.
 local function give_back(key)
   if key == '' then return end
-  local came, held = let_in(key, redis.call('HINCRBY', HELD, key, -1))
+  local came, held = let_in(key, redis.call('HINCRBY', HELD, key, '-1'))
   if held <= 0 then redis.call('HDEL', HELD, key) end
   wake(came)
 end

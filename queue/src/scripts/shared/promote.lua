@@ -1,9 +1,14 @@
 -- Shared: moves tasks that are due to the tails of their levels' lists, at most `limit`. Returns how many became
 -- runnable, how many were due, and whether a list had held no task.
 local function promote(now, limit)
-  local ids = redis.call('ZRANGEBYSCORE', DUE, '-inf', now, 'LIMIT', 0, limit)
+  local ids = redis.call('ZRANGEBYSCORE', DUE, '-inf', text(now), 'LIMIT', '0', text(limit))
   if #ids == 0 then return 0, 0, false end
-  local appended, was_empty = append(ids, redis.call('HMGET', TASKS, unpack(ids)))
+  local records, gone = redis.call('HMGET', TASKS, unpack(ids)), 0
+  for i = 1, #ids do
+    if not records[i] then gone = gone + 1 end
+  end
+  count_missing(gone)
+  local appended, was_empty = append(ids, records)
   redis.call('ZREM', DUE, unpack(ids))
   return appended, #ids, was_empty
 end

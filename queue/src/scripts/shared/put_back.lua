@@ -2,7 +2,7 @@
 -- turns are as if nothing had been taken. Returns how many are left.
 local function put_back(ids, first)
   if turn_before then
-    redis.call('HSET', STATS, 'turn', turn_before)
+    redis.call('HSET', STATS, 'turn', text(turn_before))
     first = 1
   end
   while #ids >= first do

@@ -9,7 +9,7 @@ local turn_before
 -- The highest level first.
 local function take_strictly(ids, wanted)
   for i = FIRST_LIST, LAST_LIST do
-    local part = redis.call('LPOP', KEYS[i], wanted - #ids)
+    local part = redis.call('LPOP', KEYS[i], text(wanted - #ids))
     if part then
       runs[#runs + 1] = {KEYS[i], #part}
       if #ids == 0 then

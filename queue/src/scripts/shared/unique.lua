@@ -3,7 +3,7 @@
 -- A task that ran waits again, and so may expire again (see survey.lua).
 local function may_expire(id, record)
   local expires = extras_of(record)
-  if expires > 0 then redis.call('ZADD', EXPIRY, expires, id) end
+  if expires > 0 then redis.call('ZADD', EXPIRY, text(expires), id) end
 end
 
 -- A task that has ended lets go of its unique key, and needs not expire any more.

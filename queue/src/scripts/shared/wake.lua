@@ -4,7 +4,7 @@
 -- wakes nobody, and the next one to block finds it.
 local function wake(count)
   while count > 0 do
-    local sleepers = redis.call('SPOP', IDLE, math.min(count, 1000))
+    local sleepers = redis.call('SPOP', IDLE, text(math.min(count, 1000)))
     if #sleepers == 0 then return end
     redis.call('RPUSH', WAKE, unpack(sleepers))
     count = count - #sleepers

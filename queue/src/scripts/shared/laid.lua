@@ -1,0 +1,7 @@
+-- Shared: ids without a record have left a list. So many of them as are not counted as ghosts are missing.
+local function lay(list, count)
+  local level = string.match(list, '[^:]*$')
+  local left = redis.call('HINCRBY', GHOSTS, level, text(-count))
+  if left <= 0 then redis.call('HDEL', GHOSTS, level) end
+  count_missing(-left)
+end
