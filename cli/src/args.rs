@@ -19,7 +19,7 @@ pub(crate) use self::simulate::Simulate;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  failed: Redis cannot be reached, input cannot be read, a payload is refused
+  1  failed: Redis cannot be reached, input cannot be read, a payload is refused, a dead letter's unique key is taken
   2  wrong use: an argument is missing, unknown or has a bad value
   3  not found: no such task, no such dead letter, no task that can still be cancelled
 

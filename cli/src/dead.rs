@@ -1,7 +1,9 @@
 //! `tq dead`: the tasks that will not be tried again.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
-use taskqueue_queue::{Filter, Listing as Which, Queue, Selection, Task};
+use taskqueue_queue::{Filter, Listing as Which, Outdone, Queue, Redriven, Selection, Task};
 
 use crate::args::{Dead, Letters, Listing};
 use crate::exit::Failure;
@@ -23,7 +25,7 @@ pub(crate) async fn run(
         Dead::Retry { letters } => {
             let queue = cluster.queue(&letters.queue)?;
             let retried = queue.redrive(selection(letters)).await?;
-            report(letters, &queue, retried, "retried", output)
+            report(letters, &queue, &retried, "retried", output)
         }
         Dead::Purge { letters, yes } => {
             let queue = cluster.queue(&letters.queue)?;
@@ -31,8 +33,11 @@ pub(crate) async fn run(
             if (letters.all || filter.is_some()) && !yes {
                 return Err(refuse_purge(cluster, &queue, filter).await?);
             }
-            let purged = queue.purge(selection(letters)).await?;
-            report(letters, &queue, purged, "purged", output)
+            let purged = Redriven {
+                moved: queue.purge(selection(letters)).await?,
+                outdone: Vec::new(),
+            };
+            report(letters, &queue, &purged, "purged", output)
         }
     }
 }
@@ -102,17 +107,36 @@ fn filter(letters: &Letters) -> Option<Filter> {
     (filter != Filter::default()).then_some(filter)
 }
 
-/// Says how many it were; ids that are no dead letters are an error, after the others were done.
+/// Says how many it were, and which stay and why; that there are such, and ids that are no dead letters,
+/// is an error, after the others were done.
 fn report(
     letters: &Letters,
     queue: &Queue,
-    count: u64,
-    done: &str,
+    done: &Redriven,
+    what: &str,
     output: &mut Output,
 ) -> Result<(), Failure> {
+    let count = done.moved;
     let tasks = if count == 1 { "task" } else { "tasks" };
-    output.line(format_args!("{count} {tasks} {done}"))?;
-    let asked = letters.ids.len() as u64;
+    output.line(format_args!("{count} {tasks} {what}"))?;
+    for Outdone { letter, holder } in &done.outdone {
+        output.line(format_args!(
+            "{letter} stays: {holder} has its unique key and has not ended"
+        ))?;
+    }
+    let stay = done.outdone.len() as u64;
+    if stay > 0 {
+        output.flush()?;
+        let stays = if stay == 1 {
+            "letter stays"
+        } else {
+            "letters stay"
+        };
+        return Err(Failure::KeyTaken(format!(
+            "{stay} dead {stays}: cancel the tasks that have their unique keys, or retry when those have ended"
+        )));
+    }
+    let asked = letters.ids.iter().collect::<BTreeSet<_>>().len() as u64;
     if count < asked {
         output.flush()?;
         let missing = asked - count;

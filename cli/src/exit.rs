@@ -16,6 +16,9 @@ pub(crate) enum Failure {
     /// What was asked for is not there.
     #[error("{0}")]
     NotFound(String),
+    /// Tasks cannot wait again, since others have their unique keys.
+    #[error("{0}")]
+    KeyTaken(String),
     /// Redis, or the queue's rules.
     #[error(transparent)]
     Queue(#[from] Error),
@@ -44,7 +47,8 @@ impl Failure {
                 2.into()
             }
             Self::NotFound(_) => 3.into(),
-            Self::Queue(_)
+            Self::KeyTaken(_)
+            | Self::Queue(_)
             | Self::Cluster(_)
             | Self::Unreadable { .. }
             | Self::Partial { .. }

@@ -40,18 +40,7 @@ async fn busy() -> (Terminal, String, [String; 2]) {
             .await;
         ids.push(ended.lines()[0].to_owned());
     }
-    let stop = CancellationToken::new();
-    let worker =
-        Worker::new(terminal.queue.clone(), Judge).run(stop.clone(), CancellationToken::new());
-    let worker = tokio::spawn(worker);
-    for id in &ids {
-        eventually(PATIENCE, "the task ends", || async {
-            terminal.task(id).await.finished
-        })
-        .await;
-    }
-    stop.cancel();
-    worker.await.expect("no panic").expect("it stops well");
+    judge(&terminal, &ids).await;
     terminal.tq(&["enqueue", "orders", "good"]).await.lines();
     terminal
         .tq(&["enqueue", "orders", "good", "--delay", "1h"])
@@ -59,6 +48,22 @@ async fn busy() -> (Terminal, String, [String; 2]) {
         .lines();
     let [completed, dead @ ..] = <[String; 3]>::try_from(ids).expect("three ids");
     (terminal, completed, dead)
+}
+
+/// Has a worker run these tasks to their ends.
+async fn judge(terminal: &Terminal, ids: &[String]) {
+    let stop = CancellationToken::new();
+    let worker =
+        Worker::new(terminal.queue.clone(), Judge).run(stop.clone(), CancellationToken::new());
+    let worker = tokio::spawn(worker);
+    for id in ids {
+        eventually(PATIENCE, "the task ends", || async {
+            terminal.task(id).await.finished
+        })
+        .await;
+    }
+    stop.cancel();
+    worker.await.expect("no panic").expect("it stops well");
 }
 
 #[tokio::test]
@@ -143,8 +148,8 @@ async fn stats_are_a_table_for_people() {
         rows[1][..5],
         ["default/orders", "1", "high:0", "normal:1", "low:0"]
     );
-    // Scheduled, active, workers, dead, enqueued, completed, failed.
-    assert_eq!(rows[1][6..], ["1", "0", "0", "2", "5", "1", "2"]);
+    // Scheduled, active, workers, dead, enqueued, completed, failed, missing.
+    assert_eq!(rows[1][6..], ["1", "0", "0", "2", "5", "1", "2", "0"]);
     assert_eq!(rows[2][0], "shop/empty");
 }
 
@@ -260,6 +265,41 @@ async fn dead_letters_are_retried_by_id_and_all_together() {
         ["0 tasks retried"]
     );
     assert_eq!(terminal.task(&dead[0]).await.attempts, 0);
+}
+
+#[tokio::test]
+async fn a_dead_letter_whose_unique_key_is_taken_stays_and_both_are_named() {
+    let terminal = Terminal::new().await;
+    let enqueue = async || {
+        let unique = ["--unique", "k", "--unique-for", "1h"];
+        let ended = terminal
+            .tq(&[&["enqueue", "orders", "bad"][..], &unique].concat())
+            .await;
+        ended.lines()[0].to_owned()
+    };
+    let dead = enqueue().await;
+    judge(&terminal, std::slice::from_ref(&dead)).await;
+    let stands = enqueue().await;
+    for which in [dead.as_str(), "--all"] {
+        let ended = terminal.tq(&["dead", "retry", "orders", which]).await;
+        assert_eq!(ended.code, Some(1));
+        assert_eq!(
+            ended.stdout,
+            format!(
+                "0 tasks retried\n{dead} stays: {stands} has its unique key and has not ended\n"
+            )
+        );
+        assert!(
+            ended.stderr.contains("1 dead letter stays"),
+            "{}",
+            ended.stderr
+        );
+    }
+    terminal.tq(&["cancel", "orders", &stands]).await.lines();
+    let ended = terminal.tq(&["dead", "retry", "orders", &dead]).await;
+    assert_eq!(ended.lines(), ["1 task retried"]);
+    // The key is taken again, by the letter.
+    assert!(enqueue().await.starts_with(&dead));
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use prometheus_client::{
         gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
     },
-    registry::{Registry, Unit},
+    registry::{Metric, Registry, Unit},
 };
 
 use taskqueue_queue::server::{Safety, Setting};
@@ -33,7 +33,7 @@ pub struct Metrics {
     waiting: Family<Resource, Gauge>,
     active: Family<Resource, Gauge>,
     reachable: Family<Resource, Gauge>,
-    missing: Family<Resource, Gauge>,
+    missing: Family<Resource, Counter>,
     redis_unsafe: Family<RedisSetting, Gauge>,
     decision_seconds: Histogram,
     wake_seconds: Histogram,
@@ -74,14 +74,20 @@ struct RedisSetting {
     setting: &'static str,
 }
 
+/// A metric that begins empty, under that name.
+fn register<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("taskqueue");
-        let reconciles = Family::<Outcome, Counter>::default();
-        registry.register(
+        let reconciles: Family<Outcome, Counter> = register(
+            &mut registry,
             "operator_reconciles",
             "Reconciles by outcome",
-            reconciles.clone(),
         );
         let reconcile_seconds = Histogram::new(exponential_buckets(0.001, 2.0, 14));
         registry.register_with_unit(
@@ -90,17 +96,13 @@ impl Default for Metrics {
             Unit::Seconds,
             reconcile_seconds.clone(),
         );
-        let api_requests = Family::<Request, Counter>::default();
-        registry.register(
+        let api_requests: Family<Request, Counter> = register(
+            &mut registry,
             "operator_api_requests",
             "Requests to the API server by HTTP method and resource",
-            api_requests.clone(),
         );
-        let mut gauge = |name: &str, help: &str| {
-            let family = Family::<Resource, Gauge>::default();
-            registry.register(name, help, family.clone());
-            family
-        };
+        let mut gauge =
+            |name, help| -> Family<Resource, Gauge> { register(&mut registry, name, help) };
         let demand = gauge(
             "scaling_demand",
             "Replicas that the tasks need, before bounds in time",
@@ -110,15 +112,15 @@ impl Default for Metrics {
         let waiting = gauge("scaling_waiting_tasks", "Tasks that could run and wait");
         let active = gauge("scaling_active_tasks", "Tasks that a worker runs");
         let reachable = gauge("redis_reachable", "1 when the queue's Redis answers");
-        let missing = gauge(
-            "missing_tasks",
-            "Tasks that were found gone from Redis though nobody ended them, since the queue began",
+        let missing: Family<Resource, Counter> = register(
+            &mut registry,
+            "queue_missing_tasks",
+            "Tasks that Redis lost, counted as their ids are met without them",
         );
-        let redis_unsafe = Family::<RedisSetting, Gauge>::default();
-        registry.register(
+        let redis_unsafe: Family<RedisSetting, Gauge> = register(
+            &mut registry,
             "redis_unsafe",
             "1 when a setting of a Redis puts tasks at risk, 0 when it was seen and does not",
-            redis_unsafe.clone(),
         );
         let wake_seconds = Histogram::new(exponential_buckets(0.001, 2.0, 14));
         registry.register_with_unit(
@@ -134,23 +136,20 @@ impl Default for Metrics {
             Unit::Seconds,
             decision_seconds.clone(),
         );
-        let held = Family::<Held, Counter>::default();
-        registry.register(
+        let held: Family<Held, Counter> = register(
+            &mut registry,
             "scaling_held",
             "Times that the replicas began to be held at another number than wanted, by reason",
-            held.clone(),
         );
-        let overwritten = Family::<Resource, Counter>::default();
-        registry.register(
+        let overwritten: Family<Resource, Counter> = register(
+            &mut registry,
             "scaling_overwritten",
             "Times that somebody else has set another number of replicas than the operator had",
-            overwritten.clone(),
         );
-        let leader = Gauge::default();
-        registry.register(
+        let leader: Gauge = register(
+            &mut registry,
             "operator_leader",
             "1 when this operator leads",
-            leader.clone(),
         );
         let resident = Gauge::default();
         // Under the name that every Prometheus client uses for it, so without our prefix.
@@ -228,9 +227,11 @@ impl Metrics {
             self.active
                 .get_or_create(&labels)
                 .set(gauge(snapshot.active));
+            // Redis has the total, whichever operator reads it.
             self.missing
                 .get_or_create(&labels)
-                .set(gauge(snapshot.counters.missing));
+                .inner()
+                .store(snapshot.counters.missing, Ordering::Relaxed);
         }
         self.looked_at
             .store(self.started.elapsed().as_secs(), Ordering::Relaxed);
@@ -254,6 +255,7 @@ impl Metrics {
         for family in families {
             family.remove(&labels);
         }
+        self.missing.remove(&labels);
         self.overwritten.remove(&labels);
     }
 

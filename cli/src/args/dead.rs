@@ -22,6 +22,9 @@ pub(crate) enum Dead {
         output: Listing,
     },
     /// Put dead letters back into the queue, with all their attempts.
+    ///
+    /// One with a unique key has it again until it ends. Where another task has that key, the letter
+    /// stays, both are named, and the exit code is 1.
     Retry {
         #[command(flatten)]
         letters: Letters,

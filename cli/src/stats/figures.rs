@@ -51,6 +51,8 @@ struct Totals {
     cancelled: u64,
     expired: u64,
     dropped: u64,
+    /// Whose records Redis lost, as far as their ids were met.
+    missing: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     mean_run_seconds: Option<f64>,
 }
@@ -91,12 +93,13 @@ impl Figures {
                 cancelled: counters.cancelled,
                 expired: counters.expired,
                 dropped: counters.dropped,
+                missing: counters.missing,
                 mean_run_seconds: mean_run,
             },
         }
     }
 
-    fn row(&self) -> [String; 11] {
+    fn row(&self) -> [String; 12] {
         let levels = self
             .by_priority
             .iter()
@@ -116,6 +119,7 @@ impl Figures {
             self.totals.enqueued.to_string(),
             self.totals.completed.to_string(),
             self.totals.failed_attempts.to_string(),
+            self.totals.missing.to_string(),
         ]
     }
 }
@@ -134,6 +138,7 @@ pub(super) fn table(figures: &[Figures]) -> Vec<String> {
         "ENQUEUED",
         "COMPLETED",
         "FAILED",
+        "MISSING",
     ]);
     for queue in figures {
         table.add_row(queue.row());
@@ -169,6 +174,7 @@ mod tests {
                 enqueued: 60,
                 completed: 4,
                 failed: 6,
+                missing: 7,
                 run: Duration::from_secs(2),
                 ..Counters::default()
             },
@@ -198,7 +204,8 @@ mod tests {
                 "1",
                 "60",
                 "4",
-                "6"
+                "6",
+                "7"
             ]
         );
     }
@@ -212,6 +219,7 @@ mod tests {
         assert_eq!(json["scheduled"], 2);
         assert_eq!(json["oldestWaitingSeconds"], 200.0);
         assert_eq!(json["totals"]["meanRunSeconds"], 0.5);
+        assert_eq!(json["totals"]["missing"], 7);
         assert_eq!(json.get("nextDue"), None);
     }
 }

@@ -11,6 +11,7 @@ mod fleet;
 mod index;
 mod invalid;
 mod memory;
+mod metrics;
 mod rates;
 mod redis_safety;
 mod shrink;

@@ -92,7 +92,7 @@ async fn tasks_that_are_found_gone_are_told_and_counted() {
         .sees("a", "the loss", |sight| sight.missing == 3)
         .await;
     let metrics = world.metrics.encode().unwrap();
-    let line = "taskqueue_missing_tasks{namespace=\"shop\",name=\"a\"} 3\n";
+    let line = "taskqueue_queue_missing_tasks_total{namespace=\"shop\",name=\"a\"} 3\n";
     assert!(metrics.contains(line), "{metrics}");
     assert_eq!(world.end().await, []);
 }
