@@ -250,7 +250,6 @@ impl Metrics {
             &self.waiting,
             &self.active,
             &self.reachable,
-            &self.missing,
         ];
         for family in families {
             family.remove(&labels);

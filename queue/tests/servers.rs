@@ -8,7 +8,9 @@
 
 mod bench;
 
-use taskqueue_queue::server::{Judgement, Mode, Role, Safety, ServerReport, Setting, Version};
+use taskqueue_queue::server::{
+    Judgement, Mode, Risk, Role, Safety, ServerReport, Setting, Version,
+};
 use taskqueue_queue::testing::{Cluster, FakeServer, RedisServer, Sentinels};
 use taskqueue_queue::{Client, Endpoint, Error};
 
@@ -25,10 +27,10 @@ async fn report(url: &str) -> ServerReport {
 }
 
 fn reasons(report: &ServerReport) -> Vec<&'static str> {
-    report.risks().iter().map(|risk| risk.reason()).collect()
+    report.risks().iter().map(Risk::reason).collect()
 }
 
-/// Fault 1: an evicting Redis took all tasks, and nobody was told.
+/// An evicting Redis took all tasks, and nobody was told.
 #[tokio::test]
 async fn settings_that_break_a_promise_are_found() {
     let redis = RedisServer::start_with(&[

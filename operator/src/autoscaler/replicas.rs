@@ -258,50 +258,57 @@ mod tests {
         }
     }
 
-    /// Three written over five; the times are since the write.
-    fn written() -> (
-        Replicas,
-        impl Fn(&mut Replicas, u32, Option<&str>, u64) -> Option<u32>,
-    ) {
-        let mut replicas = Replicas::default();
-        let start = Instant::now();
-        replicas.wrote(&step(5, 3), Timestamp::UNIX_EPOCH);
-        let shows = move |all: &mut Replicas, replicas, by: Option<&str>, seconds| {
-            let now = start + Duration::from_secs(seconds);
-            let shown = Shown { replicas, by };
-            all.shows(shown, 3, now).map(|over| over.times)
-        };
-        (replicas, shows)
+    /// Three written over five; times are since that write.
+    struct Written {
+        replicas: Replicas,
+        start: Instant,
+    }
+
+    impl Written {
+        fn new() -> Self {
+            let mut replicas = Replicas::default();
+            let start = Instant::now();
+            replicas.wrote(&step(5, 3), Timestamp::UNIX_EPOCH);
+            Self { replicas, start }
+        }
+
+        /// The watch shows a number by a manager; how often ours was written over, if it was now.
+        fn shows(&mut self, replicas: u32, by: Option<&str>, seconds: u64) -> Option<u32> {
+            let now = self.start + Duration::from_secs(seconds);
+            let seen = Shown { replicas, by };
+            self.replicas.shows(seen, 3, now).map(|over| over.times)
+        }
     }
 
     #[test]
     fn a_number_that_another_manager_has_set_over_ours_counts_once() {
-        let (mut all, shows) = written();
-        assert_eq!(shows(&mut all, 3, None, 1), None);
-        assert_eq!(shows(&mut all, 5, Some(HPA), 2), Some(1));
-        assert_eq!(shows(&mut all, 5, Some(HPA), 3), None);
-        assert_eq!(shows(&mut all, 6, Some(HPA), 4), None, "nothing of ours");
+        let mut all = Written::new();
+        assert_eq!(all.shows(3, None, 1), None);
+        assert_eq!(all.shows(5, Some(HPA), 2), Some(1));
+        assert_eq!(all.shows(5, Some(HPA), 3), None);
+        assert_eq!(all.shows(6, Some(HPA), 4), None, "nothing of ours");
     }
 
     #[test]
     fn a_watch_that_is_late_is_no_other_writer() {
-        let (mut all, shows) = written();
-        assert_eq!(shows(&mut all, 5, Some(HPA), 20), None, "as before ours");
-        assert_eq!(shows(&mut all, 7, Some(HPA), 1), None);
-        assert_eq!(shows(&mut all, 7, Some(HPA), 3), Some(1), "a third number");
+        let mut all = Written::new();
+        assert_eq!(all.shows(5, Some(HPA), 20), None, "as before ours");
+        assert_eq!(all.shows(7, Some(HPA), 1), None);
+        assert_eq!(all.shows(7, Some(HPA), 3), Some(1), "a third number");
     }
 
     #[test]
     fn what_we_have_set_or_aim_at_is_written_over_by_nobody() {
-        let (mut all, shows) = written();
-        assert_eq!(shows(&mut all, 3, None, 1), None);
-        assert_eq!(shows(&mut all, 4, None, 40), None, "the field is ours");
-        let shown = Shown {
+        let mut all = Written::new();
+        assert_eq!(all.shows(3, None, 1), None);
+        assert_eq!(all.shows(4, None, 40), None, "the field is ours");
+        let agreed = Shown {
             replicas: 4,
             by: Some(HPA),
         };
-        assert_eq!(all.shows(shown, 4, Instant::now()), None, "we agree");
-        all.leave();
-        assert_eq!(shows(&mut all, 9, Some(HPA), 50), None, "it is theirs");
+        let now = Instant::now();
+        assert_eq!(all.replicas.shows(agreed, 4, now), None, "we agree");
+        all.replicas.leave();
+        assert_eq!(all.shows(9, Some(HPA), 50), None, "it is theirs");
     }
 }
