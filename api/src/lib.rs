@@ -25,3 +25,7 @@ pub const NAME_LABEL: &str = "taskqueue.dev/name";
 
 /// Name of the container that the operator adds to a pod where the worker runs in one of its own.
 pub const WORKER_CONTAINER: &str = "taskqueue-worker";
+
+/// Annotation of every worker pod: the name of the container that the worker runs in. Where it stands
+/// among the others says nothing, since admission may put containers in front of it.
+pub const WORKER_CONTAINER_ANNOTATION: &str = "taskqueue.dev/worker-container";

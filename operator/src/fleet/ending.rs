@@ -5,6 +5,9 @@ use taskqueue_queue::Cause;
 
 use super::state::{PodState, Stage, Termination};
 
+/// Exit code of what was ended by SIGKILL, as the kernel does when there is no memory left.
+const KILLED: i32 = 137;
+
 /// A worker pod that ended, or a run of the worker in a pod that goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ending {
@@ -98,11 +101,16 @@ fn of_all(pod: &PodState, what: Option<&str>) -> Option<Ending> {
     })
 }
 
+/// Why the tasks of that run are lost. Who else ends the pod goes first: it kills with the same signal.
+/// And the reason alone says little: the container runtime keeps it from any child that was out of
+/// memory, whatever the container ends with later.
 fn cause(pod: &PodState, termination: Option<&Termination>) -> Cause {
-    match (termination, &pod.disruption) {
-        (Some(termination), _) if termination.reason == "OOMKilled" => Cause::OomKilled,
-        (_, Some(disruption)) => disruption.cause,
-        (_, None) => Cause::WorkerLost,
+    match (&pod.disruption, termination) {
+        (Some(disruption), _) => disruption.cause,
+        (None, Some(end)) if end.reason == "OOMKilled" && end.exit_code == KILLED => {
+            Cause::OomKilled
+        }
+        (None, _) => Cause::WorkerLost,
     }
 }
 

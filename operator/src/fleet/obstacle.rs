@@ -49,11 +49,14 @@ impl Obstacle {
     }
 }
 
-/// What keeps this pod from working.
-pub(super) fn of_pod(status: &PodStatus) -> Option<Obstacle> {
+/// What keeps this pod from working; `worker` is the name of the container that the worker runs in.
+/// What its own container says comes first, also before that of one which admission put in.
+pub(super) fn of_pod(status: &PodStatus, worker: Option<&str>) -> Option<Obstacle> {
     unscheduled(status).or_else(|| {
+        let own = |container: &&ContainerStatus| Some(container.name.as_str()) == worker;
+        let all = || status.container_statuses.iter().flatten();
         let init = status.init_container_statuses.iter().flatten();
-        let mut containers = init.chain(status.container_statuses.iter().flatten());
+        let mut containers = all().filter(own).chain(init).chain(all());
         containers.find_map(of_container)
     })
 }

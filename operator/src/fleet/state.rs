@@ -7,7 +7,7 @@ use k8s_openapi::{
 };
 use kube::{Resource, ResourceExt, core::ObjectMeta};
 use serde::Deserialize;
-use taskqueue_api::{NAME_LABEL, WORKER_CONTAINER};
+use taskqueue_api::{NAME_LABEL, WORKER_CONTAINER, WORKER_CONTAINER_ANNOTATION};
 use taskqueue_queue::Cause;
 
 use super::{
@@ -152,7 +152,7 @@ impl WorkerPod {
                 .get(DELETION_COST)
                 .and_then(|cost| cost.parse().ok()),
             shielded: self.shielded(),
-            obstacle: obstacle::of_pod(&self.status),
+            obstacle: obstacle::of_pod(&self.status, self.worker_container()),
             disruption: self.disruption(),
             termination: worker.and_then(termination),
         }
@@ -166,14 +166,24 @@ impl WorkerPod {
         }
     }
 
-    /// The container that the worker runs in: its own, or else the first one of the spec. Kubernetes
-    /// lists their states by name.
+    /// The state of the container that the worker runs in. Kubernetes lists them by name.
     fn worker(&self) -> Option<&ContainerStatus> {
-        let containers = &self.spec.containers;
-        let own = containers.iter().find(|one| one.name == WORKER_CONTAINER);
-        let name = &own.or_else(|| containers.first())?.name;
+        let name = self.worker_container()?;
         let states = self.status.container_statuses.iter().flatten();
-        states.into_iter().find(|state| state.name == *name)
+        states.into_iter().find(|state| state.name == name)
+    }
+
+    /// Its name, as the operator wrote it on the pod. On one that is older than that annotation: the
+    /// worker's own container, or else the first one.
+    fn worker_container(&self) -> Option<&str> {
+        let containers = &self.spec.containers;
+        let told = self.annotations().get(WORKER_CONTAINER_ANNOTATION);
+        let named = |name: &str| containers.iter().find(|one| one.name == name);
+        let found = told
+            .and_then(|name| named(name))
+            .or_else(|| named(WORKER_CONTAINER))
+            .or_else(|| containers.first())?;
+        Some(&found.name)
     }
 
     fn shielded(&self) -> Shielded {

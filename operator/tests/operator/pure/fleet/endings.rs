@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
-use taskqueue_api::WORKER_CONTAINER;
+use taskqueue_api::{WORKER_CONTAINER, WORKER_CONTAINER_ANNOTATION};
 use taskqueue_operator::fleet::{Ending, WorkerPod};
 use taskqueue_queue::Cause;
 
@@ -42,6 +42,11 @@ fn restarting(exit_code: i32, reason: &str) -> Value {
 fn the_end_of_a_run_is_told_with_its_cause_and_its_time() {
     let table = [
         (137, "OOMKilled", Cause::OomKilled),
+        // The runtime keeps the reason from a child that was out of memory earlier.
+        (134, "OOMKilled", Cause::WorkerLost),
+        (143, "OOMKilled", Cause::WorkerLost),
+        (3, "OOMKilled", Cause::WorkerLost),
+        (0, "OOMKilled", Cause::WorkerLost),
         (137, "Error", Cause::WorkerLost),
         (139, "Error", Cause::WorkerLost),
         (1, "Error", Cause::WorkerLost),
@@ -129,15 +134,32 @@ fn a_pod_that_is_ended_by_another_says_by_whom() {
 }
 
 #[test]
-fn a_worker_out_of_memory_is_that_even_while_it_is_evicted() {
+fn a_pod_that_is_ended_by_another_is_not_out_of_memory_whatever_the_reason_says() {
+    let by = |reason| json!([told("DisruptionTarget", "True", reason, "so it is")]);
+    let table = [
+        ("EvictionByEvictionAPI", Cause::Evicted),
+        ("TerminationByKubelet", Cause::Evicted),
+        ("DeletionByPodGC", Cause::WorkerLost),
+    ];
+    for (reason, cause) in table {
+        // Killed when its grace period was over, as what is out of memory is.
+        let mut status = restarting(137, "OOMKilled");
+        status["conditions"] = by(reason);
+        let endings = ends_as(&deleting(), &status);
+        assert_eq!(only(&endings).cause, cause, "{reason}");
+    }
     let mut status = restarting(137, "OOMKilled");
     status["conditions"] = json!([told(
         "DisruptionTarget",
-        "True",
+        "False",
         "EvictionByEvictionAPI",
-        "evicting"
+        ""
     )]);
-    assert_eq!(only(&ends_as(&deleting(), &status)).cause, Cause::OomKilled);
+    assert_eq!(
+        only(&ends_as(&json!({}), &status)).cause,
+        Cause::OomKilled,
+        "nobody ends it any more"
+    );
 }
 
 #[test]
@@ -245,6 +267,108 @@ fn beside_a_server_it_is_the_end_of_the_workers_own_container_that_counts() {
     );
     seen.events([Event::Apply(beside(WORKER_CONTAINER))]);
     assert_eq!(only(&seen.endings()).cause, Cause::OomKilled);
+}
+
+/// A pod with these containers, in the order of its spec, of which one has fallen. `worker` is where
+/// the annotation says that the worker runs.
+fn with_containers(names: &[&str], fallen: &str, worker: Option<&str>) -> WorkerPod {
+    let states = names.iter().map(|name| {
+        let fell = json!({ "ready": false, "state": terminated("1", 137, "OOMKilled", 9) });
+        container(name, &if *name == fallen { fell } else { running() })
+    });
+    let mut states: Vec<_> = states.collect();
+    // As Kubernetes lists them, whatever their order in the spec.
+    states.sort_by_key(|state| state["name"].as_str().unwrap().to_owned());
+    let annotations = worker.map(|name| json!({ WORKER_CONTAINER_ANNOTATION: name }));
+    let metadata = json!({ "annotations": annotations });
+    let mut pod = manifest(&metadata, &json!({ "containerStatuses": states }));
+    let spec = names.iter().map(|name| json!({ "name": name }));
+    pod["spec"]["containers"] = spec.collect();
+    serde_json::from_value(pod).unwrap()
+}
+
+/// What is told of the ends of each of these containers, by its name.
+fn ends_of(names: &[&str], worker: Option<&str>) -> Vec<(String, usize)> {
+    let ends = names.iter().map(|name| {
+        let mut seen = Seen::none();
+        seen.events([
+            Event::Apply(with_containers(names, "", worker)),
+            Event::Apply(with_containers(names, name, worker)),
+        ]);
+        ((*name).to_owned(), seen.endings().len())
+    });
+    ends.collect()
+}
+
+#[test]
+fn what_admission_puts_in_front_of_the_worker_is_not_taken_for_it() {
+    let told = |name: &str, count| (name.to_owned(), count);
+    // One container, as with exec, stdio and native; and a server with the worker beside it.
+    for worker in ["app", "worker", WORKER_CONTAINER] {
+        assert_eq!(
+            ends_of(&["mesh-proxy", worker], Some(worker)),
+            [told("mesh-proxy", 0), told(worker, 1)]
+        );
+    }
+    assert_eq!(
+        ends_of(
+            &["mesh-proxy", "server", WORKER_CONTAINER],
+            Some(WORKER_CONTAINER)
+        ),
+        [
+            told("mesh-proxy", 0),
+            told("server", 0),
+            told(WORKER_CONTAINER, 1)
+        ],
+        "the worker lost a server and nothing else"
+    );
+}
+
+#[test]
+fn a_container_of_another_that_has_the_name_of_the_workers_own_is_not_taken_for_it() {
+    // Nobody forbids an injector to use it, where the worker runs in the first one of the template.
+    assert_eq!(
+        ends_of(&[WORKER_CONTAINER, "app"], Some("app")),
+        [(WORKER_CONTAINER.to_owned(), 0), ("app".to_owned(), 1)]
+    );
+}
+
+#[test]
+fn in_a_pod_that_is_older_than_the_annotation_the_workers_own_or_the_first_container_counts() {
+    for told in [None, Some("no-such-container")] {
+        assert_eq!(
+            ends_of(&["server", WORKER_CONTAINER], told),
+            [("server".to_owned(), 0), (WORKER_CONTAINER.to_owned(), 1)]
+        );
+        assert_eq!(
+            ends_of(&["worker", "agent"], told),
+            [("worker".to_owned(), 1), ("agent".to_owned(), 0)]
+        );
+    }
+}
+
+#[test]
+fn the_end_of_a_proxy_that_is_a_sidecar_of_the_node_is_none() {
+    // An init container that is started anew whenever it ends.
+    let mut status = worker(&running());
+    status["initContainerStatuses"] = json!([container(
+        "mesh-proxy",
+        &json!({ "ready": false, "restartCount": 1, "state": terminated("9", 1, "Error", 1) })
+    )]);
+    assert_eq!(ends_as(&json!({}), &status), []);
+}
+
+#[test]
+fn beside_a_proxy_the_cause_and_the_time_are_those_of_the_worker() {
+    let names = ["mesh-proxy", "app"];
+    let mut seen = Seen::none();
+    seen.events([
+        Event::Apply(with_containers(&names, "", Some("app"))),
+        Event::Apply(with_containers(&names, "app", Some("app"))),
+    ]);
+    let endings = seen.endings();
+    assert_eq!(only(&endings).cause, Cause::OomKilled);
+    assert_eq!(only(&endings).before, at("03:05:10"));
 }
 
 #[test]

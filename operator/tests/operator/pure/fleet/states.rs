@@ -1,7 +1,8 @@
-use serde_json::json;
+use serde_json::{Value, json};
+use taskqueue_api::WORKER_CONTAINER_ANNOTATION;
 use taskqueue_operator::fleet::{Stage, WorkerPod};
 
-use super::{at, condition, container, pod, terminated, told, waiting, worker};
+use super::{at, condition, container, manifest, pod, terminated, told, waiting, worker};
 use crate::fixtures::key;
 
 #[test]
@@ -193,6 +194,48 @@ fn what_the_worker_said_at_its_end_is_part_of_the_message() {
         "{}",
         obstacle.message
     );
+}
+
+#[test]
+fn a_worker_runs_since_its_own_container_does_and_not_one_that_was_put_in_front_of_it() {
+    let annotations = json!({ "annotations": { WORKER_CONTAINER_ANNOTATION: "worker" } });
+    let since = json!({ "state": { "running": { "startedAt": "2026-01-02T03:04:01Z" } } });
+    let waits = waiting("PodInitializing", "");
+    let mut status = worker(&waits);
+    let proxy = container("mesh-proxy", &since);
+    status["containerStatuses"]
+        .as_array_mut()
+        .unwrap()
+        .push(proxy);
+    let read = |status: &Value| {
+        let mut pod = manifest(&annotations, status);
+        let containers = pod["spec"]["containers"].as_array_mut().unwrap();
+        containers.insert(0, json!({ "name": "mesh-proxy" }));
+        serde_json::from_value::<WorkerPod>(pod).unwrap().state()
+    };
+    assert_eq!(
+        read(&status).started,
+        None,
+        "the proxy runs, the worker not"
+    );
+    status["containerStatuses"][1] = container("worker", &super::running());
+    assert_eq!(read(&status).started, Some(at("03:04:07")));
+}
+
+#[test]
+fn what_keeps_the_worker_itself_is_told_before_what_keeps_another_container() {
+    let annotations = json!({ "annotations": { WORKER_CONTAINER_ANNOTATION: "worker" } });
+    let mut status = worker(&waiting("ErrImagePull", "no such image: app"));
+    status["containerStatuses"][0] = container("agent", &waiting("ErrImagePull", "no such agent"));
+    status["initContainerStatuses"] = json!([container(
+        "proxy",
+        &waiting("ErrImagePull", "no such proxy")
+    )]);
+    let obstacle = pod(&annotations, &status).state().obstacle.unwrap();
+    assert_eq!(obstacle.message, "container worker: no such image: app");
+    status["containerStatuses"][1] = container("worker", &waiting("PodInitializing", ""));
+    let obstacle = pod(&annotations, &status).state().obstacle.unwrap();
+    assert_eq!(obstacle.message, "container proxy: no such proxy");
 }
 
 #[test]
