@@ -3,9 +3,12 @@
 use std::net::SocketAddr;
 
 use clap::Args;
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use serde_json::Value;
+use taskqueue_api::spec::Resources;
 use taskqueue_worker::config::LogFormat;
 
-use crate::endpoint::EndpointUrl;
+use crate::{endpoint::EndpointUrl, reconcile::template};
 
 /// Flags of `taskqueue-operator run`, each also a variable.
 #[derive(Args, Clone, Debug)]
@@ -31,6 +34,17 @@ pub struct RunArgs {
     /// default when empty.
     #[arg(long, env = "TASKQUEUE_WORKER_IMAGE_PULL_POLICY", default_value = "")]
     worker_image_pull_policy: String,
+
+    /// Resources of the containers that the operator adds to worker pods, where the TaskQueue asks for
+    /// none, as JSON: `{"requests": {"cpu": "50m"}, "limits": {"cpu": "1", "memory": "512Mi"}}`. The
+    /// operator's own choice when empty.
+    #[arg(
+        long,
+        env = "TASKQUEUE_WORKER_RESOURCES",
+        default_value = "",
+        value_parser = resources
+    )]
+    worker_resources: GivenResources,
 
     /// Address of the probes and metrics.
     #[arg(long, env = "TASKQUEUE_HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
@@ -69,12 +83,38 @@ pub struct Config {
 }
 
 /// An image and when it is pulled.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct WorkerImage {
     /// Name with tag or digest.
     pub name: String,
     /// When it is pulled; `None` is Kubernetes' own default.
     pub pull_policy: Option<String>,
+    /// Resources of the containers that are made of it, where the TaskQueue asks for none; `None`
+    /// leaves them to the operator.
+    pub resources: Option<ResourceRequirements>,
+}
+
+/// What becomes of that flag; by its name, since clap takes a field of type `Option` for a flag that
+/// may be missing.
+type GivenResources = Option<ResourceRequirements>;
+
+/// Reads them. Nothing is dropped without a word: a misspelt limit is none.
+fn resources(text: &str) -> Result<GivenResources, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let given: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let parsed: Resources =
+        serde_json::from_value(given.clone()).map_err(|error| error.to_string())?;
+    parsed.check()?;
+    let kept = serde_json::to_value(&parsed).map_err(|error| error.to_string())?;
+    match template::dropped(&given, &kept) {
+        None => Ok(Some(ResourceRequirements::from(&parsed))),
+        Some(path) => Err(format!(
+            "{} is no field of it: there are requests and limits, with cpu, memory and ephemeral-storage each",
+            path.trim_start_matches('.')
+        )),
+    }
 }
 
 /// A flag that cannot be used.
@@ -96,6 +136,7 @@ impl TryFrom<RunArgs> for Config {
             worker_image: WorkerImage {
                 name: args.worker_image,
                 pull_policy: given(args.worker_image_pull_policy),
+                resources: args.worker_resources,
             },
             http_address: args.http_address,
             lease_namespace: args.lease_namespace,

@@ -20,6 +20,7 @@ pub mod rates;
 pub mod reconcile;
 pub mod run;
 pub mod secrets;
+pub mod server;
 pub mod status;
 pub mod targets;
 pub mod watch;

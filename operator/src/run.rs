@@ -32,7 +32,7 @@ use crate::{
     reconcile::{
         self, Context, Guarded, build::deployment::MANAGED_BY, claim::Claims, memory::Memory,
     },
-    secrets, status,
+    secrets, server, status,
     targets::{self, Targets},
     watch,
     workload::Workload,
@@ -137,6 +137,9 @@ async fn work(
     health: Arc<Health>,
     stop: CancellationToken,
 ) {
+    let Some(knows_stop_signals) = server::knows_stop_signals(&client, &stop).await else {
+        return;
+    };
     let (resources, resource_writer) = reflector::store::<Guarded>();
     let (workloads, workload_writer) = reflector::store::<Workload>();
     let (budgets, budget_writer) = reflector::store::<PodDisruptionBudget>();
@@ -157,6 +160,7 @@ async fn work(
         triggers,
         metrics: Arc::clone(&metrics),
         config,
+        knows_stop_signals,
     });
 
     let namespace = context.config.namespace.as_deref();

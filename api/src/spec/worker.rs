@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{DisruptionBudget, Duration, Shield};
+use super::{DisruptionBudget, Duration, Resources, Shield};
 
 /// The worker pods: what runs a task, how many at once, and the pod around it.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -15,6 +15,8 @@ use super::{DisruptionBudget, Duration, Shield};
 #[x_kube(
     validation = Rule::new("has(self.handler.native) || has(self.template)")
         .message("worker.template is needed with handler.exec, stdio and http: give a pod template whose first container has the image that holds the command or the server"),
+    validation = Rule::new("!has(self.resources) || !has(self.handler.native) || !has(self.template)")
+        .message("worker.resources is for the container that the operator adds, and it adds none to a template with handler.native: set resources in the template's container instead"),
 )]
 pub struct Worker {
     /// How many tasks one worker pod runs at once.
@@ -39,6 +41,13 @@ pub struct Worker {
     /// How many worker pods may be evicted at a time. By default any number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disruption_budget: Option<DisruptionBudget>,
+
+    /// Resources of the container that the operator adds to the worker pods: taskqueue-install with
+    /// handler.exec and stdio, taskqueue-worker with http, the pod's only one with native and no
+    /// template. By default, with exec and stdio, the cpu, memory and ephemeral-storage of the
+    /// template's first container, if it has any; else what the operator was installed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
 
     /// Template of the worker pods, as in a Deployment. Tasks run in its first container. With
     /// handler.native it can be left out: the pods then run the demo handlers of the worker's

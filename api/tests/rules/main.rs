@@ -2,6 +2,7 @@
 //! limit and one over.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+mod resources;
 mod sources;
 mod table;
 
@@ -19,6 +20,7 @@ const SOURCE_STAYS: &str = "spec.source cannot be added or removed";
 fn rows() -> Vec<Row> {
     let mut rows = table::rows();
     rows.extend(sources::rows());
+    rows.extend(resources::rows());
     rows
 }
 

@@ -11,7 +11,7 @@ mod credentials;
 pub mod error;
 pub mod memory;
 pub mod observe;
-mod template;
+pub(crate) mod template;
 pub mod validate;
 
 use std::sync::Arc;
@@ -53,6 +53,8 @@ pub struct Context {
     pub client: Client,
     /// How the operator was installed.
     pub config: Config,
+    /// Whether the API server knows the field `lifecycle.stopSignal` of a container.
+    pub knows_stop_signals: bool,
     /// All TaskQueues.
     pub resources: Store<Guarded>,
     /// All Deployments that carry our label.

@@ -25,6 +25,8 @@ pub struct Observed {
     pub workload: Option<Arc<Workload>>,
     /// The budget of that name: whoever made it where the TaskQueue asks for one, else ours.
     pub budget: Option<Arc<PodDisruptionBudget>>,
+    /// Whether the API server knows the field `lifecycle.stopSignal` of a container.
+    pub knows_stop_signals: bool,
 }
 
 impl Observed {
@@ -99,6 +101,7 @@ pub async fn observe(context: &Context, valid: &ValidQueue) -> Result<Observed, 
         credentials,
         workload: workload(context, valid).await?,
         budget: budget(context, valid).await?,
+        knows_stop_signals: context.knows_stop_signals,
     })
 }
 

@@ -23,7 +23,7 @@ pub(super) fn parse(template: &PodTemplate) -> Result<PodTemplateSpec, Invalid> 
 }
 
 /// The path of a value that was given and not kept. Empty values say nothing, so none is missed.
-fn dropped(given: &Value, kept: &Value) -> Option<String> {
+pub(crate) fn dropped(given: &Value, kept: &Value) -> Option<String> {
     match (given, kept) {
         (Value::Object(given), kept) => given
             .iter()

@@ -11,7 +11,7 @@ mod source;
 use std::time::Duration;
 
 use k8s_openapi::{
-    api::core::v1::PodTemplateSpec,
+    api::core::v1::{PodTemplateSpec, ResourceRequirements},
     apimachinery::pkg::{apis::meta::v1::OwnerReference, util::intstr::IntOrString},
 };
 use kube::Resource;
@@ -92,6 +92,8 @@ pub struct ValidWorker {
     pub drain_timeout: Duration,
     /// The pod template as given; `None` runs the worker's own image.
     pub template: Option<PodTemplateSpec>,
+    /// Resources of the container that the operator adds; `None` leaves them to the operator.
+    pub resources: Option<ResourceRequirements>,
     /// How long a task must have run for its pod to be shielded; `None` shields none.
     pub shield: Option<Duration>,
     /// How many may be evicted at a time; `None` leaves that open.
@@ -301,6 +303,7 @@ fn worker(worker: &spec::Worker) -> Result<ValidWorker, Invalid> {
         handler,
         drain_timeout: worker.drain_timeout.get(),
         template,
+        resources: worker.resources.as_ref().map(ResourceRequirements::from),
         shield: worker.shield.as_ref().map(|shield| shield.after.get()),
         budget: worker.disruption_budget.as_ref().map(budget).transpose()?,
     };

@@ -136,6 +136,7 @@ pub(crate) fn image() -> WorkerImage {
     WorkerImage {
         name: "registry.example/taskqueue-worker:1.2.3".to_owned(),
         pull_policy: Some("IfNotPresent".to_owned()),
+        resources: None,
     }
 }
 
@@ -146,6 +147,7 @@ pub(crate) fn build(edits: &[Edit], url: &str) -> Children {
         credentials: None,
         workload: None,
         budget: None,
+        knows_stop_signals: true,
     };
     build::build(&valid(edits), &observed, &image())
 }
@@ -176,6 +178,7 @@ pub(crate) fn observed(deployment: Option<Deployment>, budget: Option<i64>) -> O
         credentials: None,
         workload: deployment.map(|deployment| Arc::new(deployment.into())),
         budget: budget.map(|generation| Arc::new(standing_budget(generation))),
+        knows_stop_signals: true,
     }
 }
 

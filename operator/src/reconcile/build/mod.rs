@@ -2,7 +2,9 @@
 
 pub mod budget;
 pub mod deployment;
+mod installer;
 pub mod pod;
+mod resources;
 pub mod secret;
 mod sidecar;
 
@@ -40,9 +42,8 @@ impl Children {
 pub fn build(valid: &ValidQueue, observed: &Observed, image: &WorkerImage) -> Children {
     let redis_secret = secret::build(valid, &observed.endpoint);
     let redis = secret::source(valid, &observed.endpoint);
-    let credentials = observed.credentials.as_deref();
     Children {
-        deployment: deployment::build(valid, pod::build(valid, image, redis, credentials)),
+        deployment: deployment::build(valid, pod::build(valid, image, redis, observed)),
         redis_secret,
         budget: valid
             .worker

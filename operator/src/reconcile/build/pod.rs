@@ -1,49 +1,48 @@
 //! The worker pod: the user's template with the worker put in.
 //!
 //! Everything the template says stays as given. Added are the worker's configuration, its port
-//! and probes in the first container, and with `exec` and `stdio` an init container that copies the
-//! worker's static binary in, so that any image can run tasks. With `http` all that is in a
+//! and probes in the first container, and with `exec` and `stdio` an init container that brings the
+//! worker in ([`installer`]), so that any image can run tasks. With `http` all that is in a
 //! container of the worker's own ([`sidecar`]).
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::core::v1::{
-        Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
-        HTTPGetAction, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
-        ResourceRequirements, SeccompProfile, SecurityContext, Volume, VolumeMount,
+        Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
+        ObjectFieldSelector, PodOS, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+        SeccompProfile, SecurityContext,
     },
-    apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
+    apimachinery::pkg::util::intstr::IntOrString,
 };
 use kube::core::ObjectMeta;
-use taskqueue_api::WORKER_CONTAINER;
+use taskqueue_api::{WORKER_CONTAINER, WORKER_CONTAINER_ANNOTATION};
 use taskqueue_worker::config::{
     DEFAULT_HTTP_ADDRESS, HandlerConfig, LogFormat, NODE_NAME_VARIABLE, POD_NAME_VARIABLE,
     REDIS_URL_VARIABLE, RedisTls, RedisUrl, WorkerConfig,
 };
 
+use super::super::observe::Observed;
 use super::super::validate::{Invalid, ValidQueue, ValidWorker};
 use super::deployment;
+use super::installer;
+use super::resources;
 use super::secret::{self, PodRedis};
 use super::sidecar;
 use crate::config::WorkerImage;
 
-/// Name of the volume that carries the worker's binary into the user's container.
-const VOLUME: &str = "taskqueue";
-/// Where that volume is mounted.
-const MOUNT: &str = "/taskqueue";
-/// The worker's binary on that volume.
-const BINARY: &str = "/taskqueue/taskqueue-worker";
-/// Name of the init container that copies the binary.
-const INSTALLER: &str = "taskqueue-install";
 /// Name of the worker's port for probes and metrics.
 const PORT: &str = "taskqueue";
 /// What the kubelet grants beyond the drain, for the last acknowledgements.
 const GRACE_AFTER_DRAIN: i64 = 10;
 /// Seconds until the kubelet kills a worker that hangs, after it told it to stop.
 const GRACE_OF_A_HUNG_WORKER: i64 = 10;
+/// How a worker is told to stop.
+const STOP_SIGNAL: &str = "SIGTERM";
 /// Annotation of the pods: the mark of the credentials and certificates that they started with.
 const CREDENTIALS: &str = "taskqueue.dev/redis-credentials";
+/// Annotation by which `kubectl logs` and `kubectl exec` choose among the containers of a pod.
+const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 /// Prefix of the variables that configure the worker.
 const VARIABLES: &str = "TASKQUEUE_";
 
@@ -85,9 +84,9 @@ pub fn check(
         );
     }
     let mut volumes = pod.volumes.iter().flatten();
-    if own && volumes.any(|volume| volume.name == VOLUME) {
+    if own && volumes.any(|volume| volume.name == installer::VOLUME) {
         return conflict(
-            format!("{path}.volumes {VOLUME}"),
+            format!("{path}.volumes {}", installer::VOLUME),
             "the operator adds a volume of that name for the worker's binary",
         );
     }
@@ -119,31 +118,73 @@ pub fn build(
     valid: &ValidQueue,
     image: &WorkerImage,
     redis: PodRedis,
-    credentials: Option<&str>,
+    observed: &Observed,
 ) -> PodTemplateSpec {
     let worker = &valid.worker;
     let mut template = worker.template.clone().unwrap_or_default();
     label(&mut template.metadata, valid);
-    if let Some(mark) = credentials {
+    if let Some(mark) = &observed.credentials {
         mark_credentials(&mut template, mark);
     }
-    let pod = template.spec.get_or_insert_with(|| demo_pod(image));
+    let pod = template.spec.get_or_insert_with(|| demo_pod(worker, image));
     pod.automount_service_account_token.get_or_insert(false);
     // A Service named taskqueue-redis would give every pod a variable TASKQUEUE_REDIS_PORT.
     pod.enable_service_links.get_or_insert(false);
     pod.termination_grace_period_seconds
         .get_or_insert(grace_period(worker));
     if runs_inside(&worker.handler) {
-        install_binary(pod, image);
+        installer::add(pod, worker, image);
+        if observed.knows_stop_signals {
+            stop_by_sigterm(pod);
+        }
     }
     if let HandlerConfig::Http(http) = &worker.handler {
-        let mut worker = sidecar::container(pod, http, image);
-        configure(&mut worker, valid, redis);
-        sidecar::add(pod, worker);
+        let mut container = sidecar::container(pod, worker, http, image);
+        configure(&mut container, valid, redis);
+        sidecar::add(pod, container);
     } else if let Some(container) = pod.containers.first_mut() {
         configure(container, valid, redis);
     }
+    name_containers(&mut template, &worker.handler);
     template
+}
+
+/// Names on the pod the container that the worker runs in, and to kubectl the first one, which has the
+/// user's own code: in a pod they may stand elsewhere, behind those that admission puts in front.
+fn name_containers(template: &mut PodTemplateSpec, handler: &HandlerConfig) {
+    let pod = template.spec.as_ref();
+    let Some(first) = pod.and_then(|pod| pod.containers.first()) else {
+        return;
+    };
+    let first = first.name.clone();
+    let worker = match handler {
+        HandlerConfig::Http(_) => WORKER_CONTAINER.to_owned(),
+        HandlerConfig::Exec { .. } | HandlerConfig::Stdio { .. } | HandlerConfig::Native {} => {
+            first.clone()
+        }
+    };
+    let metadata = template.metadata.get_or_insert_default();
+    let annotations = metadata.annotations.get_or_insert_default();
+    annotations.insert(WORKER_CONTAINER_ANNOTATION.to_owned(), worker);
+    annotations
+        .entry(DEFAULT_CONTAINER.to_owned())
+        .or_insert(first);
+}
+
+/// Has the first container stopped by the signal that a worker expects: what its image says is for
+/// another program. Kubernetes wants to know the system then, and the worker's binary runs on Linux
+/// alone.
+fn stop_by_sigterm(pod: &mut PodSpec) {
+    let system = pod.os.get_or_insert_with(|| PodOS {
+        name: "linux".to_owned(),
+    });
+    if system.name != "linux" {
+        return;
+    }
+    if let Some(container) = pod.containers.first_mut() {
+        let lifecycle = container.lifecycle.get_or_insert_default();
+        lifecycle.stop_signal.get_or_insert(STOP_SIGNAL.to_owned());
+    }
 }
 
 /// Whether the worker is brought into the user's container and starts the user's command there.
@@ -183,12 +224,13 @@ pub fn mark_credentials(template: &mut PodTemplateSpec, mark: &str) {
 }
 
 /// The pod of a TaskQueue without a template: the worker's own image with its demo handlers.
-fn demo_pod(image: &WorkerImage) -> PodSpec {
+fn demo_pod(worker: &ValidWorker, image: &WorkerImage) -> PodSpec {
     PodSpec {
         containers: vec![Container {
             name: "worker".to_owned(),
             image: Some(image.name.clone()),
             image_pull_policy: image.pull_policy.clone(),
+            resources: resources::of_demo(worker, image),
             security_context: Some(restricted()),
             ..Container::default()
         }],
@@ -198,59 +240,6 @@ fn demo_pod(image: &WorkerImage) -> PodSpec {
             ..PodSecurityContext::default()
         }),
         ..PodSpec::default()
-    }
-}
-
-/// Puts the worker's binary on a volume that the first container sees.
-fn install_binary(pod: &mut PodSpec, image: &WorkerImage) {
-    let mount = |read_only| VolumeMount {
-        name: VOLUME.to_owned(),
-        mount_path: MOUNT.to_owned(),
-        read_only: Some(read_only),
-        ..VolumeMount::default()
-    };
-    pod.volumes.get_or_insert_with(Vec::new).push(Volume {
-        name: VOLUME.to_owned(),
-        empty_dir: Some(EmptyDirVolumeSource::default()),
-        ..Volume::default()
-    });
-    let small = |cpu: &str, memory: &str| {
-        BTreeMap::from([
-            ("cpu".to_owned(), Quantity(cpu.to_owned())),
-            ("memory".to_owned(), Quantity(memory.to_owned())),
-        ])
-    };
-    let installer = Container {
-        name: INSTALLER.to_owned(),
-        image: Some(image.name.clone()),
-        image_pull_policy: image.pull_policy.clone(),
-        args: Some(vec!["install".to_owned(), BINARY.to_owned()]),
-        volume_mounts: Some(vec![mount(false)]),
-        resources: Some(ResourceRequirements {
-            requests: Some(small("10m", "16Mi")),
-            limits: Some(BTreeMap::from([(
-                "memory".to_owned(),
-                Quantity("64Mi".to_owned()),
-            )])),
-            ..ResourceRequirements::default()
-        }),
-        security_context: Some(SecurityContext {
-            // The image's own user and group, whatever the pod's: it only writes to the volume.
-            run_as_user: Some(65532),
-            run_as_group: Some(65532),
-            ..restricted()
-        }),
-        ..Container::default()
-    };
-    pod.init_containers
-        .get_or_insert_with(Vec::new)
-        .insert(0, installer);
-    if let Some(container) = pod.containers.first_mut() {
-        container.command = Some(vec![BINARY.to_owned()]);
-        container
-            .volume_mounts
-            .get_or_insert_with(Vec::new)
-            .push(mount(true));
     }
 }
 

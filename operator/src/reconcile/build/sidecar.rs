@@ -1,18 +1,21 @@
 //! The worker as a container of its own, beside a server that handles tasks over HTTP.
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
 use k8s_openapi::{
     api::core::v1::{
-        Container, HTTPGetAction, Lifecycle, LifecycleHandler, PodSpec, ResourceRequirements,
-        SecurityContext, VolumeMount,
+        Container, HTTPGetAction, Lifecycle, LifecycleHandler, PodSpec, SecurityContext,
+        VolumeMount,
     },
-    apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
+    apimachinery::pkg::util::intstr::IntOrString,
 };
 use taskqueue_api::WORKER_CONTAINER;
 use taskqueue_worker::config::{DEFAULT_HTTP_ADDRESS, HttpHandler};
 
-use super::{super::validate::Invalid, pod};
+use super::{
+    super::validate::{Invalid, ValidWorker},
+    pod, resources,
+};
 use crate::config::WorkerImage;
 
 /// Says what in a template would get in the way of the worker's container.
@@ -53,7 +56,12 @@ pub(super) fn check(pod: &PodSpec, http: &HttpHandler) -> Result<(), Invalid> {
 }
 
 /// The worker's container, not configured yet.
-pub(super) fn container(pod: &PodSpec, http: &HttpHandler, image: &WorkerImage) -> Container {
+pub(super) fn container(
+    pod: &PodSpec,
+    worker: &ValidWorker,
+    http: &HttpHandler,
+    image: &WorkerImage,
+) -> Container {
     let mount = http
         .socket
         .as_ref()
@@ -62,18 +70,12 @@ pub(super) fn container(pod: &PodSpec, http: &HttpHandler, image: &WorkerImage) 
     let first = pod.containers.first();
     let context = first.and_then(|first| first.security_context.as_ref());
     let shared = context.filter(|_| mount.is_some());
-    let memory = |quantity: &str| ("memory".to_owned(), Quantity(quantity.to_owned()));
-    let cpu = ("cpu".to_owned(), Quantity("20m".to_owned()));
     Container {
         name: WORKER_CONTAINER.to_owned(),
         image: Some(image.name.clone()),
         image_pull_policy: image.pull_policy.clone(),
         volume_mounts: mount.map(|mount| vec![mount]),
-        resources: Some(ResourceRequirements {
-            requests: Some(BTreeMap::from([cpu, memory("32Mi")])),
-            limits: Some(BTreeMap::from([memory("512Mi")])),
-            ..ResourceRequirements::default()
-        }),
+        resources: Some(resources::of_sidecar(worker, image)),
         security_context: Some(SecurityContext {
             run_as_user: shared.and_then(|shared| shared.run_as_user),
             run_as_group: shared.and_then(|shared| shared.run_as_group),

@@ -14,7 +14,7 @@ use super::{
     server::{Call, playing},
     world::{DEFAULT_REDIS, Scenario, World, users_secret, without_replicas},
 };
-use crate::fixtures::{Edit, exec, resource, standing, standing_budget, template};
+use crate::fixtures::{Edit, build, exec, resource, standing, standing_budget, template};
 
 #[tokio::test]
 async fn the_first_pass_makes_the_deployment_and_hands_its_replicas_to_the_autoscaler() {
@@ -182,6 +182,33 @@ async fn a_url_from_a_secret_goes_to_the_autoscaler_and_never_into_the_deploymen
     assert_eq!(orders[0].1.endpoint.expose(), "redis://:hunter2@redis");
 }
 
+#[tokio::test]
+async fn a_field_that_the_api_server_drops_is_not_sent_again_and_again() {
+    // As one does whose feature gate for it is off.
+    let mut kept = build(&exec(template()), "redis://redis:6379").deployment;
+    kept.metadata.generation = Some(8);
+    kept.metadata.managed_fields = standing(8, 5).metadata.managed_fields;
+    kept.spec.replicas = Some(5);
+    let container = &mut kept.spec.template.spec.as_mut().unwrap().containers[0];
+    assert!(container.lifecycle.take().unwrap().stop_signal.is_some());
+    let call = without_replicas().checked(|sent| {
+        let container = &sent["spec"]["template"]["spec"]["containers"][0];
+        assert_eq!(container["lifecycle"]["stopSignal"], "SIGTERM");
+    });
+    let mut world = World::new(Scenario::NobodyCalls);
+    let context = Arc::into_inner(world.context).unwrap();
+    let (client, played) = playing(vec![call.answer(serde_json::to_value(&kept).unwrap())]);
+    world.context = Arc::new(Context { client, ..context });
+    world.played = played;
+    world.stands(standing(7, 5));
+    let first = world.pass(&exec(template())).await;
+    world.stands(kept);
+    let second = world.pass(&exec(template())).await;
+    let third = world.pass(&exec(template())).await;
+    world.end().await;
+    assert!(first.is_ok() && second.is_ok() && third.is_ok());
+}
+
 /// The Secret of a user with this URL, as base64.
 fn holding(url: &str) -> Call {
     Call::get("/api/v1/namespaces/shop/secrets/cache").answer(json!({
@@ -221,13 +248,9 @@ async fn a_secret_that_changed_rolls_the_workers_out_and_one_that_did_not_does_n
     world.stands(deployment.clone());
     let first = world.pass(&[users_secret()]).await;
     let mark = marks.lock().unwrap().first().unwrap().clone();
-    deployment
-        .spec
-        .template
-        .metadata
-        .as_mut()
-        .unwrap()
-        .annotations = Some([("taskqueue.dev/redis-credentials".to_owned(), mark)].into());
+    let metadata = deployment.spec.template.metadata.as_mut().unwrap();
+    let annotations = metadata.annotations.get_or_insert_default();
+    annotations.insert("taskqueue.dev/redis-credentials".to_owned(), mark);
     // As the mock answers it: what was applied, and no more.
     let variable = &mut deployment.spec.template.spec.as_mut().unwrap().containers[0];
     for env in variable.env.iter_mut().flatten() {

@@ -202,6 +202,7 @@ impl World {
                 identity: "operator-0".to_owned(),
                 log_format: LogFormat::Text,
             },
+            knows_stop_signals: true,
             resources,
             workloads,
             budgets,

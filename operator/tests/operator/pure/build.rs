@@ -10,7 +10,7 @@ use taskqueue_worker::config::{HandlerConfig, WorkerConfig};
 use crate::fixtures::{Edit, UID, build, deployment, exec, template};
 
 /// A template that uses what templates can say.
-fn rich() -> Value {
+pub(super) fn rich() -> Value {
     json!({
         "metadata": {
             "labels": { "team": "images", "app.kubernetes.io/name": "resizer" },
@@ -43,18 +43,18 @@ fn rich() -> Value {
     })
 }
 
-fn pod(edits: &[Edit]) -> Value {
+pub(super) fn pod(edits: &[Edit]) -> Value {
     deployment(edits)["spec"]["template"]["spec"].clone()
 }
 
-fn http(handler: &Value, template: Value) -> Vec<Edit> {
+pub(super) fn http(handler: &Value, template: Value) -> Vec<Edit> {
     vec![
         ("/spec/worker/handler", json!({ "http": handler })),
         ("/spec/worker/template", template),
     ]
 }
 
-fn native(template: Value) -> Vec<Edit> {
+pub(super) fn native(template: Value) -> Vec<Edit> {
     vec![("/spec/worker/template", template)]
 }
 

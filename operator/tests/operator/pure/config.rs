@@ -53,3 +53,35 @@ fn an_unusable_redis_url_is_refused_by_its_flag_and_variable_without_showing_it(
     }
     assert!(!refusal.contains("hunter2"), "{refusal}");
 }
+
+#[test]
+fn resources_of_the_added_containers_are_read_and_what_is_misspelt_is_refused() {
+    let given = r#"{"requests":{"cpu":1,"memory":"32Mi"},"limits":{"cpu":"1500m","memory":"64Mi","ephemeral-storage":"1Gi"}}"#;
+    let config = |text: &str| config(&["--worker-resources", text]);
+    assert_eq!(config("").unwrap().worker_image.resources, None);
+    let read = config(given).unwrap().worker_image.resources;
+    assert_eq!(
+        serde_json::to_value(read).unwrap(),
+        serde_json::json!({
+            "requests": { "cpu": "1", "memory": "32Mi" },
+            "limits": { "cpu": "1500m", "memory": "64Mi", "ephemeral-storage": "1Gi" }
+        })
+    );
+    let table = [
+        (r#"{"limits":{"cpus":"1"}}"#, "limits.cpus is no field"),
+        (r#"{"limit":{"cpu":"1"}}"#, "limit is no field"),
+        (
+            r#"{"limits":{"memory":"64MB"}}"#,
+            "limits.memory is \"64MB\"",
+        ),
+        (r#"{"requests":{"cpu":"1Gi"}}"#, "requests.cpu is \"1Gi\""),
+        (r#"{"requests":{"cpu":"1."}}"#, "requests.cpu is"),
+        (r#"{"requests":{"memory":""}}"#, "requests.memory is"),
+        (r#"{"requests":{"memory":-1}}"#, "--worker-resources"),
+        ("cpu=1", "--worker-resources"),
+    ];
+    for (text, part) in table {
+        let refusal = config(text).unwrap_err();
+        assert!(refusal.contains(part), "{refusal}");
+    }
+}

@@ -4,6 +4,7 @@ mod build;
 mod claim;
 mod conditions;
 mod config;
+mod containers;
 mod endpoint;
 mod error;
 mod events;
