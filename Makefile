@@ -110,7 +110,7 @@ install: images ## Install the chart with the images built here
 
 test-cluster: images ## Real API server and real pods: the stories and the chart's installation
 	@hack/deps peers
-	@hack/images peers
+	@hack/images peers sigquit
 	$(IN_CLUSTER) export TQ=$$(hack/static-build tq) RUST_BACKTRACE=0; \
 	  failed=; \
 	  if cargo test $(STORIES) --locked --no-run && hack/install --timeout 8m; then \

@@ -7,14 +7,13 @@ use std::{
 
 /// Runs `kubectl` and returns what it printed. Panics with its error when it fails.
 pub fn kubectl(arguments: &[&str], input: &str) -> String {
-    let output = run("kubectl", arguments, input);
-    assert!(
-        output.status.success(),
-        "kubectl {} failed: {}",
-        arguments.join(" "),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    text(&output.stdout)
+    succeeds(try_kubectl(arguments, input))
+}
+
+/// Runs `kubectl` and returns what it printed, or its error: for looks at a condition that is awaited,
+/// of which one may fail (a container that has no log yet, an object that is not there yet).
+pub fn try_kubectl(arguments: &[&str], input: &str) -> Result<String, String> {
+    outcome("kubectl", arguments, input)
 }
 
 /// Runs `kubectl`, which must fail, and returns its error.
@@ -34,28 +33,38 @@ pub fn tq(redis: &str, arguments: &[&str], input: &str) -> String {
     let program = std::env::var("TQ").expect("TQ must name the tq binary: run make test-cluster");
     let mut all = vec!["--redis", redis];
     all.extend(arguments);
-    let output = run(&program, &all, input);
-    assert!(
-        output.status.success(),
-        "tq {} failed: {}",
-        arguments.join(" "),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    text(&output.stdout)
+    succeeds(outcome(&program, &all, input))
 }
 
-/// Runs `redis-cli` on the Redis at this URL and returns what it printed.
+/// Runs `redis-cli` on the Redis at this URL and returns what it printed. Panics with its error when
+/// it fails.
 pub fn redis_cli(redis: &str, arguments: &[&str]) -> String {
+    succeeds(try_redis_cli(redis, arguments))
+}
+
+/// Runs `redis-cli` on the Redis at this URL and returns what it printed, or its error.
+pub fn try_redis_cli(redis: &str, arguments: &[&str]) -> Result<String, String> {
     let mut all = vec!["-u", redis];
     all.extend(arguments);
-    let output = run("redis-cli", &all, "");
-    assert!(
-        output.status.success(),
-        "redis-cli {} failed: {}",
-        arguments.join(" "),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    text(&output.stdout)
+    outcome("redis-cli", &all, "")
+}
+
+fn succeeds(outcome: Result<String, String>) -> String {
+    outcome.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// What the program printed, or that it failed, with its error.
+fn outcome(program: &str, arguments: &[&str], input: &str) -> Result<String, String> {
+    let output = run(program, arguments, input);
+    if output.status.success() {
+        return Ok(text(&output.stdout));
+    }
+    let name = program.rsplit('/').next().unwrap_or(program);
+    let arguments = arguments.join(" ");
+    Err(format!(
+        "{name} {arguments} failed: {}",
+        text(&output.stderr)
+    ))
 }
 
 fn run(program: &str, arguments: &[&str], input: &str) -> Output {

@@ -10,7 +10,7 @@ mod command;
 mod forward;
 mod story;
 
-pub use command::{kubectl, kubectl_fails, redis_cli, tq};
+pub use command::{kubectl, kubectl_fails, redis_cli, tq, try_kubectl, try_redis_cli};
 pub use story::{Patience, Story, eventually};
 
 /// Namespace of the release that `make install` makes.

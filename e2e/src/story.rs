@@ -10,7 +10,7 @@ use taskqueue_queue::{
 };
 use tokio::time::{Instant, sleep};
 
-use crate::{SYSTEM, forward::Route, kubectl, tq};
+use crate::{SYSTEM, forward::Route, kubectl, tq, try_kubectl};
 
 /// How long a condition is awaited.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,11 @@ pub async fn eventually<T, E: Debug>(
             Err(_) => sleep(Duration::from_millis(100)).await,
         }
     }
+}
+
+/// What a server answers, asked again where it did not: a look that fails is no end of a story.
+async fn answered<T, E: Debug>(who: &str, ask: impl AsyncFnMut() -> Result<T, E>) -> T {
+    eventually(&format!("an answer of {who}"), Patience::NORMAL, ask).await
 }
 
 async fn connected(redis: &str) -> taskqueue_queue::Client {
@@ -120,6 +125,14 @@ impl Story {
         kubectl(&all, "")
     }
 
+    /// `kubectl` in the story's namespace: what it printed, or its error. For looks at a condition that
+    /// is awaited, of which one may fail.
+    pub fn try_kubectl(&self, arguments: &[&str]) -> Result<String, String> {
+        let mut all = vec!["-n", self.namespace.as_str()];
+        all.extend(arguments);
+        try_kubectl(&all, "")
+    }
+
     /// `tq` on the story's Redis and namespace.
     pub fn tq(&self, arguments: &[&str], input: &str) -> String {
         let mut all = vec!["-n", self.namespace.as_str()];
@@ -188,14 +201,15 @@ impl Story {
 
     /// A task by its id.
     pub async fn task(&self, queue: &str, id: &TaskId) -> Task {
-        let found = self.queue(queue).get(id).await.expect("Redis answers");
+        let holder = self.queue(queue);
+        let found = answered("Redis", async || holder.get(id).await).await;
         found.unwrap_or_else(|| panic!("task {id} is gone from {queue}"))
     }
 
     /// The status of a TaskQueue.
     pub async fn status(&self, name: &str) -> TaskQueueStatus {
         let api: Api<TaskQueue> = Api::namespaced(self.client.clone(), &self.namespace);
-        let resource = api.get(name).await.expect("the TaskQueue is there");
+        let resource = answered("the API server", async || api.get(name).await).await;
         resource.status.unwrap_or_default()
     }
 
@@ -221,7 +235,7 @@ impl Story {
     /// Replicas that the Deployment of a TaskQueue asks for; `None` without a Deployment.
     pub async fn replicas(&self, name: &str) -> Option<i32> {
         let api: Api<Deployment> = Api::namespaced(self.client.clone(), &self.namespace);
-        let deployment = api.get_opt(name).await.expect("the API server answers")?;
+        let deployment = answered("the API server", async || api.get_opt(name).await).await?;
         deployment.spec.replicas
     }
 
@@ -236,8 +250,8 @@ impl Story {
     pub async fn all_pods(&self, name: &str) -> Vec<Pod> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
         let selector = ListParams::default().labels(&format!("{NAME_LABEL}={name}"));
-        let listed = api.list(&selector).await;
-        listed.expect("the API server answers").items
+        let listed = answered("the API server", async || api.list(&selector).await).await;
+        listed.items
     }
 }
 

@@ -58,14 +58,14 @@ async fn is_told_and_loses_nothing(broken: Broken) {
     assert_eq!(stuck.ready_replicas.unwrap_or(0), 0, "{stuck:?}");
     eventually("the fault in the log", Patience::NORMAL, async || {
         let selector = "--selector=taskqueue.dev/name=work";
-        let log = story.kubectl(&["logs", selector, "--all-containers", "--tail=-1"]);
+        let log = story.try_kubectl(&["logs", selector, "--all-containers", "--tail=-1"])?;
         if log.contains(told) { Ok(()) } else { Err(log) }
     })
     .await;
     eventually("the fault in an Event", Patience::NORMAL, async || {
         let notes = "jsonpath={range .items[*]}{.note}{'\\n'}{end}";
         let of_it = "--field-selector=reason=WorkersFailing";
-        let notes = story.kubectl(&["get", "events.events.k8s.io", of_it, "-o", notes]);
+        let notes = story.try_kubectl(&["get", "events.events.k8s.io", of_it, "-o", notes])?;
         if notes.contains(told) {
             Ok(())
         } else {
@@ -213,7 +213,10 @@ async fn a_worker_that_hangs_is_started_again_and_its_tasks_run() {
     // The node tells of it when it comes to it.
     eventually("one restart", Patience::NORMAL, async || {
         let restarts = "jsonpath={.status.containerStatuses[0].restartCount}";
-        match story.kubectl(&["get", "pod", &pod, "-o", restarts]).trim() {
+        match story
+            .try_kubectl(&["get", "pod", &pod, "-o", restarts])?
+            .trim()
+        {
             "1" => Ok(()),
             other => Err(other.to_owned()),
         }

@@ -31,7 +31,7 @@ async fn of_two_taskqueues_with_one_queue_the_older_keeps_it() {
         .await;
     // Creation times count in seconds.
     let made = || {
-        story.kubectl(&[
+        story.try_kubectl(&[
             "get",
             "tq",
             "older",
@@ -43,11 +43,11 @@ async fn of_two_taskqueues_with_one_queue_the_older_keeps_it() {
         "the second of the older has passed",
         Patience::NORMAL,
         async || {
-            let made: jiff::Timestamp = made().parse().unwrap();
+            let made: jiff::Timestamp = made()?.parse().unwrap();
             if jiff::Timestamp::now().as_second() > made.as_second() {
                 Ok(())
             } else {
-                Err(made)
+                Err(made.to_string())
             }
         },
     )

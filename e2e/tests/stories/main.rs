@@ -4,8 +4,10 @@
 mod breakdowns;
 mod conflict;
 mod contention;
+mod demands;
 mod faults;
 mod handlers;
+mod injected;
 mod install;
 mod manifests;
 mod pods;

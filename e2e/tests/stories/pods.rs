@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use crate::workload::Workload;
 
 /// What the operator takes back when it sees a pod end comes back long before a lease lapses.
-const LEASE: Duration = Duration::from_secs(10);
+pub(crate) const LEASE: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn a_task_that_eats_the_memory_of_its_pod_is_told_so_and_its_rule_applies() {
@@ -208,7 +208,7 @@ async fn a_disruption_budget_follows_the_manifest() {
         ..Workload::default()
     };
     let budgets = || {
-        story.kubectl(&[
+        story.try_kubectl(&[
             "get",
             "poddisruptionbudgets",
             "-o",
@@ -217,7 +217,7 @@ async fn a_disruption_budget_follows_the_manifest() {
     };
     let until = async |what: &str, holds: &dyn Fn(&str) -> bool| {
         eventually(what, Patience::NORMAL, async || {
-            let found = budgets();
+            let found = budgets()?;
             if holds(&found) { Ok(()) } else { Err(found) }
         })
         .await;
@@ -246,7 +246,7 @@ fn two_workers() -> Workload {
 }
 
 /// Awaits so many pods with a worker at work in each.
-async fn ready(story: &Story, count: usize) {
+pub(crate) async fn ready(story: &Story, count: usize) {
     eventually("workers in all pods", Patience::NORMAL, async || {
         let pods = story.pods("work").await;
         let names: Vec<_> = pods
@@ -266,7 +266,7 @@ async fn ready(story: &Story, count: usize) {
 }
 
 /// Awaits that a worker in another pod than `former` holds the task; the worker's pod.
-async fn holder(story: &Story, id: &TaskId, former: Option<&str>) -> (String, String) {
+pub(crate) async fn holder(story: &Story, id: &TaskId, former: Option<&str>) -> (String, String) {
     let queue = story.queue("work");
     let deadline = Instant::now() + Patience::NORMAL.0;
     loop {

@@ -44,11 +44,12 @@ async fn a_policy_edit_takes_effect_without_a_restart_of_the_worker() {
         })
         .await;
     eventually("the pause is in Redis", Patience::NORMAL, async || {
-        let policy = story.queue("work").policy().await.unwrap();
+        let policy = story.queue("work").policy().await;
+        let policy = policy.map_err(|error| error.to_string())?;
         if policy.value.paused {
             Ok(())
         } else {
-            Err(policy)
+            Err(format!("{policy:?}"))
         }
     })
     .await;
@@ -70,11 +71,12 @@ async fn a_policy_edit_takes_effect_without_a_restart_of_the_worker() {
         r#"{"timeout": "500ms", "retry": {"maxAttempts": 1}}"#,
     );
     eventually("the timeout is in Redis", Patience::NORMAL, async || {
-        let policy = story.queue("work").policy().await.unwrap();
+        let policy = story.queue("work").policy().await;
+        let policy = policy.map_err(|error| error.to_string())?;
         if policy.value.retry.max_attempts == 1 {
             Ok(())
         } else {
-            Err(policy)
+            Err(format!("{policy:?}"))
         }
     })
     .await;
