@@ -24,7 +24,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the operator.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Print the CustomResourceDefinition.
     Crd,
 }
@@ -32,7 +32,7 @@ enum Command {
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Crd => print_crd(),
-        Command::Run(args) => match Config::try_from(args) {
+        Command::Run(args) => match Config::try_from(*args) {
             Ok(config) => serve(config),
             Err(error) => {
                 let _ = writeln!(std::io::stderr(), "taskqueue-operator: {error}");

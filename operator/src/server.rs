@@ -22,7 +22,7 @@ pub async fn knows_stop_signals(client: &Client, stop: &CancellationToken) -> Op
             // Everyone may read it, unless somebody took that right away; then it stays so.
             Err(kube::Error::Api(status)) if status.code == 403 => return Some(false),
             Err(error) => {
-                tracing::warn!(%error, "cannot read the API server's version, trying again")
+                tracing::warn!(%error, "cannot read the API server's version, trying again");
             }
         }
         tokio::select! {

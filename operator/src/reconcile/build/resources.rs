@@ -45,12 +45,15 @@ pub(super) fn of_demo(worker: &ValidWorker, image: &WorkerImage) -> Option<Resou
 
 fn of_first(pod: &PodSpec) -> Option<ResourceRequirements> {
     let given = pod.containers.first()?.resources.as_ref()?;
-    let compute = |amounts: &Option<BTreeMap<String, Quantity>>| {
-        let mut amounts = amounts.clone()?;
+    let compute = |amounts: Option<&BTreeMap<String, Quantity>>| {
+        let mut amounts = amounts?.clone();
         amounts.retain(|name, _| COMPUTE.contains(&name.as_str()));
         (!amounts.is_empty()).then_some(amounts)
     };
-    let (requests, limits) = (compute(&given.requests), compute(&given.limits));
+    let (requests, limits) = (
+        compute(given.requests.as_ref()),
+        compute(given.limits.as_ref()),
+    );
     (requests.is_some() || limits.is_some()).then_some(ResourceRequirements {
         requests,
         limits,
