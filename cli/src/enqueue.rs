@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::args::{Enqueue, Printed};
 use crate::exit::Failure;
-use crate::output::Output;
+use crate::output::{Output, tell};
 use crate::place::Cluster;
 use lines::{Batch, End, Form, Lines};
 use progress::Progress;
@@ -47,7 +47,9 @@ async fn one(typed: &Enqueue, queue: &Queue, output: &mut Output) -> Result<u64,
         Enqueued::New(_) => Ok(1),
         Enqueued::Existing(_) => {
             let key = typed.unique.as_deref().unwrap_or_default();
-            eprintln!("a task with the unique key {key:?} has not ended yet: its id is shown");
+            tell(format_args!(
+                "a task with the unique key {key:?} has not ended yet: its id is shown"
+            ));
             Ok(0)
         }
     }

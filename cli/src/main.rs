@@ -1,5 +1,10 @@
 //! The program `tq`, also found by kubectl as `kubectl-tq`: parses what was typed and hands it to the command.
 
+#![warn(
+    clippy::print_stderr,
+    reason = "it panics where nobody reads standard error"
+)]
+
 mod args;
 mod control;
 mod dead;
@@ -22,7 +27,7 @@ use args::{Cli, Command};
 use clap::{CommandFactory, FromArgMatches};
 use clap_complete::Shell;
 use exit::Failure;
-use output::Output;
+use output::{Output, tell};
 use place::Cluster;
 
 fn main() -> ExitCode {
@@ -37,7 +42,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("tq: {}", failure.message());
+            tell(format_args!("tq: {}", failure.message()));
             failure.code()
         }
     }

@@ -1,7 +1,12 @@
-//! The one place that writes to standard output. A reader that goes away (`tq … | head`) is no error: what is written
-//! after that is dropped.
+//! The one place that writes to standard output, and to standard error. A reader that goes away (`tq … | head`) is no error:
+//! what is written after that is dropped.
 
 use std::io::{self, ErrorKind, IsTerminal, StdoutLock, Write};
+
+/// Tells something beside the output, on standard error.
+pub(crate) fn tell(line: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
 
 /// Standard output.
 pub(crate) struct Output {

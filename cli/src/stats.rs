@@ -9,7 +9,7 @@ use tokio::time::{self, MissedTickBehavior};
 
 use crate::args::{Listing, Stats};
 use crate::exit::Failure;
-use crate::output::Output;
+use crate::output::{Output, tell};
 use crate::place::Cluster;
 use figures::Figures;
 
@@ -36,7 +36,7 @@ pub(crate) async fn run(
             Ok(figures) => figures,
             // Whoever watches wants to see the queue come back.
             Err(Failure::Queue(error)) if error.is_transient() => {
-                eprintln!("tq: {error}");
+                tell(format_args!("tq: {error}"));
                 continue;
             }
             Err(failure) => return Err(failure),

@@ -5,7 +5,7 @@ use taskqueue_queue::{Listing as Which, Page, Queue, State, Task, TaskId};
 
 use crate::args::{Listing, Stage, Tasks};
 use crate::exit::Failure;
-use crate::output::Output;
+use crate::output::{Output, tell};
 use crate::place::Cluster;
 use crate::{get, table};
 
@@ -46,7 +46,10 @@ pub(crate) async fn logs(queue: &Queue, id: &TaskId, output: &mut Output) -> Res
     let lines = queue.logs(id).await?;
     if lines.is_empty() {
         let task = get::find(queue, *id).await?;
-        eprintln!("task {id} has written no log lines in {}", task.queue);
+        tell(format_args!(
+            "task {id} has written no log lines in {}",
+            task.queue
+        ));
     }
     for line in lines {
         output.line(line)?;

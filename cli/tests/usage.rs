@@ -42,6 +42,42 @@ async fn a_redis_that_is_away_exits_1_and_is_named() {
 }
 
 #[tokio::test]
+async fn readers_that_are_gone_change_no_exit_code() {
+    let redis = RedisServer::start().await;
+    let url = redis.url();
+    let nobody = || std::io::pipe().expect("a pipe").1;
+    for (arguments, code) in [
+        (&["stats", "orders"][..], 2),
+        (&["stats", "orders", "--redis", "redis://127.0.0.1:1"], 1),
+        (&["stats"], 2),
+        (&["stats", "--help"], 0),
+        (&["stats", "orders", "--redis", &url], 0),
+        (&["enqueue", "orders", "any", "--redis", &url], 0),
+        (
+            &[
+                "enqueue",
+                "orders",
+                "any",
+                "--lines",
+                "/dev/null",
+                "--redis",
+                &url,
+            ],
+            0,
+        ),
+    ] {
+        let ended = Command::new(PROGRAM)
+            .args(arguments)
+            .env_remove("TASKQUEUE_REDIS_URL")
+            .stdout(nobody())
+            .stderr(nobody())
+            .status();
+        let status = ended.await.expect("tq runs");
+        assert_eq!(status.code(), Some(code), "{arguments:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_redis_url_can_be_an_option_and_a_bad_one_is_wrong_use() {
     let redis = RedisServer::start().await;
     assert_eq!(

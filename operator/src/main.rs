@@ -1,5 +1,10 @@
 //! `taskqueue-operator`: runs the operator or prints the resource's definition.
 
+#![warn(
+    clippy::print_stderr,
+    reason = "it panics where nobody reads standard error"
+)]
+
 use std::{io::Write, process::ExitCode};
 
 use clap::{Parser, Subcommand};
@@ -8,10 +13,11 @@ use taskqueue_operator::{
     crd,
     run::run,
 };
-use taskqueue_worker::config::LogFormat;
-use tokio::signal::unix::{SignalKind, signal};
+use taskqueue_worker::{logs, signals::Signals};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+
+/// What is logged unless `RUST_LOG` says something else.
+const LOG: &str = "info,kube_runtime=warn";
 
 /// Keeps the workers of TaskQueues and scales them.
 #[derive(Parser)]
@@ -35,7 +41,7 @@ fn main() -> ExitCode {
         Command::Run(args) => match Config::try_from(*args) {
             Ok(config) => serve(config),
             Err(error) => {
-                let _ = writeln!(std::io::stderr(), "taskqueue-operator: {error}");
+                logs::complain(&format!("taskqueue-operator: {error}"));
                 ExitCode::from(2)
             }
         },
@@ -54,7 +60,14 @@ fn print_crd() -> ExitCode {
 /// memory of its own.
 #[tokio::main(worker_threads = 2)]
 async fn serve(config: Config) -> ExitCode {
-    log_to_stderr(config.log_format);
+    logs::start(config.log_format, LOG);
+    logs::log_panics();
+    let code = live(config).await;
+    logs::finish();
+    code
+}
+
+async fn live(config: Config) -> ExitCode {
     let stop = CancellationToken::new();
     if let Err(error) = stop_on_signal(stop.clone()) {
         tracing::error!(%error, "cannot listen for signals");
@@ -70,30 +83,13 @@ async fn serve(config: Config) -> ExitCode {
     }
 }
 
-fn log_to_stderr(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,kube_runtime=warn"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    match format {
-        LogFormat::Json => log.json().flatten_event(true).init(),
-        LogFormat::Text => log.init(),
-    }
-}
-
 fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
-    let (mut terminate, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
+    let mut signals = Signals::catch()?;
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("stops");
+        let signal = signals.next().await;
+        // Whatever becomes of the line.
         stop.cancel();
+        tracing::info!(signal, "stops");
     });
     Ok(())
 }

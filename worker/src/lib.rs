@@ -5,6 +5,11 @@
 //! itself in [`health`] and [`metrics`]. Leases, acks, retries and drains
 //! belong to `taskqueue_queue::worker`; nothing here speaks to Redis.
 
+#![warn(
+    clippy::print_stderr,
+    reason = "it panics where nobody reads standard error"
+)]
+
 pub mod config;
 pub mod control;
 pub mod exec;

@@ -1,5 +1,10 @@
 //! The program `taskqueue-worker`: its command line and exit codes. Everything else is in the library.
 
+#![warn(
+    clippy::print_stderr,
+    reason = "it panics where nobody reads standard error"
+)]
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -18,8 +23,9 @@ Exit codes:
   1  cannot go on, for example because Redis refuses the password
   2  the configuration, or the handler's command, cannot be used
 
-SIGTERM and SIGINT: no further task is taken, and what runs may finish within the drain timeout. A second signal hands
-what runs back at once, which costs no attempt."
+SIGTERM, and whatever else an image may have for its stop signal (SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGPWR,
+SIGRTMIN+3 and, without a terminal, SIGWINCH): no further task is taken, and what runs may finish within the drain
+timeout. A second signal hands what runs back at once, which costs no attempt."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -52,7 +58,8 @@ fn main() -> ExitCode {
 }
 
 fn consume(config: WorkerConfig) -> ExitCode {
-    logs::start(config.log_format);
+    logs::start(config.log_format, "info");
+    logs::log_panics();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return complain(1, &format!("cannot start: {error}")),
@@ -62,7 +69,7 @@ fn consume(config: WorkerConfig) -> ExitCode {
 
 /// For what goes wrong before there is a log.
 fn complain(code: u8, message: &str) -> ExitCode {
-    eprintln!("taskqueue-worker: {message}");
+    logs::complain(&format!("taskqueue-worker: {message}"));
     termination::leave(message);
     code.into()
 }

@@ -133,6 +133,11 @@ impl Metrics {
             "1 when a setting of Redis puts tasks at risk, 0 when it was seen and does not",
             self.redis_unsafe.clone(),
         );
+        registry.register(
+            "lost_log_lines",
+            "Lines of the log that could not be written, or not as fast as they came",
+            crate::logs::lost(),
+        );
         registry
     }
 
@@ -253,6 +258,7 @@ mod tests {
             "taskqueue_worker_slots 4",
             "taskqueue_worker_lease_losses_total 0",
             "taskqueue_worker_reconnects_total 0",
+            "taskqueue_worker_lost_log_lines_total 0",
             "# EOF",
         ] {
             assert!(

@@ -15,11 +15,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::config::WorkerConfig;
+use crate::config::{LogFormat, WorkerConfig};
 use crate::control::Controls;
 use crate::fault::Fault;
 use crate::handler::AnyHandler;
 use crate::health::{Drain, Health};
+use crate::logs;
 use crate::metrics::Metrics;
 use crate::process::ProgramError;
 use crate::safety;
@@ -61,7 +62,7 @@ pub enum RunError {
     System(#[from] io::Error),
 }
 
-/// Runs a worker with the handler that its configuration names, until SIGTERM or SIGINT. `Ok` means that nothing is left
+/// Runs a worker with the handler that its configuration names, until a signal asks it to stop. `Ok` means that nothing is left
 /// running and nothing is owed to Redis.
 pub async fn run(config: WorkerConfig) -> Result<Report, RunError> {
     let handler = config.handler.clone();
@@ -74,16 +75,20 @@ pub async fn run(config: WorkerConfig) -> Result<Report, RunError> {
 
 /// Runs a worker with a handler of one's own, configured by the environment as the operator renders it: with its drain,
 /// probes, metrics and spans. To be the end of `main` in a program whose `TaskQueue` has `handler: {native: {}}`.
+///
+/// Panics of the handler are failed attempts. The program's own panic hook stays in force; with
+/// [`log_panics`](crate::logs::log_panics) before this they are told in the log.
 pub async fn serve(handler: impl Handler) -> ExitCode {
     match WorkerConfig::from_env(|name| std::env::var(name).ok()) {
         Ok(config) => {
-            crate::logs::start(config.log_format);
+            logs::start(config.log_format, "info");
             ended(live(config, |_, _| Ok((handler, None))).await)
         }
         Err(error) => {
-            crate::logs::start(crate::config::LogFormat::Json);
+            logs::start(LogFormat::Json, "info");
             tracing::error!("{error}");
             termination::leave(&error.to_string());
+            logs::finish();
             2.into()
         }
     }
@@ -91,6 +96,12 @@ pub async fn serve(handler: impl Handler) -> ExitCode {
 
 /// Tells how a worker ended, and the exit code that says so.
 pub fn ended(ended: Result<Report, RunError>) -> ExitCode {
+    let code = tell_end(ended);
+    logs::finish();
+    code
+}
+
+fn tell_end(ended: Result<Report, RunError>) -> ExitCode {
     match ended {
         Ok(report) => {
             tracing::info!(

@@ -1,9 +1,12 @@
 //! How a worker goes away: nothing is lost, and being stopped costs no task an attempt.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+use std::time::Instant;
 
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use serde_json::json;
 use taskqueue_queue::testing::eventually;
 use taskqueue_queue::{NewTask, Payload, Snapshot, State};
@@ -53,6 +56,90 @@ async fn sigterm_lets_running_tasks_finish_and_takes_no_more() {
         (left.state, left.attempts, left.losses),
         (State::Waiting, 0, 0)
     );
+}
+
+/// What images have for their stop signals, by number: 37 is `SIGRTMIN+3`.
+const STOP_SIGNALS: [(i32, &str); 9] = [
+    (Signal::SIGTERM as i32, "SIGTERM"),
+    (Signal::SIGINT as i32, "SIGINT"),
+    (Signal::SIGQUIT as i32, "SIGQUIT"),
+    (Signal::SIGHUP as i32, "SIGHUP"),
+    (Signal::SIGUSR1 as i32, "SIGUSR1"),
+    (Signal::SIGUSR2 as i32, "SIGUSR2"),
+    (Signal::SIGPWR as i32, "SIGPWR"),
+    (Signal::SIGWINCH as i32, "SIGWINCH"),
+    (37, "SIGRTMIN+3"),
+];
+
+/// Sends a signal that may have no name here.
+fn send(number: i32, pid: Pid) {
+    let script = format!("kill -{number} {pid}");
+    let sent = Command::new("bash").args(["-c", &script]).status();
+    assert!(sent.expect("bash runs").success(), "{script}");
+}
+
+#[tokio::test]
+async fn every_signal_that_an_image_may_stop_by_drains() {
+    for (number, name) in STOP_SIGNALS {
+        let stage = Stage::new().await;
+        let (pids, gate) = (stage.path("pids"), stage.path("gate"));
+        let variables = gated(&pids, &gate, "60s");
+        // Without a terminal, as in a container.
+        let worker = stage.start_through(&["setsid"], &shell(GATED), &variables);
+        let id = stage.enqueue("any", &json!(null)).await;
+        stage.lines("pids", 1).await;
+        send(number, worker.pid);
+        worker.logged("draining").await;
+        assert_eq!(worker.event("told to stop: draining")["signal"], name);
+        let left = stage.enqueue("any", &json!(null)).await;
+        fs::write(&gate, "").expect("the gate opens");
+        assert_eq!(worker.exit().await.code(), Some(0), "{name}");
+        let task = stage.task(&id).await;
+        assert_eq!(
+            (task.state, task.attempts, task.losses),
+            (State::Completed, 0, 0),
+            "{name}"
+        );
+        let left = stage.task(&left).await;
+        assert_eq!((left.state, left.attempts), (State::Waiting, 0), "{name}");
+    }
+}
+
+/// As process 1 a program has no default action for any signal: what it does not hear does nothing.
+#[tokio::test]
+async fn process_1_of_a_container_drains_as_well() {
+    for (number, name) in STOP_SIGNALS {
+        let stage = Stage::new().await;
+        let (pids, gate) = (stage.path("pids"), stage.path("gate"));
+        let variables = gated(&pids, &gate, "60s");
+        let mut words = vec!["setsid", "unshare"];
+        if fs::metadata("/proc/self").expect("/proc is there").uid() != 0 {
+            words.extend(["--user", "--map-root-user"]);
+        }
+        words.extend(["--pid", "--fork", "--mount-proc", "--kill-child"]);
+        let unshare = stage.start_through(&words, &shell(GATED), &variables);
+        let id = stage.enqueue("any", &json!(null)).await;
+        stage.lines("pids", 1).await;
+        send(number, unshare.child().await);
+        unshare.logged("draining").await;
+        fs::write(&gate, "").expect("the gate opens");
+        assert_eq!(unshare.exit().await.code(), Some(0), "{name}");
+        let task = stage.task(&id).await;
+        assert_eq!((task.state, task.losses), (State::Completed, 0), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_nohup_keeps_away_does_not_stop_a_worker() {
+    let stage = Stage::new().await;
+    let worker = stage.start_through(&["nohup"], NATIVE, &[]);
+    worker.ready().await;
+    worker.signal(Signal::SIGHUP);
+    let id = stage.enqueue("echo", &json!(1)).await;
+    assert_eq!(stage.ended(&id).await.state, State::Completed);
+    worker.signal(Signal::SIGTERM);
+    assert_eq!(worker.event("told to stop: draining")["signal"], "SIGTERM");
+    assert_eq!(worker.exit().await.code(), Some(0));
 }
 
 #[tokio::test]
@@ -135,16 +222,18 @@ async fn a_drain_at_full_load_loses_nothing_and_spends_no_attempt() {
             .await
             .expect("they are enqueued");
     }
-    let loaded = eventually(PATIENCE, "it is at work", || counted(&stage, 2_000)).await;
-    assert!(loaded.active > 50, "{} at once", loaded.active);
+    eventually(PATIENCE, "it is at work with most of its slots", || async {
+        let snapshot = counted(&stage, 1).await?;
+        (snapshot.active > 50).then_some(())
+    })
+    .await;
     let told = Instant::now();
     first.signal(Signal::SIGTERM);
     assert_eq!(first.exit().await.code(), Some(0));
-    let took = told.elapsed();
+    println!("from SIGTERM to exit at full load: {:?}", told.elapsed());
     let left = counted(&stage, 0).await.expect("Redis answers");
     assert_eq!((left.active, left.counters.lost), (0, 0));
     assert!(left.counters.completed < TASKS, "it stopped before the end");
-    println!("from SIGTERM to exit at full load: {} ms", took.as_millis());
     let _second = stage.worker(NATIVE, &many).await;
     let done = eventually(PATIENCE, "all are done", || counted(&stage, TASKS)).await;
     let counters = done.counters;
@@ -157,12 +246,11 @@ async fn a_drain_at_full_load_loses_nothing_and_spends_no_attempt() {
         ),
         (TASKS, 0, 0, 0)
     );
-    // As a node that is taken away with two seconds' notice.
-    assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
+/// As a node that is taken away with a short notice: told to stop, and killed while it drains.
 #[tokio::test]
-async fn two_seconds_of_grace_lose_nothing() {
+async fn a_worker_that_is_killed_while_it_drains_loses_no_task() {
     let stage = Stage::new().await;
     let (pids, gate) = (stage.path("pids"), stage.path("gate"));
     let first = stage
@@ -171,7 +259,7 @@ async fn two_seconds_of_grace_lose_nothing() {
     let id = stage.enqueue("any", &json!(null)).await;
     stage.lines("pids", 1).await;
     first.signal(Signal::SIGTERM);
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    first.logged("draining").await;
     first.signal(Signal::SIGKILL);
     assert_eq!(first.exit().await.code(), None);
     let _second = stage.worker(&shell("echo second"), &[]).await;

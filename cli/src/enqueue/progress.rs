@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use taskqueue_queue::QueueName;
 
+use crate::output::tell;
+
 /// How often a plain line is written.
 const EVERY: Duration = Duration::from_secs(10);
 
@@ -42,7 +44,7 @@ impl Progress {
             bar.set_message(self.text(now));
         } else if now.duration_since(self.told) >= EVERY {
             self.told = now;
-            eprintln!("{}", self.text(now));
+            tell(self.text(now));
         }
     }
 
@@ -73,7 +75,10 @@ impl Drop for Progress {
 
 /// The last line: what was done, and how long it took.
 pub(super) fn summarize(tasks: u64, queue: &QueueName, elapsed: Duration) {
-    eprintln!("{} into {queue} in {elapsed:.1?}", count(tasks));
+    tell(format_args!(
+        "{} into {queue} in {elapsed:.1?}",
+        count(tasks)
+    ));
 }
 
 fn bar(length: Option<u64>) -> ProgressBar {

@@ -6,8 +6,8 @@ pub(crate) mod child;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
-use std::time::Duration;
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -18,7 +18,7 @@ use taskqueue_queue::{
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, ToSocketAddrs};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStderr, Command};
 
 /// How long anything may take before a test fails; machines that run tests are slow at times.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -105,8 +105,20 @@ impl Stage {
 
     /// Starts a worker of the queue.
     pub(crate) fn start(&self, handler: &str, variables: &[(&str, &str)]) -> Worker {
-        let mut command = Command::new(PROGRAM);
+        self.start_through(&[], handler, variables)
+    }
+
+    /// Starts a worker of the queue by these words of a command line before it.
+    pub(crate) fn start_through(
+        &self,
+        words: &[&str],
+        handler: &str,
+        variables: &[(&str, &str)],
+    ) -> Worker {
+        let mut words = words.iter().chain([&PROGRAM]);
+        let mut command = Command::new(words.next().expect("a program"));
         command
+            .args(words)
             .env("TASKQUEUE_REDIS_URL", self.redis.url())
             .env("TASKQUEUE_HANDLER", handler);
         command.envs(variables.iter().copied());
@@ -189,10 +201,25 @@ impl Worker {
     pub(crate) fn start(command: &mut Command, folder: &Path) -> Self {
         let number = fs::read_dir(folder).expect("the folder is there").count();
         let log = folder.join(format!("worker-{number}.log"));
+        let file = File::create(&log).expect("a log file");
+        Self::spawn(command.stderr(file), log)
+    }
+
+    /// Starts the command as a worker of the queue `test/work`, with its log going there. It is not known here what it
+    /// logs, and so not its port.
+    pub(crate) fn start_logging_to(
+        command: &mut Command,
+        stderr: impl Into<Stdio>,
+    ) -> (Self, Option<ChildStderr>) {
+        let mut worker = Self::spawn(command.stderr(stderr), PathBuf::from("/dev/null"));
+        let stderr = worker.child.stderr.take();
+        (worker, stderr)
+    }
+
+    fn spawn(command: &mut Command, log: PathBuf) -> Self {
         let child = command
             .env("TASKQUEUE_QUEUE", "test/work")
             .env("TASKQUEUE_HTTP_ADDRESS", "127.0.0.1:0")
-            .stderr(File::create(&log).expect("a log file"))
             .kill_on_drop(true)
             .spawn()
             .expect("the worker starts");
@@ -216,15 +243,24 @@ impl Worker {
         .await;
     }
 
-    /// The first event of the log with this message.
+    /// The first event of the log with this message, once it is there: lines are written a little later than they are
+    /// logged.
     pub(crate) fn event(&self, message: &str) -> serde_json::Value {
-        let log = self.log();
-        let mut events = log
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok());
-        events
-            .find(|event: &serde_json::Value| event["message"] == message)
-            .unwrap_or_else(|| fail(&format!("no event {message:?} in\n{log}")))
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let log = self.log();
+            let mut events = log
+                .lines()
+                .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+            if let Some(event) = events.find(|event| event["message"] == message) {
+                return event;
+            }
+            if Instant::now() > deadline {
+                return fail(&format!("no event {message:?} in\n{log}"));
+            }
+            // The worker is a process of its own.
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Waits until the worker is ready for tasks.
@@ -263,6 +299,23 @@ impl Worker {
         exited
             .unwrap_or_else(|_| fail(&format!("the worker does not exit:\n{}", self.log())))
             .expect("it is waited for")
+    }
+
+    /// Waits until it has exited, and returns all that it logged.
+    pub(crate) async fn exit_with_log(self) -> String {
+        let log = self.log.clone();
+        self.exit().await;
+        fs::read_to_string(log).expect("the log is there")
+    }
+
+    /// Its first child, once it has one.
+    pub(crate) async fn child(&self) -> Pid {
+        let children = format!("/proc/{0}/task/{0}/children", self.pid);
+        let child = eventually(PATIENCE, "it has a child", || async {
+            let children = fs::read_to_string(&children).ok()?;
+            children.split_whitespace().next()?.parse().ok()
+        });
+        Pid::from_raw(child.await)
     }
 
     /// The most memory it ever had resident, in KiB.
