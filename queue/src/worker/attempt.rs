@@ -53,27 +53,20 @@ impl Message {
     }
 }
 
-/// Runs one attempt and reports how it ended.
+/// Runs one attempt and reports how it ended, whatever ended it: without a report its slot would never
+/// be free again, and its task leased for as long as the worker lives.
 pub(super) async fn run<H: Handler>(
     shop: Arc<Shop<H>>,
     known: Arc<Known>,
     lease: Lease,
     leased: Leased,
 ) {
-    let worker = lease.worker();
-    let message = match Record::unpack(&leased.record) {
-        Ok(record) => attempt(&shop, &known, lease, &leased, record).await,
-        Err(fault) => {
-            // It stays as it is among the dead letters, for whoever can read it.
-            tracing::error!(task = %leased.id, %fault, "a task cannot be read");
-            Message::Other(Settlement {
-                id: leased.id,
-                end: End::Dead {
-                    record: leased.record,
-                },
-            })
-        }
+    let attempt = AssertUnwindSafe(attempt(&shop, &known, &lease, &leased)).catch_unwind();
+    let message = match attempt.await {
+        Ok(message) => message,
+        Err(panic) => break_off(&shop, &known, &lease, leased, text_of(panic.as_ref())),
     };
+    let worker = lease.worker();
     // The receiver is gone only when the worker has given up on its attempts.
     let _ = shop.ended.send(Delivery { worker, message });
 }
@@ -81,35 +74,60 @@ pub(super) async fn run<H: Handler>(
 async fn attempt<H: Handler>(
     shop: &Shop<H>,
     known: &Known,
-    lease: Lease,
+    lease: &Lease,
     leased: &Leased,
-    mut record: Record,
 ) -> Message {
-    let clock = shop.queue.link().clock();
-    let started_ms = clock.now_ms();
+    let mut record = match Record::unpack(&leased.record) {
+        Ok(record) => record,
+        Err(fault) => {
+            tracing::error!(task = %leased.id, %fault, "a task cannot be read");
+            return dead_as_it_is(leased.id, leased.record.clone());
+        }
+    };
+    let started_ms = shop.queue.link().clock().now_ms();
     let begun = Instant::now();
-    let number = record.attempts + 1;
-    let wait = Duration::from_millis(started_ms.saturating_sub(record.runnable_since_ms()));
-    shop.observer.started(&record.kind);
+    tell(|| shop.observer.started(&record.kind));
 
     let over = if record.expires_ms().is_some_and(|at| at <= started_ms) {
         Over::Late
     } else {
         let task = lease_task(shop, known, lease.clone(), leased, &mut record);
-        handle(shop, known, &lease, task).await
+        handle(shop, known, lease, task).await
     };
     let run = begun.elapsed();
-    say_last_words(&shop.queue, &lease, leased.id).await;
+    say_last_words(&shop.queue, lease, leased.id).await;
     if let Some(span) = lease.take_span(leased.id) {
         record.note_span(&span);
     }
+    conclude(
+        shop,
+        known,
+        lease.worker(),
+        leased,
+        record,
+        over,
+        (started_ms, run),
+    )
+}
 
+/// Decides what becomes of the task, and tells of it.
+fn conclude<H>(
+    shop: &Shop<H>,
+    known: &Known,
+    worker: WorkerId,
+    leased: &Leased,
+    mut record: Record,
+    over: Over,
+    (started_ms, run): (u64, Duration),
+) -> Message {
+    let number = record.attempts + 1;
+    let wait = Duration::from_millis(started_ms.saturating_sub(record.runnable_since_ms()));
     let verdict = verdict(
         over,
         &mut record,
         leased.losses,
         (&known.policy, &known.patterns),
-        clock.now_ms(),
+        shop.queue.link().clock().now_ms(),
         rand::random(),
     );
     let (ended, message) = match verdict {
@@ -120,7 +138,7 @@ async fn attempt<H: Handler>(
                 losses: leased.losses,
                 started_ms,
                 run_ms: millis(run),
-                worker: Some(lease.worker()),
+                worker: Some(worker),
                 result: bounded(leased.id, result.as_ref()),
             };
             let done = done.pack();
@@ -152,15 +170,7 @@ async fn attempt<H: Handler>(
             };
             (ended, settle(leased.id, end))
         }
-        Verdict::Dead => (
-            Ended::Dead,
-            settle(
-                leased.id,
-                End::Dead {
-                    record: record.pack(),
-                },
-            ),
-        ),
+        Verdict::Dead => (Ended::Dead, dead_as_it_is(leased.id, record.pack())),
         Verdict::Quarantined => (
             Ended::Dead,
             settle(
@@ -176,14 +186,58 @@ async fn attempt<H: Handler>(
             (Ended::Lost, settle(leased.id, End::Lost { record, after }))
         }
     };
-    log_failure(shop.queue.name(), leased.id, number, &record, ended);
-    shop.observer.finished(&Finished {
-        kind: &record.kind,
-        ended,
-        wait,
-        run,
+    tell(|| {
+        log_failure(shop.queue.name(), leased.id, number, &record, ended);
+        shop.observer.finished(&Finished {
+            kind: &record.kind,
+            ended,
+            wait,
+            run,
+        });
     });
     message
+}
+
+/// What becomes of a task whose attempt panicked outside of its handler: the same as if the handler had. If that cannot
+/// be told either, the task is a dead letter as it is: it must not come back to do this again and again.
+fn break_off<H>(
+    shop: &Shop<H>,
+    known: &Known,
+    lease: &Lease,
+    leased: Leased,
+    panic: &str,
+) -> Message {
+    let concluded = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        lease.take_notes_of(leased.id);
+        lease.forget(leased.id);
+        let record = Record::unpack(&leased.record).ok()?;
+        let now_ms = shop.queue.link().clock().now_ms();
+        let over = Over::Panicked(panic.to_owned());
+        let run = (now_ms, Duration::ZERO);
+        Some(conclude(
+            shop,
+            known,
+            lease.worker(),
+            &leased,
+            record,
+            over,
+            run,
+        ))
+    }));
+    match concluded {
+        Ok(Some(message)) => message,
+        Ok(None) | Err(_) => dead_as_it_is(leased.id, leased.record),
+    }
+}
+
+/// A dead letter with this record, for whoever can read it.
+fn dead_as_it_is(id: TaskId, record: Vec<u8>) -> Message {
+    settle(id, End::Dead { record })
+}
+
+/// Tells whoever watches. Their panics are their own: the attempt has ended as it has.
+fn tell(tell: impl FnOnce()) {
+    let _ = std::panic::catch_unwind(AssertUnwindSafe(tell));
 }
 
 /// Logs an attempt that failed, with what is kept of it.

@@ -11,6 +11,7 @@ mod outbox;
 mod routes;
 mod session;
 mod sleep;
+mod slots;
 mod turn;
 mod verdict;
 

@@ -25,7 +25,7 @@ use crate::lease::Leased;
 use crate::{Error, Queue, TaskId, WorkerId};
 
 /// The loop turns at least this often, so that its turning shows that it is alive.
-const TICK: Duration = Duration::from_secs(1);
+pub(super) const TICK: Duration = Duration::from_secs(1);
 /// The wait after a call that failed; it doubles up to the longest, so that work resumes within two
 /// seconds of the return of Redis.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -56,7 +56,9 @@ pub(super) struct Turner<H> {
     pub(super) report: Report,
     pub(super) shop: Arc<Shop<H>>,
     pub(super) flying: Flying,
-    ended: UnboundedReceiver<Delivery>,
+    pub(super) ended: UnboundedReceiver<Delivery>,
+    /// When slots were looked through last, see `slots`.
+    pub(super) looked: Instant,
     sleeper: Sleeper,
     pub(super) mind: Mind,
     /// It drains: Redis gives it nothing, so it neither asks nor blocks.
@@ -171,6 +173,7 @@ impl<H: Handler> Turner<H> {
             shop: Arc::new(workshop),
             flying: Flying::default(),
             ended,
+            looked: Instant::now(),
             mind: Mind::default(),
             draining: false,
             pause: FIRST_PAUSE,
@@ -265,7 +268,8 @@ impl<H: Handler> Turner<H> {
         share_of(self.settings.concurrency)
     }
 
-    pub(super) fn turned(&self) {
+    pub(super) fn turned(&mut self) {
+        self.free_silent_slots();
         self.vitals
             .probe
             .turned(self.running.len() + self.strays.len());
@@ -370,7 +374,7 @@ impl<H: Handler> Turner<H> {
         }
     }
 
-    fn put(&mut self, delivery: Delivery) {
+    pub(super) fn put(&mut self, delivery: Delivery) {
         let id = delivery.message.id();
         if self.worker_id() == Some(delivery.worker) {
             self.running.remove(&id);
