@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use taskqueue_queue::testing::{RedisServer, eventually};
-use taskqueue_queue::worker::{Handler, LeasedTask, Outcome, Worker};
+use taskqueue_queue::worker::{Handler, LeasedTask, Observer, Outcome, Worker};
 use taskqueue_queue::{Cause, NewTask, Payload, Policy, State};
 
 use tokio::sync::Notify;
@@ -145,17 +145,32 @@ impl Handler for Shy {
     }
 }
 
+/// Counts how often the worker's loop turned.
+#[derive(Default)]
+struct Turns(AtomicUsize);
+
+impl Observer for Turns {
+    fn loop_turned(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
 #[tokio::test]
 async fn nothing_is_fetched_while_the_handler_takes_no_tasks() {
     let redis = RedisServer::start().await;
     let queue = queue(&redis).await;
     let client = redis.client().await;
     let open = Arc::new(AtomicBool::new(false));
-    let worker = Running::start(Worker::new(queue.clone(), Shy(Arc::clone(&open))));
+    let turns = Arc::new(Turns::default());
+    let worker = Worker::new(queue.clone(), Shy(Arc::clone(&open)));
+    let worker = Running::start(worker.observer(Arc::clone(&turns)));
     bench::until(&client, &queue, "the worker is there", |s| s.workers == 1).await;
     let id = queue.enqueue(task(1)).await.unwrap().id();
-    // The worker's loop turns once a second.
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let before = turns.0.load(Ordering::SeqCst);
+    eventually(SOON, "the loop turns", async || {
+        (turns.0.load(Ordering::SeqCst) > before + 2).then_some(())
+    })
+    .await;
     assert_eq!(queue.get(&id).await.unwrap().unwrap().state, State::Waiting);
     open.store(true, Ordering::SeqCst);
     eventually(SOON, "it runs", async || {

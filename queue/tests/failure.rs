@@ -7,12 +7,14 @@
 
 mod bench;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use taskqueue_queue::testing::{RedisServer, eventually, ids};
-use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
+use taskqueue_queue::worker::{Finished, LeasedTask, Observer, Outcome, Worker};
 use taskqueue_queue::{Cause, Page, Queue, Selection, State, Task, TaskId};
 
+use bench::pulse::Pulse;
 use bench::{Running, SOON, brisk, number, queue, snapshot, task, tasks, until};
 
 async fn in_state(queue: &Queue, id: TaskId, state: State) -> Task {
@@ -42,8 +44,11 @@ async fn a_failing_task_is_retried_with_backoff_and_then_dead_with_its_history()
     policy.retry.backoff.initial = Duration::from_millis(40);
     queue.configure(&policy).await.unwrap();
     let id = queue.enqueue(task(1)).await.unwrap().id();
+    let pulse = Pulse::beside(&redis).await;
+    let begun = pulse.watch();
     let worker = Running::start(Worker::new(queue.clone(), failing));
     let dead = in_state(&queue, id, State::Dead).await;
+    let most = 1_500 + i128::try_from(begun.longest_gap().as_millis() * 2).unwrap();
 
     assert_eq!(dead.attempts, 4);
     assert_eq!(
@@ -58,7 +63,7 @@ async fn a_failing_task_is_retried_with_backoff_and_then_dead_with_its_history()
     for (pair, least) in dead.errors.windows(2).zip([40, 80, 160]) {
         let waited = pair[1].at.duration_since(pair[0].at).as_millis();
         assert!(
-            (least - 5..least + 1_500).contains(&waited),
+            (least - 5..least + most).contains(&waited),
             "waited {waited} ms, not {least}"
         );
     }
@@ -140,6 +145,79 @@ async fn a_panic_fails_its_own_attempt_and_touches_no_other_task() {
         );
     }
     assert_eq!(worker.stop().await.completed, 18);
+}
+
+/// Panics with what it is told.
+struct Faulty(AtomicBool);
+
+impl Faulty {
+    fn tell(&self) {
+        // Of each two, one.
+        assert!(
+            self.0.fetch_xor(true, Ordering::SeqCst),
+            "an observer breaks"
+        );
+    }
+}
+
+impl Observer for Faulty {
+    fn started(&self, _: &str) {
+        self.tell();
+    }
+
+    fn finished(&self, _: &Finished<'_>) {
+        self.tell();
+    }
+}
+
+#[tokio::test]
+async fn an_observer_that_panics_costs_no_task_and_keeps_no_slot() {
+    let redis = RedisServer::start().await;
+    let queue = queue(&redis).await;
+    let client = redis.client().await;
+    queue.enqueue_many(tasks(0..20)).await.unwrap();
+    let complete = |_: LeasedTask| async { Outcome::Completed(None) };
+    let worker = Worker::new(queue.clone(), complete)
+        .concurrency(2)
+        .observer(Faulty(AtomicBool::default()));
+    let worker = Running::start(worker);
+    let figures = until(&client, &queue, "all done", |s| s.counters.completed == 20).await;
+    assert_eq!((figures.counters.failed, figures.active), (0, 0));
+    assert_eq!(worker.stop().await.completed, 20);
+}
+
+/// A panic that panics again when it is thrown away.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "the panic panics");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_that_panics_fails_its_own_attempt_and_keeps_no_slot() {
+    let redis = RedisServer::start().await;
+    let queue = queue(&redis).await;
+    let mut policy = brisk();
+    policy.retry.max_attempts = 2;
+    queue.configure(&policy).await.unwrap();
+    let ids = ids(&queue.enqueue_many(tasks(0..4)).await.unwrap());
+    let handler = |task: LeasedTask| async move {
+        if number(&task) == 1 {
+            std::panic::panic_any(Bomb);
+        }
+        Outcome::Completed(None)
+    };
+    let worker = Running::start(Worker::new(queue.clone(), handler));
+    let dead = in_state(&queue, ids[1], State::Dead).await;
+    assert_eq!(dead.attempts, 2);
+    assert!(dead.errors[0].message.contains("panicked"), "{dead:?}");
+    for id in [ids[0], ids[2], ids[3]] {
+        in_state(&queue, id, State::Completed).await;
+    }
+    let report = worker.stop().await;
+    assert_eq!((report.completed, report.dead), (3, 1));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@
 
 mod bench;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use taskqueue_queue::testing::{RedisServer, eventually};
@@ -16,6 +16,7 @@ use taskqueue_queue::worker::Worker;
 use taskqueue_queue::{Client, Error, Queue};
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use bench::pulse::Pulse;
 use bench::{Running, SOON, name, next, recording, task};
 
 /// Longest time from the end of a trouble to the first task that is consumed.
@@ -30,6 +31,7 @@ struct Scene {
     seen: UnboundedReceiver<u32>,
     /// Made before the trouble.
     admin: MultiplexedConnection,
+    pulse: Pulse,
     number: u32,
 }
 
@@ -43,6 +45,7 @@ impl Scene {
         let worker = Running::start(Worker::new(bench::queue(&redis).await, handler));
         let mut scene = Self {
             admin: redis.connection().await,
+            pulse: Pulse::beside(&redis).await,
             redis,
             client,
             queue,
@@ -79,11 +82,11 @@ impl Scene {
     /// A task that is enqueued now is run within two seconds.
     async fn consumes(&mut self) {
         self.number += 1;
-        let begun = Instant::now();
+        let begun = self.pulse.watch();
         self.queue.enqueue(task(self.number)).await.unwrap();
         // Those whose outcome was unknown may come first.
         while next(&mut self.seen, 1).await != [self.number] {}
-        assert!(begun.elapsed() < BACK, "took {:?}", begun.elapsed());
+        begun.quick(BACK);
     }
 
     async fn ends_well(mut self) {

@@ -8,6 +8,7 @@ use taskqueue_queue::{Client, Endpoint};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 #[derive(Clone)]
@@ -23,6 +24,8 @@ struct Faults {
     /// Cut the connection instead of passing on the answer to a request that holds this.
     request: Option<&'static str>,
     delay: Duration,
+    /// While this is set, no answer is passed on.
+    held: watch::Sender<bool>,
     /// While set, connections are cut and refused.
     down: bool,
     cut: CancellationToken,
@@ -69,6 +72,15 @@ impl Proxy {
 
     pub fn delay_answers(&self, delay: Duration) {
         self.with(|faults| faults.delay = delay);
+    }
+
+    /// From now on no answer is passed on, until they are released.
+    pub fn hold_answers(&self) {
+        self.with(|faults| faults.held.send_replace(true));
+    }
+
+    pub fn release_answers(&self) {
+        self.with(|faults| faults.held.send_replace(false));
     }
 
     pub fn go_down(&self) {
@@ -141,6 +153,8 @@ impl Proxy {
             if !delay.is_zero() {
                 tokio::time::sleep(delay).await;
             }
+            let mut held = self.with(|faults| faults.held.subscribe());
+            let _ = held.wait_for(|held| !held).await;
             if to.write_all(&buffer[..size]).await.is_err() {
                 return;
             }
