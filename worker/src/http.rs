@@ -2,10 +2,12 @@
 //! table is in [`verdict`]).
 //!
 //! Nothing is fetched before the server has answered for the first time, nor while nobody listens. An attempt that is
-//! cut off (time-out, shutdown, lost lease, cancellation) closes its connection, or resets its stream in HTTP/2.
+//! cut off (time-out, shutdown, lost lease, cancellation) closes its connection, or resets its stream in HTTP/2. A request
+//! that the server certainly did not process (`unprocessed`) is sent again, and costs nothing.
 
 mod connect;
 mod event;
+mod unprocessed;
 mod verdict;
 
 use std::sync::Arc;
@@ -27,7 +29,8 @@ use crate::control::{Control, Controls};
 use crate::fault::Fault;
 use crate::output::{self, Output};
 use connect::{Connector, Place};
-use verdict::{Verdict, judge};
+use unprocessed::is_unprocessed;
+use verdict::{Verdict, judge, retry_after};
 
 /// Servers begin with the worker, and take their time: until this is over, that nobody listens is no fault.
 const STARTING: Duration = Duration::from_secs(10);
@@ -39,6 +42,14 @@ const KNOCK_BOUND: Duration = Duration::from_secs(5);
 /// Idle connections are closed after this time, before servers close them with a request on its way: the shortest
 /// keep-alive that is common as a default is two seconds.
 const IDLE: Duration = Duration::from_secs(1);
+/// The waits before a request that the server did not process is sent again.
+const SEND_AGAIN: [Duration; 3] = [
+    Duration::from_millis(20),
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+];
+/// How long a task is held that the server still did not process, before it is handed back: nothing spins.
+const PAUSE: Duration = Duration::from_secs(1);
 /// How much of an answer goes into an error message.
 const WORDS: usize = 900;
 
@@ -56,8 +67,10 @@ pub struct Http {
 
 /// What an attempt came to, if not to an answer.
 enum Broken {
-    /// The request was never sent.
+    /// Nobody takes connections.
     Unsent(String),
+    /// The server did not begin to process the request, again and again.
+    Unprocessed(String),
     /// It was, and no whole answer came.
     Unanswered(String),
 }
@@ -153,16 +166,26 @@ impl Http {
     }
 
     async fn ask(&self, task: &LeasedTask, control: &Control) -> Result<Answer, Broken> {
-        let request = event::request(task, &self.uri, &control.url(), Timestamp::now());
-        let answer = self.client.request(request).await.map_err(|error| {
-            let cause = cause(&error);
+        let mut waits = SEND_AGAIN.iter();
+        loop {
+            let request = event::request(task, &self.uri, &control.url(), Timestamp::now());
+            let error = match self.client.request(request).await {
+                Ok(answer) => return Answer::read(answer).await,
+                Err(error) => error,
+            };
+            let reason = cause(&error);
             if error.is_connect() {
-                Broken::Unsent(cause)
-            } else {
-                Broken::Unanswered(cause)
+                return Err(Broken::Unsent(reason));
             }
-        })?;
-        Answer::read(answer).await
+            if !is_unprocessed(&error) {
+                return Err(Broken::Unanswered(reason));
+            }
+            // On another connection, if this one is about to close.
+            match waits.next() {
+                Some(wait) => tokio::time::sleep(*wait).await,
+                None => return Err(Broken::Unprocessed(reason)),
+            }
+        }
     }
 
     /// Why there is no answer decides whose fault it is: one task's, or that of a server that is gone.
@@ -171,6 +194,14 @@ impl Http {
             Broken::Unsent(reason) => {
                 tracing::warn!(id = %task.id, r#type = task.kind, reason, "nobody takes the task: handing it back");
                 self.close(&reason);
+                Outcome::Released
+            }
+            Broken::Unprocessed(reason) => {
+                tracing::warn!(id = %task.id, r#type = task.kind, reason, "the server refuses the task unseen: handing it back");
+                match self.knock().await {
+                    Ok(()) => tokio::time::sleep(PAUSE).await,
+                    Err(reason) => self.close(&reason),
+                }
                 Outcome::Released
             }
             Broken::Unanswered(reason) => match self.place.stands().await {
@@ -235,11 +266,18 @@ impl Answer {
     }
 
     fn conclude(self, task: &LeasedTask) -> Outcome {
-        let retry_after = self.retry_after.as_ref();
-        let retry_after = retry_after.and_then(|value| value.to_str().ok());
         let words = self.body.beginning(WORDS);
-        match judge(self.status, retry_after, &words, SystemTime::now()) {
-            Verdict::Retry { error, after } => Outcome::Retry { error, after },
+        match judge(self.status, &words) {
+            Verdict::Retry { error } => {
+                let after = self.retry_after.as_ref().and_then(|value| {
+                    let after = retry_after(value.as_bytes(), SystemTime::now());
+                    if after.is_none() {
+                        tracing::warn!(id = %task.id, r#type = task.kind, retry_after = ?value, "Retry-After is neither seconds, such as 90, nor a date: waiting as the policy says");
+                    }
+                    after
+                });
+                Outcome::Retry { error, after }
+            }
             Verdict::Dead { error } => Outcome::Dead { error },
             Verdict::Done => output::completed(self.body, task),
         }

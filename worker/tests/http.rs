@@ -1,19 +1,22 @@
 //! The http handler as a user meets it: the real program, a real Redis, real servers.
 
 use std::process::Stdio;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, Response, StatusCode, header};
 use axum::routing::post;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use taskqueue_queue::testing::eventually;
 use taskqueue_queue::{Cause, NewTask, Payload, Policy, State};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::process::Command;
+use tokio::sync::Notify;
 
 mod process;
 
@@ -448,8 +451,6 @@ async fn what_a_handler_says_meanwhile_is_heard() {
             say(&control, "GET", "/cancelled", "").await,
             (200, "false\n".to_owned())
         );
-        // Longer than the policy gives it.
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
         let (_, told) = say(&control, "GET", "/cancelled?wait=30", "").await;
         assert_eq!(told, "true\n");
     });
@@ -472,7 +473,12 @@ async fn what_a_handler_says_meanwhile_is_heard() {
         (log == ["one", "two"]).then_some(())
     })
     .await;
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    // Longer than the policy gives it.
+    let seen = Instant::now();
+    let task = stage
+        .task_when(&id, "it has gone on", |_| seen.elapsed() > policy.timeout)
+        .await;
+    assert_eq!((task.state, task.errors.len()), (State::Active, 0));
     stage.queue.cancel(&id).await.expect("it is cancelled");
     // It ended well within its grace, so its work counts.
     assert_eq!(stage.ended(&id).await.state, State::Completed);
@@ -513,16 +519,85 @@ async fn say(control: &str, method: &str, path: &str, body: &str) -> (u16, Strin
 
 #[tokio::test]
 async fn whoever_asks_to_drain_is_answered_after_the_last_task() {
-    let slow = post(async || tokio::time::sleep(Duration::from_millis(800)).await);
+    let gate = Arc::new(Notify::new());
+    let opened = Arc::clone(&gate);
+    let slow = post(async move || opened.notified().await);
     let server = Server::start(Router::new().route("/tasks", slow)).await;
     let stage = Stage::new().await;
     let worker = stage.worker(&server.handler(), &[]).await;
     let id = stage.enqueue("any", &json!(null)).await;
     let other = stage.enqueue("any", &json!(null)).await;
     stage.active(1).await;
-    let (status, told) = worker.get("/drain").await.expect("it answers");
+    let draining = async {
+        let answer = worker.get("/drain").await.expect("it answers");
+        (answer, stage.task(&id).await.state)
+    };
+    let working = async {
+        worker.logged("asked to drain").await;
+        gate.notify_one();
+    };
+    let (((status, told), state), ()) = tokio::join!(draining, working);
     assert!(status == 200 && told.ends_with("drained\n"), "{told}");
-    assert_eq!(stage.task(&id).await.state, State::Completed);
+    assert_eq!(state, State::Completed);
     assert_eq!(stage.task(&other).await.state, State::Waiting);
     assert!(worker.exit().await.success());
+}
+
+/// A server that keeps its connections closes one just when a request comes: it may have read that request.
+#[tokio::test]
+async fn a_kept_connection_that_ends_without_an_answer_costs_an_attempt() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            tokio::spawn(async move {
+                let mut request = vec![0; 64 * 1024];
+                loop {
+                    let length = stream.read(&mut request).await.unwrap_or(0);
+                    let text = String::from_utf8_lossy(&request[..length]).into_owned();
+                    if length == 0 || text.contains("ce-type: close") {
+                        return;
+                    }
+                    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                }
+            });
+        }
+    });
+    let stage = Stage::with_policy(&patient()).await;
+    let handler = json!({ "http": { "port": port } }).to_string();
+    let _worker = stage.worker(&handler, &[]).await;
+    let kept = stage.enqueue("any", &json!(null)).await;
+    stage.ended(&kept).await;
+    let id = stage.enqueue("close", &json!(null)).await;
+    let task = stage
+        .task_when(&id, "it fails", |task| !task.errors.is_empty())
+        .await;
+    assert_eq!((task.state, task.attempts), (State::Scheduled, 1));
+}
+
+#[tokio::test]
+async fn a_retry_after_that_is_no_time_is_told_and_the_policy_decides() {
+    for (value, wanted) in [("soon", 3_600), ("100000000000000000000000", 365 * 86_400)] {
+        let server = answering(503, &[("retry-after", value)], "busy").await;
+        let stage = Stage::with_policy(&patient()).await;
+        let worker = stage.worker(&server.handler(), &[]).await;
+        let id = stage.enqueue("any", &json!(null)).await;
+        let task = stage
+            .task_when(&id, "it is to be tried again", |task| {
+                task.state == State::Scheduled
+            })
+            .await;
+        let failed = task.errors.last().expect("an error").at;
+        let wait = task.due.expect("a time").duration_since(failed).as_secs();
+        assert!(
+            (wanted - 1..=wanted + 1).contains(&wait),
+            "{value}: {wait} s"
+        );
+        worker.signal(Signal::SIGTERM);
+        let told = worker.exit_with_log().await;
+        let told = told.contains("Retry-After is neither");
+        assert_eq!(told, value == "soon");
+    }
 }
