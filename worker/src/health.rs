@@ -132,8 +132,8 @@ impl Health {
     /// Stops the worker and answers when no task is left running: a `preStop` hook of the container that handles tasks,
     /// so that it outlives the last of them.
     async fn drain(&self) -> &'static str {
-        tracing::info!("asked to drain");
         self.drain.stop.cancel();
+        tracing::info!("asked to drain");
         self.drain.done.cancelled().await;
         "drained\n"
     }
