@@ -536,9 +536,9 @@ async fn whoever_asks_to_drain_is_answered_after_the_last_task() {
         worker.logged("asked to drain").await;
         gate.notify_one();
     };
-    let (((status, told), state), ()) = tokio::join!(draining, working);
+    let (((status, told), ended), ()) = tokio::join!(draining, working);
     assert!(status == 200 && told.ends_with("drained\n"), "{told}");
-    assert_eq!(state, State::Completed);
+    assert_eq!(ended, State::Completed);
     assert_eq!(stage.task(&other).await.state, State::Waiting);
     assert!(worker.exit().await.success());
 }

@@ -207,7 +207,7 @@ mod tests {
         let (tell, told) = channel();
         let tell = move |lines| tell.send(lines).expect("somebody hears it");
         let mut lines = Lines::new(writer, lost.clone(), tell).expect("a thread");
-        let line = [b'x'; 64 * 1024];
+        let line = vec![b'x'; 64 * 1024];
         let sent = 2 * MOST_WAITING / line.len();
         for _ in 0..sent {
             // Nobody reads, and this returns all the same.
