@@ -519,15 +519,21 @@ async fn say(control: &str, method: &str, path: &str, body: &str) -> (u16, Strin
 
 #[tokio::test]
 async fn whoever_asks_to_drain_is_answered_after_the_last_task() {
-    let gate = Arc::new(Notify::new());
-    let opened = Arc::clone(&gate);
-    let slow = post(async move || opened.notified().await);
+    let (asked, gate) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (asking, opened) = (Arc::clone(&asked), Arc::clone(&gate));
+    let slow = post(async move || {
+        asking.notify_one();
+        opened.notified().await;
+    });
     let server = Server::start(Router::new().route("/tasks", slow)).await;
     let stage = Stage::new().await;
     let worker = stage.worker(&server.handler(), &[]).await;
     let id = stage.enqueue("any", &json!(null)).await;
     let other = stage.enqueue("any", &json!(null)).await;
-    stage.active(1).await;
+    // What Redis has given to the worker may not have reached it yet, and would be handed back.
+    tokio::time::timeout(PATIENCE, asked.notified())
+        .await
+        .expect("the first task begins");
     let draining = async {
         let answer = worker.get("/drain").await.expect("it answers");
         (answer, stage.task(&id).await.state)
