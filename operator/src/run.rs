@@ -129,6 +129,29 @@ async fn client(metrics: Arc<Metrics>) -> Result<Client, RunError> {
         .build())
 }
 
+/// Begins to watch the worker pods, and the targets of sources, which are returned.
+fn watch_what_is_scaled(
+    tasks: &TaskTracker,
+    client: &Client,
+    namespace: Option<&str>,
+    pods: &Arc<Pods>,
+    stop: &CancellationToken,
+) -> Arc<Targets> {
+    tasks.spawn(fleet::watch(
+        api(client, namespace),
+        Arc::clone(pods),
+        stop.clone(),
+    ));
+    let targets = Arc::new(Targets::default());
+    tasks.spawn(targets::watch(
+        client.clone(),
+        namespace.map(ToOwned::to_owned),
+        Arc::clone(&targets),
+        stop.clone(),
+    ));
+    targets
+}
+
 /// The work of the leader.
 async fn work(
     client: Client,
@@ -186,18 +209,7 @@ async fn work(
 
     let tasks = TaskTracker::new();
     tasks.spawn(publisher.run());
-    tasks.spawn(fleet::watch(
-        api(&client, namespace),
-        Arc::clone(&pods),
-        stop.clone(),
-    ));
-    let targets = Arc::new(Targets::default());
-    tasks.spawn(targets::watch(
-        client.clone(),
-        namespace.map(ToOwned::to_owned),
-        Arc::clone(&targets),
-        stop.clone(),
-    ));
+    let targets = watch_what_is_scaled(&tasks, &client, namespace, &pods, &stop);
     let telling_of_redis = events.clone();
     let shared = Arc::new(autoscaler::Shared {
         client: client.clone(),

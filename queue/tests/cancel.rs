@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use taskqueue_queue::testing::{RedisServer, eventually};
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
-use taskqueue_queue::{Cancelled, Limits, Order, Payload, Policy, Queue, State, Task, TaskId};
+use taskqueue_queue::{
+    Cancelled, Enqueued, Limits, Order, Payload, Policy, Queue, State, Task, TaskId,
+};
 
 use bench::pulse::Pulse;
 use bench::{Running, SOON, next, queue, recording, snapshot, task, tasks, until};
@@ -231,7 +233,7 @@ async fn many_cancelled_tasks_do_not_hold_up_the_next_one() {
         let batch = queue.enqueue_many(tasks(0..5_000)).await.unwrap();
         queue.enqueue(task(9)).await.unwrap();
         // All at once would take a busy machine longer than a call may take.
-        let cancelled: Vec<_> = futures::stream::iter(batch.iter().map(|one| one.id()))
+        let cancelled: Vec<_> = futures::stream::iter(batch.iter().map(Enqueued::id))
             .map(async |id| queue.cancel(&id).await.unwrap())
             .buffer_unordered(100)
             .collect()

@@ -20,10 +20,10 @@ use taskqueue_sources::{
 use super::status::{at, condition};
 use crate::fixtures::{Edit, key, resource, sight, snapshot, source_orders, sourced, valid_source};
 
-#[test]
-fn each_system_is_read_by_the_keys_that_the_spec_names_or_its_own_defaults() {
+/// Queues of Node and Python as a spec names them, and what is read of them.
+fn libraries() -> Vec<(Value, Source)> {
     let text = ToOwned::to_owned;
-    let table: Vec<(Value, Source)> = vec![
+    vec![
         (
             json!({ "bullmq": { "queue": "emails" } }),
             Source::BullMq(BullMq {
@@ -81,6 +81,13 @@ fn each_system_is_read_by_the_keys_that_the_spec_names_or_its_own_defaults() {
                 scheduler: false,
             }),
         ),
+    ]
+}
+
+/// Queues of Ruby and Go, and plain keys.
+fn plain_keys() -> Vec<(Value, Source)> {
+    let text = ToOwned::to_owned;
+    vec![
         (
             json!({ "sidekiq": { "queue": "mail" } }),
             Source::Sidekiq(Sidekiq {
@@ -131,8 +138,12 @@ fn each_system_is_read_by_the_keys_that_the_spec_names_or_its_own_defaults() {
                 role: Role::Deferred,
             }]),
         ),
-    ];
-    for (given, source) in table {
+    ]
+}
+
+#[test]
+fn each_system_is_read_by_the_keys_that_the_spec_names_or_its_own_defaults() {
+    for (given, source) in libraries().into_iter().chain(plain_keys()) {
         let valid = valid_source(&[("/spec/source", given.clone())]);
         assert_eq!(valid.source, source, "{given}");
     }
