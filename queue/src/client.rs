@@ -4,7 +4,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::announce::Announcements;
+use crate::clock::timestamp;
 use crate::id::Sequence;
 use crate::link::Link;
 use crate::server::Refusals;
@@ -56,6 +59,12 @@ impl Client {
     /// Must be called inside a Tokio runtime.
     pub fn announcements(&self) -> Announcements {
         Announcements::start(self.link().clone())
+    }
+
+    /// The time by the clock of Redis, to within a round trip: what times in Redis are to be compared
+    /// with. Until Redis has been heard, that of this machine.
+    pub fn now(&self) -> Timestamp {
+        timestamp(self.link().clock().now_ms())
     }
 
     /// Where it is connected to.

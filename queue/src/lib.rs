@@ -53,6 +53,7 @@ mod name;
 mod pack;
 mod pages;
 mod payload;
+mod permits;
 mod policy;
 mod produce;
 mod question;
@@ -88,6 +89,7 @@ pub use maintain::{MAINTENANCE_PERIOD, Reclaimed, Tidied};
 pub use name::QueueName;
 pub use pages::{Listing, Page};
 pub use payload::{MAX_PAYLOAD_BYTES, Payload};
+pub use permits::Lacking;
 pub use policy::{
     Backoff, BackoffKind, Limits, Missed, Order, Policy, Rate, RetryAction, RetryPolicy, RetryRule,
     Schedule, Versioned,

@@ -1,10 +1,40 @@
 //! Which rights an ACL user needs, and which one a script lacked. Pure.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use redis::Arg;
 
-use crate::script::Script;
+use crate::script::{self, Script};
+
+/// What every call of a script and every connection needs.
+const ALWAYS: [&str; 4] = ["evalsha", "hmget", "script|load", "time"];
+/// What workers, the operator and `tq` ask beside the scripts.
+const PLAIN: [&str; 6] = ["blpop", "exists", "hgetall", "lrange", "ping", "subscribe"];
+
+/// The commands that workers, the operator and `tq` give.
+pub(crate) fn of_everything() -> BTreeSet<String> {
+    needed(script::ALL, &PLAIN)
+}
+
+/// The commands that producing, looking at a task and cancelling it are made of.
+pub(crate) fn of_producers() -> BTreeSet<String> {
+    let scripts = [
+        &script::ENQUEUE,
+        &script::INSPECT,
+        &script::REMOVE,
+        &script::UNFOLD,
+    ];
+    needed(&scripts, &["ping"])
+}
+
+/// The commands of these scripts, and plain ones.
+fn needed(scripts: &[&Script], plain: &[&str]) -> BTreeSet<String> {
+    let called = scripts.iter().filter_map(|script| code(script));
+    let called = called.flat_map(|code| commands(&code));
+    let plain = plain.iter().chain(&ALWAYS).map(ToString::to_string);
+    called.chain(plain).collect()
+}
 
 /// Adds to what the server said of a missing right the commands that stand in the script's line
 /// where it was missing: Redis 7.0 says the line alone.
@@ -53,29 +83,11 @@ fn commands(code: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
-    use crate::script;
 
-    /// Rights for these scripts and plain commands.
-    fn rights(scripts: &[&Script], plain: &[&str]) -> String {
-        let called = scripts.iter().flat_map(|script| {
-            let code = code(script).unwrap();
-            let calls = code.matches("redis.call(").count() + code.matches("redis.pcall(").count();
-            assert_eq!(
-                calls,
-                commands(&code).len(),
-                "{} hides a command",
-                script.name
-            );
-            commands(&code)
-        });
-        let plain = plain.iter().map(ToString::to_string);
-        // What every call of a script and every connection needs.
-        let always = ["evalsha", "script|load", "time", "hmget"].map(str::to_owned);
-        let all: BTreeSet<String> = called.chain(plain).chain(always).collect();
-        let rights: Vec<_> = all.iter().map(|right| format!("+{right}")).collect();
+    /// As the README writes them.
+    fn written(commands: &BTreeSet<String>) -> String {
+        let rights: Vec<_> = commands.iter().map(|right| format!("+{right}")).collect();
         rights.join(" ")
     }
 
@@ -84,16 +96,18 @@ mod tests {
     #[test]
     fn the_readme_names_the_rights_that_the_scripts_need() {
         let readme = include_str!("../README.md");
-        // What producing, looking at a task and cancelling it are made of.
-        let produce = [
-            &script::ENQUEUE,
-            &script::INSPECT,
-            &script::REMOVE,
-            &script::UNFOLD,
-        ];
-        let producer = rights(&produce, &["ping"]);
-        let plain = ["blpop", "exists", "hgetall", "lrange", "ping", "subscribe"];
-        let everything = rights(script::ALL, &plain);
+        for script in script::ALL {
+            let code = code(script).unwrap();
+            let calls = code.matches("redis.call(").count() + code.matches("redis.pcall(").count();
+            assert_eq!(
+                calls,
+                commands(&code).len(),
+                "{} hides a command",
+                script.name
+            );
+        }
+        let producer = written(&of_producers());
+        let everything = written(&of_everything());
         for (who, rights) in [("producer", producer), ("everything", everything)] {
             assert!(
                 readme.contains(&format!("`{rights}`")),

@@ -125,7 +125,6 @@ macro_rules! scripts {
         )*
 
         /// Every script.
-        #[cfg(test)]
         pub(crate) static ALL: &[&Script] = &[$(&$constant),*];
     };
 }
@@ -155,6 +154,7 @@ scripts! {
     PURGE = "purge" Tends [Tasks, Lost, Dead, Stats];
     CONFIGURE = "configure" Tends [Config, Idle, Wake];
     UNPARK = "unpark" Tends [Config, Tasks, Shelves, Stats, Idle, Wake, Ghosts, Held, Parked];
+    LACKED = "lacked" Reads [Config];
     FIRE = "fire" Adds [Config, Schedules, Tasks, Shelves, Stats, Idle, Wake, Ghosts, Held, Parked];
 }
 
