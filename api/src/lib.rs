@@ -2,12 +2,15 @@
 //!
 //! Here live types and their schema. No I/O, no client, no Redis, and no decision: what a
 //! spec means for Redis or for a Deployment is decided by the crates that use it. What it means for
-//! scaling is told by `scaling`, behind the feature of that name, since several crates ask.
+//! scaling is told by `scaling`, behind the feature of that name, since several crates ask; and
+//! `manifest`, behind another one, reads manifests as the API server would.
 
 // The schema derive makes private copies of the public types, which this lint then names.
 #![allow(unreachable_pub)]
 
 mod definition;
+#[cfg(feature = "manifest")]
+pub mod manifest;
 #[cfg(feature = "scaling")]
 pub mod scaling;
 pub mod spec;

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use kube::core::cel::{CompiledSchema, ErrorKind, Validator, compile_schema};
 use serde_json::{Value, json};
 
-use self::table::{Edit, Row};
+use self::table::{Row, manifest};
 
 const IMMUTABLE: &str = "spec.queueName is immutable";
 /// A rule on edits too.
@@ -37,40 +37,6 @@ fn compiled() -> CompiledSchema {
         compiled.compilation_errors()
     );
     compiled
-}
-
-fn manifest(edits: &[Edit]) -> Value {
-    let mut manifest = json!({
-        "apiVersion": "taskqueue.dev/v1alpha1",
-        "kind": "TaskQueue",
-        "metadata": { "name": "thumbnails", "namespace": "shop" },
-        "spec": { "worker": { "handler": { "native": {} } } }
-    });
-    for (path, value) in edits {
-        let mut place = &mut manifest;
-        for part in path.trim_start_matches('/').split('/') {
-            place = match part.parse::<usize>() {
-                Ok(index) => {
-                    if place.is_null() {
-                        *place = json!([{}]);
-                    }
-                    &mut place[index]
-                }
-                Err(_) => &mut place[part],
-            };
-        }
-        *place = value.clone();
-    }
-    drop_nulls(&mut manifest);
-    manifest
-}
-
-/// The API server takes a null for nothing.
-fn drop_nulls(value: &mut Value) {
-    if let Value::Object(fields) = value {
-        fields.retain(|_, field| !field.is_null());
-        fields.values_mut().for_each(drop_nulls);
-    }
 }
 
 /// What the API server would say.

@@ -26,6 +26,41 @@ pub(super) fn row(
     }
 }
 
+/// The smallest manifest with these edits.
+pub(super) fn manifest(edits: &[Edit]) -> Value {
+    let mut manifest = json!({
+        "apiVersion": "taskqueue.dev/v1alpha1",
+        "kind": "TaskQueue",
+        "metadata": { "name": "thumbnails", "namespace": "shop" },
+        "spec": { "worker": { "handler": { "native": {} } } }
+    });
+    for (path, value) in edits {
+        let mut place = &mut manifest;
+        for part in path.trim_start_matches('/').split('/') {
+            place = match part.parse::<usize>() {
+                Ok(index) => {
+                    if place.is_null() {
+                        *place = json!([{}]);
+                    }
+                    &mut place[index]
+                }
+                Err(_) => &mut place[part],
+            };
+        }
+        *place = value.clone();
+    }
+    drop_nulls(&mut manifest);
+    manifest
+}
+
+/// What an edit took away stands in no manifest.
+fn drop_nulls(value: &mut Value) {
+    if let Value::Object(fields) = value {
+        fields.retain(|_, field| !field.is_null());
+        fields.values_mut().for_each(drop_nulls);
+    }
+}
+
 /// A field with values at the limits of its rule, and values one over.
 fn field(message: &'static str, path: &'static str, accepts: &[&str], refuses: &[&str]) -> Row {
     let edits = |values: &[&str]| -> Vec<Vec<Edit>> {
