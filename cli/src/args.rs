@@ -1,25 +1,28 @@
 //! What was typed: the commands, their arguments and their help. What a command needs is made of it elsewhere.
 
 mod dead;
+mod doctor;
 mod parse;
 mod simulate;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use jiff::Timestamp;
 use taskqueue_queue::TaskId;
 
 pub(crate) use self::dead::{Dead, Letters};
+pub(crate) use self::doctor::Doctor;
 use self::parse::{duration, interval, task_id, time};
 pub(crate) use self::simulate::Simulate;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  failed: Redis cannot be reached, input cannot be read, a payload is refused, a dead letter's unique key is taken
+  1  failed: Redis cannot be reached, input cannot be read, a payload is refused, a dead letter's unique key is taken,
+     `tq doctor` found a problem
   2  wrong use: an argument is missing, unknown or has a bad value
   3  not found: no such task, no such dead letter, no task that can still be cancelled
 
@@ -125,6 +128,11 @@ pub(crate) enum Command {
     /// The decision that counts now as an equation, what it was made on, what held the number back, and the last
     /// changes. Read from the status of the TaskQueue, so it needs the cluster of the kubeconfig and no Redis.
     Explain(Explain),
+    /// Look for what is wrong with Redis, the cluster, the operator and the queues.
+    ///
+    /// One line for each thing that was looked at: ok, warning, problem, or unknown with the reason why it could
+    /// not be looked at; each with what to do. Changes nothing, and each look takes at most five seconds.
+    Doctor(Doctor),
     /// Play a recorded demand against the scaling of a TaskQueue.
     ///
     /// Shows how many workers there would be and what they would cost, beside how long tasks would wait: by the very
@@ -155,6 +163,9 @@ pub(crate) struct Enqueue {
     )]
     pub(crate) payload: String,
     /// Make one task of every line of this file; `-` is standard input.
+    ///
+    /// A line ends with LF or CR LF, and the file may begin with a byte order mark. An empty line is an empty text,
+    /// but for those at the end of the file, which make no tasks; with --json empty lines make no tasks anywhere.
     #[arg(long, value_name = "FILE")]
     pub(crate) lines: Option<PathBuf>,
     /// Take each line as a JSON value as it stands; without this each line becomes a JSON string.
@@ -309,14 +320,48 @@ pub(crate) enum Listing {
     Json,
 }
 
+/// The command line as it is parsed. An option takes the next word for its value whatever that
+/// begins with, as with getopt: `--payload -5`.
+pub(crate) fn command() -> clap::Command {
+    take_hyphens(Cli::command())
+}
+
+fn take_hyphens(command: clap::Command) -> clap::Command {
+    let option = |arg: Arg| {
+        let takes = arg.get_action().takes_values() && !arg.is_positional();
+        if takes {
+            arg.allow_hyphen_values(true)
+        } else {
+            arg
+        }
+    };
+    command.mut_args(option).mut_subcommands(take_hyphens)
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
+    }
+
+    #[test]
+    fn each_option_takes_a_value_that_begins_with_a_hyphen() {
+        fn options(command: &clap::Command, found: &mut Vec<(String, bool)>) {
+            for option in command.get_arguments().filter(|arg| !arg.is_positional()) {
+                if option.get_action().takes_values() {
+                    let name = format!("{} --{}", command.get_name(), option.get_id());
+                    found.push((name, option.is_allow_hyphen_values_set()));
+                }
+            }
+            command.get_subcommands().for_each(|it| options(it, found));
+        }
+        let mut found = Vec::new();
+        options(&command(), &mut found);
+        assert!(found.len() > 30, "{found:?}");
+        found.retain(|(_, takes)| !takes);
+        assert_eq!(found, []);
     }
 }

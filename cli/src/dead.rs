@@ -21,7 +21,7 @@ pub(crate) async fn run(
             queue,
             limit,
             output: listing,
-        } => list(&cluster.queue(queue)?, *limit, *listing, output).await,
+        } => list(cluster, queue, *limit, *listing, output).await,
         Dead::Retry { letters } => {
             let queue = cluster.queue(&letters.queue)?;
             let retried = queue.redrive(selection(letters)).await?;
@@ -43,12 +43,13 @@ pub(crate) async fn run(
 }
 
 async fn list(
-    queue: &Queue,
+    cluster: &Cluster,
+    queue: &str,
     limit: u32,
     listing: Listing,
     output: &mut Output,
 ) -> Result<(), Failure> {
-    let letters = tasks::first(queue, &Which::Dead, limit).await?;
+    let letters = tasks::first(&cluster.queue(queue)?, &Which::Dead, limit).await?;
     match listing {
         Listing::Json => {
             for letter in &letters {
@@ -59,7 +60,7 @@ async fn list(
             }
         }
         Listing::Table => {
-            for line in rows(&letters, Timestamp::now()) {
+            for line in rows(&letters, cluster.client().now()) {
                 output.line(line)?;
             }
         }
@@ -161,7 +162,7 @@ async fn refuse_purge(
     let name = queue.name();
     if let Some(filter) = filter {
         let dead = tasks::first(queue, &Which::Dead, u32::MAX).await?;
-        let now = Timestamp::now();
+        let now = cluster.client().now();
         let fitting = dead.iter().filter(|task| filter.fits(task, now)).count();
         return Ok(Failure::Usage(format!(
             "this would remove {fitting} of the {} dead letters of {name} for good: add --yes to do so",

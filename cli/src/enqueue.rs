@@ -3,7 +3,6 @@
 mod lines;
 mod progress;
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::time::Instant;
@@ -14,6 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::args::{Enqueue, Printed};
 use crate::exit::Failure;
+use crate::input;
 use crate::output::{Output, tell};
 use crate::place::Cluster;
 use lines::{Batch, End, Form, Lines};
@@ -39,9 +39,8 @@ pub(crate) async fn run(
 }
 
 async fn one(typed: &Enqueue, queue: &Queue, output: &mut Output) -> Result<u64, Failure> {
-    let enqueued = queue
-        .enqueue(task(typed, Payload::json(typed.payload.as_bytes())?))
-        .await?;
+    let payload = Payload::json(input::without_mark(&typed.payload))?;
+    let enqueued = queue.enqueue(task(typed, payload)).await?;
     print(&[enqueued], typed, queue.name(), output)?;
     match enqueued {
         Enqueued::New(_) => Ok(1),
@@ -61,11 +60,7 @@ async fn many(
     queue: &Queue,
     output: &mut Output,
 ) -> Result<u64, Failure> {
-    let unreadable = |source| Failure::Unreadable {
-        path: file.to_owned(),
-        source,
-    };
-    let (source, length) = open(file).map_err(unreadable)?;
+    let (source, length) = input::open(file)?;
     let limit = queue.policy().await?.value.max_payload_bytes;
     let form = if typed.json { Form::Json } else { Form::Text };
     let mut batches = read_ahead(Lines::new(source, form, limit as usize));
@@ -141,16 +136,6 @@ fn task(typed: &Enqueue, payload: Payload) -> NewTask {
         Some(key) => task.concurrency_key(key),
         None => task,
     }
-}
-
-/// The source of the lines, and its length where it has one.
-fn open(file: &Path) -> io::Result<(Box<dyn Read + Send>, Option<u64>)> {
-    if file == Path::new("-") {
-        return Ok((Box::new(io::stdin()), None));
-    }
-    let file = File::open(file)?;
-    let metadata = file.metadata()?;
-    Ok((Box::new(file), metadata.is_file().then_some(metadata.len())))
 }
 
 /// Reads on a thread of its own, because a file or a pipe may make its reader wait.

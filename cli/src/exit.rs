@@ -34,12 +34,43 @@ pub(crate) enum Failure {
     /// Standard output cannot be written, other than by its reader going away.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
+    /// `tq doctor` found what it looks for.
+    #[error("found {0}")]
+    Unwell(String),
     /// A value cannot be shown in the form asked for.
-    #[error("cannot show it: {0}")]
+    #[error("cannot show all of it: {0}")]
     Form(String),
 }
 
 impl Failure {
+    /// Whether it concerns one task alone, so that others can be told all the same.
+    pub(crate) fn is_of_one_task(&self) -> bool {
+        match self {
+            Self::NotFound(_) | Self::Form(_) | Self::Queue(Error::Corrupt { .. }) => true,
+            Self::Usage(_)
+            | Self::Queue(_)
+            | Self::Cluster(_)
+            | Self::Unreadable { .. }
+            | Self::Partial { .. }
+            | Self::Unwell(_)
+            | Self::Output(_) => false,
+        }
+    }
+
+    /// The end of a command that failed for some of its tasks, each of which is told now. "Not found"
+    /// is what it ends with only if that is all.
+    pub(crate) fn of_some(failures: &[Self], count: usize) -> Self {
+        for failure in failures {
+            eprintln!("tq: {}", failure.message());
+        }
+        let told = format!("{} of {count} tasks are not shown", failures.len());
+        if failures.iter().all(|it| matches!(it, Self::NotFound(_))) {
+            Self::NotFound(told)
+        } else {
+            Self::Form(told)
+        }
+    }
+
     /// The documented exit code.
     pub(crate) fn code(&self) -> ExitCode {
         match self {
@@ -53,6 +84,7 @@ impl Failure {
             | Self::Unreadable { .. }
             | Self::Partial { .. }
             | Self::Output(_)
+            | Self::Unwell(_)
             | Self::Form(_) => 1.into(),
         }
     }

@@ -3,11 +3,12 @@
 
 mod report;
 
-use kube::{Api, Client, Config, config::KubeConfigOptions};
+use kube::{Api, Client};
 use taskqueue_api::TaskQueue;
 
 use crate::args::{Explain, Form};
 use crate::exit::Failure;
+use crate::kubernetes;
 use crate::output::Output;
 
 /// `namespace` is what was typed; without it, that of the kubeconfig's context counts, as for
@@ -17,7 +18,7 @@ pub(crate) async fn run(
     namespace: Option<&str>,
     output: &mut Output,
 ) -> Result<(), Failure> {
-    let config = config(typed.context.as_deref()).await?;
+    let config = kubernetes::config(typed.context.as_deref()).await?;
     let namespace = namespace.unwrap_or(&config.default_namespace).to_owned();
     let told = |error: kube::Error| match error {
         kube::Error::Api(status) if status.code == 404 => Failure::NotFound(format!(
@@ -28,9 +29,9 @@ pub(crate) async fn run(
         other => Failure::Cluster(format!("the API server cannot be reached: {other}")),
     };
     let client = Client::try_from(config).map_err(told)?;
-    let api: Api<TaskQueue> = Api::namespaced(client, &namespace);
+    let api: Api<TaskQueue> = Api::namespaced(client.clone(), &namespace);
     let resource = api.get(&typed.name).await.map_err(told)?;
-    let report = report::Report::of(&resource, jiff::Timestamp::now());
+    let report = report::Report::of(&resource, kubernetes::now(&client).await);
     match typed.output {
         Form::Text => {
             for line in report.lines() {
@@ -43,19 +44,4 @@ pub(crate) async fn run(
         )?,
     }
     Ok(())
-}
-
-async fn config(context: Option<&str>) -> Result<Config, Failure> {
-    let found = match context {
-        None => Config::infer().await.map_err(|error| error.to_string()),
-        Some(context) => {
-            let options = KubeConfigOptions {
-                context: Some(context.to_owned()),
-                ..KubeConfigOptions::default()
-            };
-            let config = Config::from_kubeconfig(&options).await;
-            config.map_err(|error| error.to_string())
-        }
-    };
-    found.map_err(|cause| Failure::Cluster(format!("which cluster? Set KUBECONFIG: {cause}")))
 }

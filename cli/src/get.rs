@@ -1,17 +1,15 @@
 //! `tq get`: tasks by their ids.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-use futures::{StreamExt, TryStreamExt};
-use serde_json::Value;
+use futures::StreamExt;
 use taskqueue_queue::{Queue, Task, TaskId};
 
 use crate::args::{Document, Get};
 use crate::exit::Failure;
 use crate::output::Output;
 use crate::place::Cluster;
+use crate::{input, yaml};
 
 /// How many tasks are asked for at once.
 const AT_ONCE: usize = 64;
@@ -27,12 +25,22 @@ pub(crate) async fn run(
         None => typed.ids.clone(),
     };
     let several = typed.list.is_some() || ids.len() > 1;
+    let count = ids.len();
     let asked = ids.into_iter().map(|id| find(&queue, id));
     let mut tasks = futures::stream::iter(asked).buffered(AT_ONCE);
-    while let Some(task) = tasks.try_next().await? {
-        output.line(render(&task, typed.output, several)?)?;
+    let mut missed = Vec::new();
+    while let Some(found) = tasks.next().await {
+        match found.and_then(|task| render(&task, typed.output, several)) {
+            Ok(text) => output.line(text)?,
+            Err(failure) if several && failure.is_of_one_task() => missed.push(failure),
+            Err(failure) => return Err(failure),
+        }
     }
-    Ok(())
+    if missed.is_empty() {
+        return Ok(());
+    }
+    output.flush()?;
+    Err(Failure::of_some(&missed, count))
 }
 
 pub(crate) async fn find(queue: &Queue, id: TaskId) -> Result<Task, Failure> {
@@ -44,20 +52,13 @@ pub(crate) async fn find(queue: &Queue, id: TaskId) -> Result<Task, Failure> {
     })
 }
 
-/// The ids of a file, one a line.
+/// The ids of a file, one a line. Empty lines are passed over.
 fn listed(path: &Path) -> Result<Vec<TaskId>, Failure> {
-    let unreadable = |source: io::Error| Failure::Unreadable {
-        path: path.to_owned(),
-        source,
-    };
-    let source: Box<dyn Read> = if path == Path::new("-") {
-        Box::new(io::stdin())
-    } else {
-        Box::new(File::open(path).map_err(unreadable)?)
-    };
     let mut ids = Vec::new();
-    for (line, number) in BufReader::new(source).lines().zip(1..) {
-        let line = line.map_err(unreadable)?;
+    for (line, number) in input::text(path)?.lines().zip(1..) {
+        if line.trim().is_empty() {
+            continue;
+        }
         let id = line.trim().parse().map_err(|error| {
             Failure::Usage(format!("{}: line {number}: {error}", path.display()))
         })?;
@@ -67,16 +68,13 @@ fn listed(path: &Path) -> Result<Vec<TaskId>, Failure> {
 }
 
 fn render(task: &Task, document: Document, several: bool) -> Result<String, Failure> {
-    let form = |error: &dyn std::fmt::Display| Failure::Form(error.to_string());
-    match document {
-        Document::Json if several => serde_json::to_string(task).map_err(|error| form(&error)),
-        Document::Json => serde_json::to_string_pretty(task).map_err(|error| form(&error)),
-        Document::Yaml => {
-            // By way of a value: payload and result are JSON texts, which only a JSON serializer can take in.
-            let value: Value = serde_json::to_value(task).map_err(|error| form(&error))?;
-            let text = yaml_serde::to_string(&value).map_err(|error| form(&error))?;
+    let rendered = match document {
+        Document::Json if several => serde_json::to_string(task),
+        Document::Json => serde_json::to_string_pretty(task),
+        Document::Yaml => serde_json::to_string(task).and_then(|json| {
             let divider = if several { "---\n" } else { "" };
-            Ok(format!("{divider}{}", text.trim_end()))
-        }
-    }
+            Ok(format!("{divider}{}", yaml::document(&json)?))
+        }),
+    };
+    rendered.map_err(|error| Failure::Form(format!("task {}: {error}", task.id)))
 }

@@ -8,10 +8,13 @@
 mod args;
 mod control;
 mod dead;
+mod doctor;
 mod enqueue;
 mod exit;
 mod explain;
 mod get;
+mod input;
+mod kubernetes;
 mod output;
 mod place;
 mod simulate;
@@ -19,12 +22,13 @@ mod stats;
 mod table;
 mod tasks;
 mod workers;
+mod yaml;
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use args::{Cli, Command};
-use clap::{CommandFactory, FromArgMatches};
+use clap::FromArgMatches;
 use clap_complete::Shell;
 use exit::Failure;
 use output::{Output, tell};
@@ -62,7 +66,7 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Workers {
             queue,
             output: form,
-        } => workers::run(&cluster().await?.queue(queue)?, *form, &mut output).await,
+        } => workers::run(&cluster().await?, queue, *form, &mut output).await,
         Command::Cancel { queue, ids } => {
             control::cancel(&cluster().await?.queue(queue)?, ids, &mut output).await
         }
@@ -76,6 +80,10 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Explain(explain) => {
             explain::run(explain, cli.place.namespace.as_deref(), &mut output).await
         }
+        Command::Doctor(doctor) => {
+            // It looks at many things at once.
+            Box::pin(doctor::run(doctor, &cli.place, &mut output)).await
+        }
         Command::Simulate(command) => simulate::run(command, &mut output),
         Command::Completion { shell } => completion(*shell, &mut output),
         Command::Version => Ok(output.line(format_args!("tq {}", env!("CARGO_PKG_VERSION")))?),
@@ -85,7 +93,7 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
 
 fn completion(shell: Shell, output: &mut Output) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "tq", &mut script);
+    clap_complete::generate(shell, &mut args::command(), "tq", &mut script);
     Ok(output.bytes(&script)?)
 }
 
@@ -95,7 +103,7 @@ fn parse() -> Cli {
     let plugin = Path::new(&called)
         .file_name()
         .is_some_and(|name| name == "kubectl-tq");
-    let command = Cli::command().bin_name(if plugin { "kubectl tq" } else { "tq" });
+    let command = args::command().bin_name(if plugin { "kubectl tq" } else { "tq" });
     match Cli::from_arg_matches(&command.get_matches()) {
         Ok(cli) => cli,
         Err(error) => error.exit(),

@@ -27,7 +27,7 @@ impl Cluster {
         let endpoint = Endpoint::parse(url).map_err(|error| Failure::Usage(error.to_string()))?;
         Ok(Self {
             client: Client::connect(&endpoint).await?,
-            namespace: place.namespace.as_deref().unwrap_or(DEFAULT).to_owned(),
+            namespace: namespace(place).to_owned(),
         })
     }
 
@@ -37,12 +37,22 @@ impl Cluster {
 
     /// The queue that was typed.
     pub(crate) fn queue(&self, typed: &str) -> Result<Queue, Failure> {
-        Ok(self.client.queue(full_name(&self.namespace, typed)?))
+        Ok(self.client.queue(in_namespace(&self.namespace, typed)?))
     }
 }
 
+/// The namespace of queues that are named without one.
+fn namespace(place: &Place) -> &str {
+    place.namespace.as_deref().unwrap_or(DEFAULT)
+}
+
+/// The name of the queue that was typed, without asking anybody.
+pub(crate) fn full_name(place: &Place, typed: &str) -> Result<QueueName, Failure> {
+    in_namespace(namespace(place), typed)
+}
+
 /// `shop/orders` as it stands, `orders` in the namespace.
-fn full_name(namespace: &str, typed: &str) -> Result<QueueName, Failure> {
+fn in_namespace(namespace: &str, typed: &str) -> Result<QueueName, Failure> {
     let name = if typed.contains('/') {
         typed.parse()
     } else {
@@ -56,7 +66,7 @@ mod tests {
     use super::*;
 
     fn name(namespace: &str, typed: &str) -> String {
-        full_name(namespace, typed)
+        in_namespace(namespace, typed)
             .map_or_else(|failure| failure.to_string(), |name| name.to_string())
     }
 

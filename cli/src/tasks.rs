@@ -34,7 +34,7 @@ pub(crate) async fn run(
             }
         }
         Listing::Table => {
-            for line in rows(&found, Timestamp::now()) {
+            for line in rows(&found, cluster.client().now()) {
                 output.line(line)?;
             }
         }

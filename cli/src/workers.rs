@@ -2,19 +2,21 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use taskqueue_queue::{Queue, WorkerId, WorkerState};
+use taskqueue_queue::{WorkerId, WorkerState};
 
 use crate::args::Listing;
 use crate::exit::Failure;
 use crate::output::Output;
+use crate::place::Cluster;
 use crate::table;
 
 pub(crate) async fn run(
-    queue: &Queue,
+    cluster: &Cluster,
+    queue: &str,
     listing: Listing,
     output: &mut Output,
 ) -> Result<(), Failure> {
-    let workers = queue.workers().await?;
+    let workers = cluster.queue(queue)?.workers().await?;
     match listing {
         Listing::Json => {
             for worker in workers {
@@ -26,7 +28,7 @@ pub(crate) async fn run(
             }
         }
         Listing::Table => {
-            for line in rows(&workers, Timestamp::now()) {
+            for line in rows(&workers, cluster.client().now()) {
                 output.line(line)?;
             }
         }

@@ -392,3 +392,82 @@ async fn which_dead_letters_must_be_said() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_payload_is_shown_as_it_was_given() {
+    let terminal = Terminal::new().await;
+    let nested = format!("{}{}", "[".repeat(3000), "]".repeat(3000));
+    let payloads = [
+        "12345678901234567890123",
+        r#"{"k":0.1000000000000000055}"#,
+        r#"{"a":1,"a":2}"#,
+        "1e999",
+        r#""\ud800""#,
+        &nested,
+        r#"{"last": true}"#,
+    ];
+    let mut ids = Vec::new();
+    for payload in payloads {
+        let ended = terminal
+            .tq(&["enqueue", "orders", "t", "--payload", payload])
+            .await;
+        ids.push(ended.lines()[0].to_owned());
+    }
+    let expected = [
+        "payload: 12345678901234567890123\n",
+        "payload:\n  k: 0.1000000000000000055\n",
+        "payload: |- # as JSON text, since it has a key twice\n  {\"a\":1,\"a\":2}\n",
+        "payload: 1e999\n",
+        "payload: |- # as JSON text, since it has half of a surrogate pair\n  \"\\ud800\"\n",
+        &format!("payload: |- # as JSON text, since it is nested too deep\n  {nested}\n"),
+        "payload:\n  last: true\n",
+    ];
+    let asked: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let several = terminal
+        .tq(&[&["get", "orders", "-o", "yaml"], &asked[..]].concat())
+        .await;
+    assert_eq!(several.code, Some(0), "{}", several.stderr);
+    let documents: Vec<&str> = several.stdout.split("---\n").skip(1).collect();
+    assert_eq!(documents.len(), payloads.len());
+    for ((id, document), expected) in asked.iter().zip(documents).zip(expected) {
+        assert!(document.contains(expected), "{document}");
+        let alone = terminal.tq(&["get", "orders", id, "-o", "yaml"]).await;
+        assert_eq!((alone.code, alone.stdout.as_str()), (Some(0), document));
+    }
+}
+
+#[tokio::test]
+async fn of_several_tasks_those_that_are_there_are_shown() {
+    let (terminal, completed, dead) = busy().await;
+    let unknown = "00000000000000000000";
+    for form in ["json", "yaml"] {
+        let ended = terminal
+            .tq(&["get", "orders", &completed, unknown, &dead[0], "-o", form])
+            .await;
+        assert_eq!(ended.code, Some(3));
+        for id in [&completed, &dead[0]] {
+            assert!(ended.stdout.contains(id.as_str()), "{}", ended.stdout);
+        }
+        assert!(
+            ended.stderr.contains(&format!("tq: no task {unknown}")),
+            "{}",
+            ended.stderr
+        );
+        assert!(
+            ended.stderr.contains("tq: 1 of 3 tasks are not shown"),
+            "{}",
+            ended.stderr
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_ids_may_come_from_windows() {
+    let (terminal, completed, dead) = busy().await;
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    let list = format!("\u{feff}{completed}\r\n\r\n {}\r\n\r\n", dead[0]);
+    std::fs::write(file.path(), list).expect("it is written");
+    let path = file.path().to_str().expect("a path in UTF-8");
+    let ended = terminal.tq(&["get", "orders", "--ids", path]).await;
+    assert_eq!(ended.lines().len(), 2);
+}

@@ -88,7 +88,7 @@ async fn what_cannot_be_played_exits_2_and_names_file_and_fix() {
         (
             contradiction.as_str(),
             TRACE,
-            "spec.scaling.minReplicas is 3",
+            "scaling.minReplicas must not be above scaling.maxReplicas",
         ),
         (
             "kind: Deployment\n",
@@ -109,4 +109,84 @@ async fn what_cannot_be_played_exits_2_and_names_file_and_fix() {
     }
     let ended = simulate(QUEUE, TRACE, &["--policy", "/nonexistent"]).await;
     assert_ne!(ended.code, Some(0));
+}
+
+/// The same manifest with another text for the time that it waits for when idle.
+fn idle(text: &str) -> String {
+    QUEUE.replace("idle: 20s", &format!("idle: {text}"))
+}
+
+#[tokio::test]
+async fn a_number_of_any_length_is_refused_and_not_counted() {
+    let nines = "9".repeat(40);
+    for text in [
+        "99999999999999999999999999h",
+        &format!("{nines}h"),
+        "1s-5s",
+        "9999999999h9999999999h9999999h",
+        &nines,
+    ] {
+        let ended = simulate(&idle(text), TRACE, &[]).await;
+        assert_eq!(ended.code, Some(2), "{text}: {}", ended.stderr);
+        assert!(
+            ended.stderr.contains("spec.scaling.idle: "),
+            "{}",
+            ended.stderr
+        );
+    }
+    // Those of the command line as well.
+    for (option, value) in [
+        ("--start-time", "99999999999999999999h"),
+        ("--start-time", "2562047788015215h"),
+        ("--from", "9999-12-30T22:00:00Z"),
+        ("--downstream", "99999999999999999999"),
+    ] {
+        let ended = simulate(QUEUE, TRACE, &[option, value]).await;
+        assert_eq!(ended.code, Some(2), "{option} {value}: {}", ended.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_is_read_by_the_rules_of_the_api_server() {
+    for taken in [
+        idle(""),
+        idle("24h"),
+        QUEUE.replace("maxReplicas: 20", "maxReplicas: 20.0"),
+        QUEUE.replace("maxReplicas: 20", "maxReplicas: 20, minReplicas: "),
+        format!("{QUEUE}  timeout:\n"),
+        format!("\u{feff}{QUEUE}").replace('\n', "\r\n"),
+    ] {
+        let ended = simulate(&taken, TRACE, &[]).await;
+        assert_eq!(ended.code, Some(0), "{taken}{}", ended.stderr);
+    }
+    for (refused, told) in [
+        (
+            idle("48h"),
+            "scaling.idle must be a duration from 0s to 24h",
+        ),
+        (idle("20"), "spec.scaling.idle: 20 is no string"),
+        (
+            format!("{QUEUE}  timeout: 48h\n"),
+            "timeout must be a duration from 100ms to 24h",
+        ),
+        (
+            format!("{QUEUE}  timout: 5s\n"),
+            "spec.timout: is no field of a TaskQueue",
+        ),
+        (
+            QUEUE.replace("taskqueue.dev/v1alpha1", "taskqueue.dev/v1"),
+            "apiVersion: is \"taskqueue.dev/v1\"",
+        ),
+    ] {
+        let ended = simulate(&refused, TRACE, &[]).await;
+        assert_eq!(ended.code, Some(2), "{refused}");
+        assert!(ended.stderr.contains(told), "{}", ended.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_trace_may_come_from_windows() {
+    let trace = format!("\u{feff}{}", TRACE.replace('\n', "\r\n"));
+    let ended = simulate(QUEUE, &trace, &[]).await;
+    assert_eq!(ended.stdout, simulate(QUEUE, TRACE, &[]).await.stdout);
 }

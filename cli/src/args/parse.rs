@@ -27,6 +27,15 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
     })
 }
 
+/// A duration of a day at most, for what is counted on from.
+pub(super) fn within_a_day(text: &str) -> Result<Duration, String> {
+    let span = duration(text)?;
+    if span > Duration::from_hours(24) {
+        return Err("it must not be above 24h".to_owned());
+    }
+    Ok(span)
+}
+
 /// A point in time: with an offset, since the machine that types it may be anywhere.
 pub(super) fn time(text: &str) -> Result<Timestamp, String> {
     text.parse().map_err(|error| {
@@ -47,6 +56,10 @@ mod tests {
             assert!(duration(bad).is_err(), "{bad}");
         }
         assert!(interval("0s").is_err());
+        assert_eq!(within_a_day("24h"), Ok(Duration::from_hours(24)));
+        for far in ["24h1ms", "2562047788015215h", &"9".repeat(50)] {
+            assert!(within_a_day(far).is_err(), "{far}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{
     Listing,
-    parse::{duration, time},
+    parse::{time, within_a_day},
 };
 
 const TRACE: &str = "\
@@ -30,8 +30,8 @@ pub(crate) struct Simulate {
     /// The trace; `-` is standard input.
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: PathBuf,
-    /// How long a pod takes to start.
-    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
+    /// How long a pod takes to start, 24h at most.
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = within_a_day)]
     pub(crate) start_time: Duration,
     /// When the trace begins, for scaling.windows.
     #[arg(long, value_name = "TIME", default_value = "2026-01-05T00:00:00Z", value_parser = time)]

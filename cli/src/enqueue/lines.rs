@@ -4,6 +4,8 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use taskqueue_queue::Payload;
 
+use crate::input::{MARK, UTF_16, is_utf_16};
+
 /// How many tasks go to Redis at once, at most; and how many bytes of them, beyond one task.
 const BATCH_TASKS: usize = 1000;
 const BATCH_BYTES: u64 = 1024 * 1024;
@@ -11,6 +13,9 @@ const BATCH_BYTES: u64 = 1024 * 1024;
 /// How much is read at once. A batch ends where that much has been used up and the rest has not arrived: lines that
 /// come slowly are not held back.
 const BUFFER: usize = 256 * 1024;
+
+/// The end of a line on Windows.
+const END: &[u8] = b"\r\n";
 
 /// What a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +34,18 @@ pub(super) struct Lines<R> {
     limit: usize,
     /// How many lines were read.
     number: u64,
+    /// Empty lines of text that were read and not given out: at the end of the stream they are none.
+    empty: u64,
+    /// The line behind them.
+    held: Option<Result<Line, End>>,
+}
+
+/// One line, without its end.
+enum Line {
+    /// It makes a task, and was so many bytes of the stream.
+    Payload(Payload, u64),
+    /// It makes none, at least not yet.
+    Empty,
 }
 
 /// The payloads of some lines in a row.
@@ -57,60 +74,109 @@ impl<R: Read> Lines<R> {
             form,
             limit,
             number: 0,
+            empty: 0,
+            held: None,
         }
     }
 
-    /// The next lines; `None` at the end of the stream. Waits for one line, and then takes what is there.
+    /// The next lines; `None` at the end of the stream. Waits for one payload, and then takes what is
+    /// there.
     pub(super) fn next_batch(&mut self) -> Option<Batch> {
         let mut batch = Batch {
             payloads: Vec::new(),
             bytes: 0,
             end: None,
         };
-        loop {
-            match self.next_line() {
-                Ok(None) => break,
-                Ok(Some((payload, bytes))) => {
+        while let Some(line) = self.next_line() {
+            match line {
+                Ok(Line::Payload(payload, bytes)) => {
                     batch.payloads.push(payload);
                     batch.bytes += bytes;
                 }
+                Ok(Line::Empty) => {}
                 Err(end) => {
                     batch.end = Some(end);
                     return Some(batch);
                 }
             }
             let full = batch.payloads.len() == BATCH_TASKS || batch.bytes >= BATCH_BYTES;
-            if full || !self.reader.buffer().contains(&b'\n') {
+            let more = self.held.is_some() || self.reader.buffer().contains(&b'\n');
+            if !batch.payloads.is_empty() && (full || !more) {
                 return Some(batch);
             }
         }
         (!batch.payloads.is_empty()).then_some(batch)
     }
 
-    /// The payload of the next line, and how many bytes the line was.
-    fn next_line(&mut self) -> Result<Option<(Payload, u64)>, End> {
-        // One byte for the newline and one to tell a line that is too long from one at the limit.
-        let bound = self.limit as u64 + 2;
+    /// The next line. Empty lines of text are held back until another one comes.
+    fn next_line(&mut self) -> Option<Result<Line, End>> {
+        if self.held.is_none() {
+            let line = self.read_line().transpose()?;
+            match line {
+                Ok(Line::Empty) => {
+                    self.empty += u64::from(self.form == Form::Text);
+                    return Some(Ok(Line::Empty));
+                }
+                line if self.empty == 0 => return Some(line),
+                line => self.held = Some(line),
+            }
+        }
+        if self.empty == 0 {
+            return self.held.take();
+        }
+        self.empty -= 1;
+        Some(
+            self.payload(Vec::new())
+                .map(|payload| Line::Payload(payload, 1)),
+        )
+    }
+
+    /// Reads a line.
+    fn read_line(&mut self) -> Result<Option<Line>, End> {
+        // Two bytes for the end of the line and one to tell a line that is too long from one at the limit.
+        let bound = self.limit + END.len() + 1 + MARK.len();
         let mut line = Vec::new();
         let read = (&mut self.reader)
-            .take(bound)
+            .take(bound as u64)
             .read_until(b'\n', &mut line)
             .map_err(End::Unreadable)?;
         if read == 0 {
             return Ok(None);
         }
         self.number += 1;
-        if line.last() == Some(&b'\n') {
+        if self.number == 1 {
+            if is_utf_16(&line) {
+                return Err(self.refused(UTF_16.to_owned()));
+            }
+            if line.starts_with(MARK.as_bytes()) {
+                line.drain(..MARK.len());
+            }
+        }
+        if line.ends_with(END) {
+            line.truncate(line.len() - END.len());
+        } else if line.last() == Some(&b'\n') {
             line.pop();
         }
-        let payload = self.payload(line).map_err(|reason| End::Refused {
-            number: self.number,
-            reason,
-        })?;
-        Ok(Some((payload, read as u64)))
+        let is_empty = match self.form {
+            Form::Json => line.trim_ascii().is_empty(),
+            Form::Text => line.is_empty(),
+        };
+        if is_empty {
+            return Ok(Some(Line::Empty));
+        }
+        Ok(Some(Line::Payload(self.payload(line)?, read as u64)))
     }
 
-    fn payload(&self, line: Vec<u8>) -> Result<Payload, String> {
+    fn payload(&self, line: Vec<u8>) -> Result<Payload, End> {
+        self.make(line).map_err(|reason| self.refused(reason))
+    }
+
+    fn refused(&self, reason: String) -> End {
+        let number = self.number;
+        End::Refused { number, reason }
+    }
+
+    fn make(&self, line: Vec<u8>) -> Result<Payload, String> {
         let too_long = || {
             format!(
                 "is too long: the queue takes payloads of at most {} bytes",
@@ -199,12 +265,84 @@ mod tests {
             end.starts_with("3: cannot be a payload: payload is not JSON"),
             "{end}"
         );
+        // Empty lines count, so that the number is that of an editor.
         assert!(
-            read("1\n\n", Form::Json, 100)
+            read("1\n\n\r\n{oops\n", Form::Json, 100)
                 .2
                 .expect("it is refused")
-                .starts_with("2: ")
+                .starts_with("4: ")
         );
+    }
+
+    #[test]
+    fn a_file_from_windows_makes_the_same_payloads() {
+        let strings = |texts: &[&str]| -> Vec<String> {
+            texts.iter().map(|text| format!("{text:?}")).collect()
+        };
+        for (input, payloads) in [
+            ("a\r\n\r\nb", &["a", "", "b"][..]),
+            ("a\r\nb\r\n", &["a", "b"]),
+            ("\u{feff}a\r\nb", &["a", "b"]),
+            ("\u{feff}\r\n\r\nb", &["", "", "b"]),
+            // Only where it ends a line, and only one.
+            ("a\rb\r\r\nc\r", &["a\rb\r", "c\r"]),
+            // Only at the beginning.
+            ("a\n\u{feff}b", &["a", "\u{feff}b"]),
+            ("\u{feff}", &[]),
+        ] {
+            let (seen, _, end) = read(input, Form::Text, 100);
+            let seen: Vec<String> = seen
+                .iter()
+                .map(|payload| serde_json::from_str::<String>(payload).expect("a string"))
+                .map(|text| format!("{text:?}"))
+                .collect();
+            assert_eq!((seen, end), (strings(payloads), None), "{input:?}");
+        }
+        let (payloads, _, end) = read("\u{feff}{\"a\": 1}\r\n[1]\r\n", Form::Json, 100);
+        assert_eq!(
+            (payloads, end),
+            (vec!["{\"a\": 1}".into(), "[1]".into()], None)
+        );
+    }
+
+    #[test]
+    fn empty_lines_are_no_values_and_at_the_end_no_texts() {
+        let (payloads, _, end) = read("\n1\n\n \t\r\n2\n\n\n", Form::Json, 100);
+        assert_eq!((payloads, end), (vec!["1".into(), "2".into()], None));
+        for (input, payloads) in [
+            ("a\nb\n\n", &["\"a\"", "\"b\""][..]),
+            ("a\n\n\nb\n\n\n", &["\"a\"", "\"\"", "\"\"", "\"b\""]),
+            ("\n\na", &["\"\"", "\"\"", "\"a\""]),
+            ("\n\n\n", &[]),
+            // A line of blanks is a text as good as any.
+            ("a\n \n", &["\"a\"", "\" \""]),
+        ] {
+            let (seen, _, end) = read(input, Form::Text, 100);
+            assert_eq!(seen, payloads, "{input:?}");
+            assert_eq!(end, None);
+        }
+        // Those before a line that is refused are enqueued, as all before it.
+        let long = format!("a\n\n{}\n", "x".repeat(60));
+        let (payloads, _, end) = read(&long, Form::Text, 50);
+        assert_eq!(payloads, ["\"a\"", "\"\""]);
+        assert!(end.expect("it is refused").starts_with("3: is too long"));
+    }
+
+    #[test]
+    fn a_text_in_utf_16_is_named_as_one() {
+        for mark in [[0xff, 0xfe], [0xfe, 0xff]] {
+            for form in [Form::Json, Form::Text] {
+                let mut input = mark.to_vec();
+                input.extend(b"\"\0a\0\"\0\n\0");
+                let batch = Lines::new(Cursor::new(input), form, 100).next_batch();
+                let end = batch.expect("a batch").end;
+                assert!(
+                    matches!(&end, Some(End::Refused { number: 1, reason })
+                        if reason.contains("is UTF-16: convert it to UTF-8")),
+                    "{end:?}"
+                );
+            }
+        }
     }
 
     #[test]
@@ -213,6 +351,8 @@ mod tests {
             let quotes = if form == Form::Json { "\"" } else { "" };
             let line = |payload: usize| format!("{quotes}{}{quotes}\n", "x".repeat(payload - 2));
             assert_eq!(read(&line(50), form, 50).2, None);
+            let windows = format!("{MARK}{}", line(50).replace('\n', "\r\n"));
+            assert_eq!(read(&windows, form, 50).2, None);
             let end = read(&line(51), form, 50).2.expect("it is refused");
             assert_eq!(
                 end,
@@ -260,5 +400,22 @@ mod tests {
             .map(|batch| batch.payloads.len())
             .collect();
         assert_eq!(sizes, [1, 1, 1]);
+    }
+
+    #[test]
+    fn a_line_is_not_held_back_by_empty_ones_behind_it() {
+        /// Gives a line with an empty one behind it, and must not be read again before they came out.
+        struct Once(bool);
+        impl Read for Once {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                assert!(!std::mem::replace(&mut self.0, true), "read again");
+                buffer[..3].copy_from_slice(b"1\n\n");
+                Ok(3)
+            }
+        }
+        for form in [Form::Json, Form::Text] {
+            let batch = Lines::new(Once(false), form, 100).next_batch();
+            assert_eq!(batch.expect("a batch").payloads.len(), 1);
+        }
     }
 }

@@ -4,18 +4,21 @@
 mod trace;
 
 use std::fmt::Display;
-use std::io::Read;
 use std::path::Path;
 
+use jiff::SignedDuration;
 use serde::Serialize;
 use serde_json::json;
-use taskqueue_api::{TaskQueue, scaling};
+use taskqueue_api::{TaskQueue, manifest, scaling};
 use taskqueue_scaling::{Decision, Follower, Played, Seen, World, simulate};
 
 use crate::args::{Listing, Simulate};
 use crate::exit::Failure;
 use crate::output::Output;
-use crate::table;
+use crate::{input, table};
+
+/// How far from the beginning of a trace its windows and its end may lie, in days.
+const MARGIN_DAYS: i64 = 3 * 366;
 
 /// A change of the replicas.
 #[derive(Serialize)]
@@ -30,10 +33,15 @@ struct Change {
 }
 
 pub(crate) fn run(command: &Simulate, output: &mut Output) -> Result<(), Failure> {
-    let resource = manifest(&command.policy)?;
+    let resource = queue(&command.policy)?;
     let policy = scaling::policy(&resource).map_err(|refused| usage(&command.policy, refused))?;
-    let loads =
-        trace::parse(&read(&command.trace)?).map_err(|error| usage(&command.trace, error))?;
+    let loads = trace::parse(&input::text(&command.trace)?)
+        .map_err(|error| usage(&command.trace, error))?;
+    let (from, span) = (command.from, SignedDuration::from_hours(24 * MARGIN_DAYS));
+    if from.checked_add(span).and(from.checked_sub(span)).is_err() {
+        let fix = format!("--from {from} is too far from today");
+        return Err(Failure::Usage(fix));
+    }
     let world = World {
         concurrency: policy.concurrency,
         start: command.start_time,
@@ -131,32 +139,11 @@ fn document(played: &Played, changes: &[Change]) -> serde_json::Value {
     })
 }
 
-/// The first TaskQueue of a file.
-fn manifest(path: &Path) -> Result<TaskQueue, Failure> {
-    let text = read(path)?;
-    for document in yaml_serde::Deserializer::from_str(&text) {
-        let value: serde_json::Value = serde::Deserialize::deserialize(document)
-            .map_err(|error: yaml_serde::Error| usage(path, error))?;
-        if value["kind"] == "TaskQueue" {
-            return serde_json::from_value(value).map_err(|error| usage(path, error));
-        }
-    }
-    Err(usage(path, "it holds no TaskQueue"))
-}
-
-fn read(path: &Path) -> Result<String, Failure> {
-    let unreadable = |source| Failure::Unreadable {
-        path: path.to_owned(),
-        source,
-    };
-    if path == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin()
-            .read_to_string(&mut text)
-            .map_err(unreadable)?;
-        return Ok(text);
-    }
-    std::fs::read_to_string(path).map_err(unreadable)
+/// The first TaskQueue of a file, as the API server would take it.
+fn queue(path: &Path) -> Result<TaskQueue, Failure> {
+    let found = manifest::read(&input::text(path)?).map_err(|error| usage(path, error))?;
+    let first = found.into_iter().next();
+    first.ok_or_else(|| usage(path, "it holds no TaskQueue"))
 }
 
 fn usage(path: &Path, error: impl Display) -> Failure {

@@ -1,6 +1,7 @@
 //! The real program on a Redis of the test's own, and what it printed.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use taskqueue_queue::testing::RedisServer;
@@ -69,6 +70,33 @@ impl Ended {
         assert_eq!(self.code, Some(0), "{self:?}");
         self.stdout.lines().collect()
     }
+}
+
+/// A library that puts the clock of a program ahead by so many seconds when it is preloaded. The linker
+/// of Rust makes it.
+pub(crate) fn clock_ahead(folder: &Path, seconds: i64) -> PathBuf {
+    const SOURCE: &str = "
+        #define _GNU_SOURCE
+        #include <sys/syscall.h>
+        #include <time.h>
+        #include <unistd.h>
+        int clock_gettime(clockid_t clock, struct timespec *at) {
+          int failed = syscall(SYS_clock_gettime, clock, at);
+          if (!failed && clock == CLOCK_REALTIME) at->tv_sec += SECONDS;
+          return failed;
+        }";
+    let (source, library) = (folder.join("clock.c"), folder.join("clock.so"));
+    std::fs::write(&source, SOURCE).expect("it can be written");
+    let built = std::process::Command::new("cc")
+        .args(["-shared", "-fPIC", &format!("-DSECONDS=({seconds})"), "-o"])
+        .args([&library, &source])
+        .status();
+    assert!(
+        built
+            .expect("cc can be run: it comes with Rust's linker")
+            .success()
+    );
+    library
 }
 
 /// Runs a command to its end.
