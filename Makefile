@@ -32,7 +32,7 @@ test: ## Everything, to its end whatever fails: what CI runs; does its own set-u
 
 ##@ Without a cluster
 
-.PHONY: deps-fast build fmt lint lint-format lint-clippy lint-scripts check-generated generate test-fast test-crates test-servers deny advisories test-chart
+.PHONY: deps-fast build fmt lint lint-format lint-clippy lint-scripts check-generated generate test-fast test-crates test-servers deny advisories test-chart test-alone
 deps-fast:
 	@hack/deps fast lint peers
 
@@ -92,6 +92,13 @@ advisories: ## Known vulnerabilities of the dependencies (needs a network)
 test-chart: ## Lint and template checks of the chart
 	@hack/deps chart
 	hack/chart/test
+
+test-alone: ## tq and what reads manifests beside an API server alone: no root, no cluster
+	@hack/deps fast
+	hack/tools/build etcd kube-apiserver kubectl
+	cargo build --locked --workspace --all-features --bin tq
+	PATH="$$(hack/tools/bin-dir):$$PATH" TQ="$$CARGO_TARGET_DIR/debug/tq" \
+	  cargo test --workspace --all-features --test alone --locked
 
 ##@ The cluster (CLUSTER=current uses the one of KUBECONFIG)
 

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client,
@@ -36,6 +37,13 @@ pub struct ApiServer {
 impl ApiServer {
     /// Starts one. Needs `etcd`, `kube-apiserver` and `openssl` in PATH.
     pub async fn start() -> Self {
+        let server = Self::start_bare().await;
+        server.define().await;
+        server
+    }
+
+    /// Starts one that does not know our resource yet.
+    pub async fn start_bare() -> Self {
         let folder =
             std::env::temp_dir().join(format!("taskqueue-alone-{}", rand::random::<u32>()));
         fs::create_dir_all(&folder).expect("a folder can be made");
@@ -90,7 +98,14 @@ impl ApiServer {
             ],
         );
         server.write_kubeconfig(port);
-        server.define().await;
+        let client = server.client().await;
+        eventually("the API server", Patience::LONG, async || {
+            // It makes this namespace when all of it is up.
+            let namespaces: Api<Namespace> = Api::all(client.clone());
+            let found = namespaces.get("default").await;
+            found.map_err(|error| format!("{error}; its log is in {}", server.folder.display()))
+        })
+        .await;
         server
     }
 
@@ -144,20 +159,13 @@ impl ApiServer {
         fs::write(self.kubeconfig(), config.to_string()).expect("it can be written");
     }
 
-    /// Brings in the definition of our resource, as soon as the server answers.
-    async fn define(&self) {
+    /// Brings in the definition of our resource.
+    pub async fn define(&self) {
         let client = self.client().await;
         let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
         let ours = taskqueue_api::definition();
-        eventually("the API server", Patience::LONG, async || match definitions
-            .create(&PostParams::default(), &ours)
-            .await
-        {
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-            Err(error) => Err(format!("{error}; its log is in {}", self.folder.display())),
-            Ok(_) => Ok(()),
-        })
-        .await;
+        let made = definitions.create(&PostParams::default(), &ours).await;
+        made.expect("the definition is sound");
         let resources: Api<TaskQueue> = Api::all(client);
         eventually("the definition", Patience::NORMAL, async || {
             resources.list(&ListParams::default().limit(1)).await
