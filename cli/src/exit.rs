@@ -53,6 +53,7 @@ impl Failure {
             | Self::Unreadable { .. }
             | Self::Partial { .. }
             | Self::Unwell(_)
+            | Self::KeyTaken(_)
             | Self::Output(_) => false,
         }
     }
