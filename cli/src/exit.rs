@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use taskqueue_queue::Error;
 
+use crate::output::tell;
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -62,7 +64,7 @@ impl Failure {
     /// is what it ends with only if that is all.
     pub(crate) fn of_some(failures: &[Self], count: usize) -> Self {
         for failure in failures {
-            eprintln!("tq: {}", failure.message());
+            tell(format_args!("tq: {}", failure.message()));
         }
         let told = format!("{} of {count} tasks are not shown", failures.len());
         if failures.iter().all(|it| matches!(it, Self::NotFound(_))) {
