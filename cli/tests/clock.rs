@@ -50,7 +50,7 @@ async fn ages_and_leases_are_by_the_clock_of_redis() {
     let ended = terminal.tq(&["enqueue", "orders", "bad"]).await;
     let id = ended.lines()[0].to_owned();
     let stop = CancellationToken::new();
-    let worker = Worker::new(terminal.queue.clone(), Refuse).lease(Duration::from_mins(5));
+    let worker = Worker::new(terminal.queue.clone(), Refuse).lease(Duration::from_mins(1));
     let worker = tokio::spawn(worker.run(stop.clone(), CancellationToken::new()));
     eventually(PATIENCE, "the task ends", || async {
         terminal.task(&id).await.finished
@@ -62,16 +62,13 @@ async fn ages_and_leases_are_by_the_clock_of_redis() {
         .lines();
     for ahead in [0, 2 * 3600, -2 * 3600] {
         let workers = rows(&terminal, ahead, &["workers", "orders"]).await;
-        // The lease in force, of the minutes that it was given, and the age.
+        // The lease in force, of the minute that it was given, and the age.
         let (age, lease) = (
             &workers[0][workers[0].len() - 2],
             workers[0].last().expect("a lease"),
         );
         assert!(is_short(age), "{ahead}: {workers:?}");
-        assert!(
-            ["3m", "4m", "5m"].contains(&lease.as_str()),
-            "{ahead}: {workers:?}"
-        );
+        assert!(lease.ends_with('s'), "{ahead}: {workers:?}");
 
         let dead = rows(&terminal, ahead, &["dead", "list", "orders"]).await;
         assert!(is_short(&dead[0][2]), "{ahead}: {dead:?}");

@@ -381,6 +381,9 @@ async fn tells(scene: &mut Scene) {
         .await;
     assert_eq!(seen.unwrap().state, State::Waiting);
     scene.works(&script::WORKERS, queue.workers()).await;
+    let lacking = queue.client().lacking_rights();
+    let lacking = scene.works(&script::LACKED, lacking).await;
+    assert!(lacking.commands.is_empty() && lacking.produces);
 }
 
 async fn look(queue: &Queue) -> Snapshot {
