@@ -10,5 +10,5 @@ local redis = (function(server)
       return call(...)
     end
   end
-  return {call = strict('call'), pcall = strict('pcall')}
+  return {call = strict('call'), pcall = strict('pcall'), acl_check_cmd = server.acl_check_cmd}
 end)(redis)
