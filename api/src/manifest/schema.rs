@@ -107,14 +107,15 @@ fn make_whole(schema: &Value, value: &mut Value) {
 
 fn is_of_type(schema: &Value, value: &Value) -> bool {
     if says(schema, "x-kubernetes-int-or-string") {
-        return value.is_string() || value.is_i64() || value.is_u64();
+        return value.is_string() || value.is_i64();
     }
     match schema["type"].as_str() {
         Some("object") => value.is_object(),
         Some("array") => value.is_array(),
         Some("string") => value.is_string(),
         Some("boolean") => value.is_boolean(),
-        Some("integer") => value.is_i64() || value.is_u64(),
+        // Of 64 bits with a sign, as there.
+        Some("integer") => value.is_i64(),
         Some("number") => value.is_number(),
         // Whatever stands there is kept as it is.
         _ => true,

@@ -77,6 +77,14 @@ pub(super) const SPECS: &[Row] = &[
         "scaling: {maxReplicas: 99999999999999999999999}",
         Some("maxReplicas"),
     ),
+    (
+        "scaling: {maxReplicas: 18446744073709551615}",
+        Some("maxReplicas: 18446744073709551615 is no integer"),
+    ),
+    (
+        "worker: {handler: {native: {}}, resources: {limits: {cpu: 18446744073709551615}}}",
+        Some("is no integer or string"),
+    ),
     ("scaling: {tolerance: 1}", None),
     ("scaling: {tolerance: 0.25}", None),
     (
