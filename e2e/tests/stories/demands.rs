@@ -128,11 +128,9 @@ async fn workers_in_an_image_with_another_stop_signal_drain_when_they_are_told_t
     // One for each of those that had been at work: the other's successor is not there yet.
     story.enqueue("work", 2, "any", "1").await;
     let counters = story.drained("work", 2, Patience::LONG).await.counters;
-    assert_eq!(
-        (counters.lost, counters.released, counters.failed),
-        (0, 0, 0),
-        "{counters:?}"
-    );
+    // What began before the signal came is handed back, which costs nothing. A worker that does not hear
+    // the signal loses it.
+    assert_eq!((counters.lost, counters.failed), (0, 0), "{counters:?}");
 }
 
 #[tokio::test]
