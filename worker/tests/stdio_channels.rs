@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::json;
-use taskqueue_queue::State;
+use taskqueue_queue::{State, Task};
 
 mod process;
 
@@ -42,6 +42,15 @@ async fn broken_at_first(fault: &str, told: &str) {
         assert!(task.errors.is_empty(), "{:?}", task.errors);
     }
     worker.logged(told).await;
+}
+
+/// It has completed after it lost its child once, for a reason that says so.
+fn completed_after_a_loss(task: &Task, reason: &str) {
+    assert_eq!(
+        (task.state, task.attempts, task.losses),
+        (State::Completed, 0, 1)
+    );
+    assert!(last_error(task).contains(reason), "{}", last_error(task));
 }
 
 #[tokio::test]
@@ -119,15 +128,7 @@ say(done={"id": id})"#;
     let _worker = stage.worker(&child(script), &[]).await;
     let id = stage.enqueue("any", &json!(null)).await;
     let task = stage.ended(&id).await;
-    assert_eq!(
-        (task.state, task.attempts, task.losses),
-        (State::Completed, 0, 1)
-    );
-    assert!(
-        last_error(&task).contains("it closed its standard output"),
-        "{}",
-        last_error(&task)
-    );
+    completed_after_a_loss(&task, "it closed its standard output");
 }
 
 #[tokio::test]
@@ -143,15 +144,7 @@ say(done={"id": id})"#;
     let _worker = stage.worker(&child(script), &[]).await;
     let id = stage.enqueue("any", &json!(null)).await;
     let task = stage.ended(&id).await;
-    assert_eq!(
-        (task.state, task.attempts, task.losses),
-        (State::Completed, 0, 1)
-    );
-    assert!(
-        last_error(&task).contains("exit status 7"),
-        "{}",
-        last_error(&task)
-    );
+    completed_after_a_loss(&task, "exit status 7");
     let logs = stage.queue.logs(&id).await.expect("a log");
     assert_eq!(logs, ["the last that it says"]);
 }
