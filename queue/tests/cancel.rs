@@ -12,12 +12,10 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use taskqueue_queue::testing::{RedisServer, eventually};
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
-use taskqueue_queue::{
-    Cancelled, Enqueued, Limits, Order, Payload, Policy, Queue, State, Task, TaskId,
-};
+use taskqueue_queue::{Cancelled, Enqueued, Order, Payload, Policy, Queue, State, Task, TaskId};
 
 use bench::pulse::Pulse;
-use bench::{Running, SOON, next, queue, recording, snapshot, task, tasks, until};
+use bench::{Running, SOON, next, per_key, queue, recording, snapshot, task, tasks, until};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -42,9 +40,7 @@ async fn a_task_that_does_not_run_is_gone_at_once_wherever_it_waits() {
     let redis = RedisServer::start().await;
     let queue = queue(&redis).await;
     let client = redis.client().await;
-    let mut policy = Policy::default();
-    policy.limits.per_key_concurrency = Some(1);
-    queue.configure(&policy).await.unwrap();
+    queue.configure(&per_key(Some(1))).await.unwrap();
     let keyed = |n| task(n).concurrency_key("k");
     let all = vec![
         task(0),
@@ -254,14 +250,7 @@ async fn a_cancelled_task_leaves_its_place_to_the_next_of_its_key() {
     let redis = RedisServer::start().await;
     let queue = queue(&redis).await;
     let client = redis.client().await;
-    let policy = Policy {
-        limits: Limits {
-            per_key_concurrency: Some(1),
-            ..Limits::default()
-        },
-        ..Policy::default()
-    };
-    queue.configure(&policy).await.unwrap();
+    queue.configure(&per_key(Some(1))).await.unwrap();
     let keyed = |n| task(n).concurrency_key("k");
     let first = queue.enqueue(keyed(1)).await.unwrap().id();
     queue.enqueue(keyed(2)).await.unwrap();

@@ -149,13 +149,10 @@ async fn dead_letters_and_ended_tasks_are_found_all_the_same() {
 async fn a_full_queue_knows_again_how_fast_it_drains() {
     let redis = RedisServer::start_with_clock().await;
     let queue = queue(&redis).await;
-    let policy = Policy {
-        limits: Limits {
-            max_backlog: Some(1),
-            ..Limits::default()
-        },
-        ..Policy::default()
-    };
+    let policy = limited(Limits {
+        max_backlog: Some(1),
+        ..Limits::default()
+    });
     queue.configure(&policy).await.unwrap();
     queue.promote().await.unwrap();
     redis.move_clock(BACK);

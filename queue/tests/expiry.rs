@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use taskqueue_queue::testing::{RedisServer, eventually};
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
-use taskqueue_queue::{Limits, Policy, Queue, State, Task, TaskId};
+use taskqueue_queue::{Queue, State, Task, TaskId};
 
-use bench::{Running, SOON, next, queue, recording, snapshot, task, until};
+use bench::{Running, SOON, next, per_key, queue, recording, snapshot, task, until};
 
 const BRIEF: Duration = Duration::from_millis(150);
 const HOUR: Duration = Duration::from_hours(1);
@@ -67,14 +67,7 @@ async fn what_has_expired_is_no_backlog_although_nobody_has_ended_it() {
     let both = task(3).expires_in(BRIEF).delay(BRIEF * 2);
     queue.enqueue(both).await.unwrap();
     let key = || task(4).expires_in(BRIEF).concurrency_key("k");
-    let policy = Policy {
-        limits: Limits {
-            per_key_concurrency: Some(1),
-            ..Limits::default()
-        },
-        ..Policy::default()
-    };
-    queue.configure(&policy).await.unwrap();
+    queue.configure(&per_key(Some(1))).await.unwrap();
     let keeps = task(5).concurrency_key("k");
     queue.enqueue(keeps).await.unwrap();
     queue.enqueue(key()).await.unwrap();
@@ -218,9 +211,7 @@ async fn a_blocked_task_expires_and_the_next_of_its_key_does_not() {
     let redis = RedisServer::start().await;
     let queue = queue(&redis).await;
     let client = redis.client().await;
-    let mut policy = Policy::default();
-    policy.limits.per_key_concurrency = Some(1);
-    queue.configure(&policy).await.unwrap();
+    queue.configure(&per_key(Some(1))).await.unwrap();
     queue.enqueue(task(1).concurrency_key("k")).await.unwrap();
     let blocked = task(2).concurrency_key("k").expires_in(BRIEF);
     let id = queue.enqueue(blocked).await.unwrap().id();

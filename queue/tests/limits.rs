@@ -16,21 +16,9 @@ use taskqueue_queue::worker::{Handler, LeasedTask, Outcome, Worker};
 use taskqueue_queue::{Error, Limits, Policy, Queue, Rate};
 
 use bench::pulse::Pulse;
-use bench::{Running, next, number, queue, recording, snapshot, task, tasks, until};
-
-fn limited(limits: Limits) -> Policy {
-    Policy {
-        limits,
-        ..Policy::default()
-    }
-}
-
-fn per_key(most: Option<u32>) -> Policy {
-    limited(Limits {
-        per_key_concurrency: most,
-        ..Limits::default()
-    })
-}
+use bench::{
+    Running, limited, next, number, per_key, queue, recording, snapshot, task, tasks, until,
+};
 
 fn rated(count: u32, per: Duration) -> Policy {
     limited(Limits {

@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use taskqueue_queue::testing::{RedisServer, eventually, ids};
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
-use taskqueue_queue::{Cancelled, Limits, Order, Policy, Queue, TaskId};
+use taskqueue_queue::{Cancelled, Order, Policy, Queue, TaskId};
 use tokio::sync::Notify;
 
-use bench::{Running, SOON, large_tasks, next, queue, recording, snapshot, task, tasks, until};
+use bench::{
+    Running, SOON, large_tasks, next, per_key, queue, recording, snapshot, task, tasks, until,
+};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -94,14 +96,7 @@ async fn what_is_lost_while_it_is_scheduled_parked_or_active_is_counted_too() {
     let redis = RedisServer::start_with_clock().await;
     let queue = queue(&redis).await;
     let client = redis.client().await;
-    let policy = Policy {
-        limits: Limits {
-            per_key_concurrency: Some(1),
-            ..Limits::default()
-        },
-        ..Policy::default()
-    };
-    queue.configure(&policy).await.unwrap();
+    queue.configure(&per_key(Some(1))).await.unwrap();
     let missing = async || snapshot(&queue, &client).await.counters.missing;
 
     // Due soon.
@@ -176,14 +171,7 @@ async fn an_attempt_that_fails_brings_back_the_record_that_was_lost_meanwhile() 
     let redis = RedisServer::start().await;
     let queue = queue(&redis).await;
     let client = redis.client().await;
-    let policy = Policy {
-        limits: Limits {
-            per_key_concurrency: Some(1),
-            ..Limits::default()
-        },
-        ..Policy::default()
-    };
-    queue.configure(&policy).await.unwrap();
+    queue.configure(&per_key(Some(1))).await.unwrap();
     let gate = Arc::new(Notify::new());
     let opened = Arc::clone(&gate);
     let worker = Running::start(Worker::new(queue.clone(), move |_: LeasedTask| {

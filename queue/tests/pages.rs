@@ -12,10 +12,10 @@ use std::time::Duration;
 use taskqueue_queue::testing::{RedisServer, ids};
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
 use taskqueue_queue::{
-    Error, Filter, Listing, NewTask, Page, Payload, Policy, Queue, Selection, State, Task,
+    Error, Filter, Listing, NewTask, Page, Payload, Queue, Selection, State, Task,
 };
 
-use bench::{Running, number, queue, recording, snapshot, task, tasks, until};
+use bench::{Running, number, per_key, queue, recording, snapshot, task, tasks, until};
 
 async fn page(queue: &Queue, listing: &Listing, offset: u64, limit: u32) -> Vec<Task> {
     queue.tasks(listing, Page { offset, limit }).await.unwrap()
@@ -73,9 +73,7 @@ async fn waiting_tasks_are_listed_by_level_the_next_one_first() {
 async fn scheduled_and_blocked_tasks_are_listed_in_their_order() {
     let redis = RedisServer::start().await;
     let queue = queue(&redis).await;
-    let mut policy = Policy::default();
-    policy.limits.per_key_concurrency = Some(1);
-    queue.configure(&policy).await.unwrap();
+    queue.configure(&per_key(Some(1))).await.unwrap();
     let delayed = (0..20_u32).map(|n| task(n).delay(Duration::from_secs(60 - u64::from(n))));
     queue.enqueue_many(delayed.collect()).await.unwrap();
     let keyed = (0..20).map(|n| task(n).concurrency_key("k"));

@@ -71,6 +71,9 @@ const STOP_SIGNALS: [(i32, &str); 9] = [
     (37, "SIGRTMIN+3"),
 ];
 
+/// Without a terminal, and hearing what these tests themselves are kept from under nohup.
+const AS_IN_A_CONTAINER: [&str; 3] = ["env", "--default-signal=HUP", "setsid"];
+
 /// Sends a signal that may have no name here.
 fn send(number: i32, pid: Pid) {
     let script = format!("kill -{number} {pid}");
@@ -84,8 +87,7 @@ async fn every_signal_that_an_image_may_stop_by_drains() {
         let stage = Stage::new().await;
         let (pids, gate) = (stage.path("pids"), stage.path("gate"));
         let variables = gated(&pids, &gate, "60s");
-        // Without a terminal, as in a container.
-        let worker = stage.start_through(&["setsid"], &shell(GATED), &variables);
+        let worker = stage.start_through(&AS_IN_A_CONTAINER, &shell(GATED), &variables);
         let id = stage.enqueue("any", &json!(null)).await;
         stage.lines("pids", 1).await;
         send(number, worker.pid);
@@ -112,7 +114,8 @@ async fn process_1_of_a_container_drains_as_well() {
         let stage = Stage::new().await;
         let (pids, gate) = (stage.path("pids"), stage.path("gate"));
         let variables = gated(&pids, &gate, "60s");
-        let mut words = vec!["setsid", "unshare"];
+        let mut words = AS_IN_A_CONTAINER.to_vec();
+        words.push("unshare");
         if fs::metadata("/proc/self").expect("/proc is there").uid() != 0 {
             words.extend(["--user", "--map-root-user"]);
         }

@@ -5,7 +5,7 @@ use taskqueue_e2e::{Patience, Story, eventually, kubectl, try_kubectl};
 use taskqueue_queue::{Cause, State};
 use tokio::time::Instant;
 
-use crate::pods::{LEASE, ended, holder, ready};
+use crate::pods::{LEASE, a_worker_out_of_memory_is_told, ended, holder, ready};
 use crate::workload::Workload;
 
 /// The name that a mesh has for its proxy.
@@ -236,21 +236,5 @@ async fn behind_a_proxy_only_the_end_of_a_native_worker_counts() {
 async fn behind_a_proxy_a_worker_out_of_memory_is_told_as_that() {
     let story = Story::begin("mesh-oom").await;
     let _injector = Injector::of(&story).await;
-    let workload = Workload {
-        max: 1,
-        concurrency: 2,
-        spec: "retry: {rules: [{cause: OOMKilled, action: DeadLetter}]}",
-        container: &[
-            "resources: {limits: {memory: 40Mi}}",
-            "securityContext: {runAsUser: 0}",
-        ],
-        ..Workload::default()
-    };
-    // Memory of the container and of none of its processes, so that it is the worker that is killed.
-    let script = "read payload; case $payload in *hog*) head -c 60000000 /dev/zero > /dev/hog; sleep 60;; esac; echo 1";
-    story.apply(&workload.shell(script));
-    let hog = story.enqueue("work", 1, "resize", r#""hog""#).await[0];
-    let dead = ended(&story, &hog, State::Dead).await;
-    let causes: Vec<_> = dead.errors.iter().map(|failure| failure.cause).collect();
-    assert_eq!(causes, [Cause::OomKilled], "{dead:?}");
+    a_worker_out_of_memory_is_told(&story).await;
 }

@@ -17,6 +17,16 @@ pub(crate) const LEASE: Duration = Duration::from_secs(10);
 #[tokio::test]
 async fn a_task_that_eats_the_memory_of_its_pod_is_told_so_and_its_rule_applies() {
     let story = Story::begin("oom").await;
+    let hog = a_worker_out_of_memory_is_told(&story).await;
+    let listed = story.tq(&["dead", "list", "work"], "");
+    assert!(listed.contains(&hog.to_string()), "{listed}");
+
+    let other = story.enqueue("work", 1, "resize", r#""cat""#).await[0];
+    ended(&story, &other, State::Completed).await;
+}
+
+/// A task eats the memory of its pod; its rule for that sends it to the dead letters at once.
+pub(crate) async fn a_worker_out_of_memory_is_told(story: &Story) -> TaskId {
     let workload = Workload {
         max: 1,
         concurrency: 2,
@@ -32,14 +42,10 @@ async fn a_task_that_eats_the_memory_of_its_pod_is_told_so_and_its_rule_applies(
     let script = "read payload; case $payload in *hog*) head -c 60000000 /dev/zero > /dev/hog; sleep 60;; esac; echo 1";
     story.apply(&workload.shell(script));
     let hog = story.enqueue("work", 1, "resize", r#""hog""#).await[0];
-    let dead = ended(&story, &hog, State::Dead).await;
+    let dead = ended(story, &hog, State::Dead).await;
     let causes: Vec<_> = dead.errors.iter().map(|failure| failure.cause).collect();
     assert_eq!(causes, [Cause::OomKilled], "{dead:?}");
-    let listed = story.tq(&["dead", "list", "work"], "");
-    assert!(listed.contains(&hog.to_string()), "{listed}");
-
-    let other = story.enqueue("work", 1, "resize", r#""cat""#).await[0];
-    ended(&story, &other, State::Completed).await;
+    hog
 }
 
 #[tokio::test]

@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use taskqueue_queue::testing::{RedisServer, eventually};
 use taskqueue_queue::worker::{Handler, LeasedTask, Outcome, Probe, Report, Worker};
-use taskqueue_queue::{Client, Error, NewTask, Payload, Policy, Queue, QueueName, Snapshot};
+use taskqueue_queue::{
+    Client, Error, Limits, NewTask, Payload, Policy, Queue, QueueName, Snapshot,
+};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -54,6 +56,21 @@ pub fn brisk() -> Policy {
     policy.retry.backoff.initial = Duration::from_millis(1);
     policy.retry.backoff.jitter = 0.0;
     policy
+}
+
+pub fn limited(limits: Limits) -> Policy {
+    Policy {
+        limits,
+        ..Policy::default()
+    }
+}
+
+/// A policy that lets so many tasks of a key run at a time.
+pub fn per_key(most: Option<u32>) -> Policy {
+    limited(Limits {
+        per_key_concurrency: most,
+        ..Limits::default()
+    })
 }
 
 pub async fn snapshot(queue: &Queue, client: &Client) -> Snapshot {
