@@ -1,6 +1,6 @@
 //! How the operator was installed: its flags and variables.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use clap::Args;
 use k8s_openapi::api::core::v1::ResourceRequirements;
@@ -8,7 +8,13 @@ use serde_json::Value;
 use taskqueue_api::spec::Resources;
 use taskqueue_worker::config::LogFormat;
 
-use crate::{endpoint::EndpointUrl, reconcile::template};
+use crate::{
+    endpoint::EndpointUrl,
+    reconcile::{
+        template,
+        validate::{Allowed, Own, Sources},
+    },
+};
 
 /// Flags of `taskqueue-operator run`, each also a variable.
 #[derive(Args, Clone, Debug)]
@@ -21,6 +27,34 @@ pub struct RunArgs {
         default_value = ""
     )]
     redis_url: String,
+
+    /// Namespaces whose TaskQueues may use that Redis, with commas between them; all of them when empty.
+    #[arg(
+        long,
+        env = "TASKQUEUE_REDIS_NAMESPACES",
+        value_delimiter = ',',
+        default_value = ""
+    )]
+    redis_namespaces: Vec<String>,
+
+    /// Which TaskQueues with a source are served.
+    #[arg(long, env = "TASKQUEUE_SOURCES", value_enum, default_value_t)]
+    sources: Sources,
+
+    /// Service account of this operator, which no TaskQueue of its namespace may name; unknown when
+    /// empty.
+    #[arg(long, env = "TASKQUEUE_OWN_ACCOUNT", default_value = "")]
+    own_account: String,
+
+    /// Deployments and StatefulSets of this operator's namespace that no TaskQueue may scale, with
+    /// commas between them.
+    #[arg(
+        long,
+        env = "TASKQUEUE_OWN_WORKLOADS",
+        value_delimiter = ',',
+        default_value = ""
+    )]
+    own_workloads: Vec<String>,
 
     /// Namespace to serve; all of them when empty.
     #[arg(long, env = "TASKQUEUE_WATCH_NAMESPACE", default_value = "")]
@@ -68,6 +102,8 @@ pub struct RunArgs {
 pub struct Config {
     /// Redis of the TaskQueues that name none.
     pub default_redis: Option<EndpointUrl>,
+    /// What TaskQueues may ask for.
+    pub allowed: Allowed,
     /// The one namespace to serve; `None` for all.
     pub namespace: Option<String>,
     /// Image with the worker's binary.
@@ -127,11 +163,25 @@ impl TryFrom<RunArgs> for Config {
 
     fn try_from(args: RunArgs) -> Result<Self, BadRedisUrl> {
         let given = |text: String| Some(text).filter(|text| !text.is_empty());
+        let names =
+            |all: Vec<String>| -> BTreeSet<_> { all.into_iter().filter_map(given).collect() };
+        let default_redis = given(args.redis_url)
+            .map(EndpointUrl::parse)
+            .transpose()
+            .map_err(BadRedisUrl)?;
+        let allowed = Allowed {
+            default_redis: default_redis.is_some(),
+            redis_namespaces: names(args.redis_namespaces),
+            sources: args.sources,
+            own: Own {
+                namespace: args.lease_namespace.clone(),
+                account: given(args.own_account),
+                workloads: names(args.own_workloads),
+            },
+        };
         Ok(Self {
-            default_redis: given(args.redis_url)
-                .map(EndpointUrl::parse)
-                .transpose()
-                .map_err(BadRedisUrl)?,
+            default_redis,
+            allowed,
             namespace: given(args.watch_namespace),
             worker_image: WorkerImage {
                 name: args.worker_image,

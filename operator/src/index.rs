@@ -19,6 +19,7 @@ use crate::{
     endpoint::EndpointUrl,
     key::Key,
     rates::Rates,
+    rights,
     targets::{Target, TargetView},
 };
 
@@ -113,7 +114,7 @@ pub struct Trouble {
 impl Trouble {
     /// It is with the source itself, of which nothing is known then.
     pub fn is_of_the_source(&self) -> bool {
-        self.reason != "TargetMissing"
+        !matches!(self.reason, "TargetMissing" | rights::MISSING)
     }
 }
 

@@ -18,6 +18,7 @@ pub mod leader;
 pub mod metrics;
 pub mod rates;
 pub mod reconcile;
+mod rights;
 pub mod run;
 pub mod secrets;
 pub mod server;

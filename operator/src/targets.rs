@@ -24,7 +24,7 @@ use taskqueue_api::spec::TargetKind;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::workload::replicas_by;
+use crate::{rights, workload::replicas_by};
 
 /// Objects in one page of the first list.
 const PAGE: u32 = 100;
@@ -73,6 +73,8 @@ pub enum Found {
     Unknown,
     /// There is no such object.
     Missing,
+    /// The operator may not read objects of its kind; in the API server's words.
+    Refused(String),
     /// It is there.
     There(TargetView),
 }
@@ -86,6 +88,8 @@ pub struct Targets {
 #[derive(Default)]
 struct Known {
     listed: bool,
+    /// Why they cannot be read any more, or never could.
+    refused: Option<String>,
     views: HashMap<(String, String), TargetView>,
     /// While a list is under way, what it has brought so far.
     listing: HashMap<(String, String), TargetView>,
@@ -109,6 +113,9 @@ impl Targets {
         let Some(known) = state.get(&target.kind) else {
             return Found::Unknown;
         };
+        if let Some(words) = &known.refused {
+            return Found::Refused(words.clone());
+        }
         let name = (target.namespace.clone(), target.name.clone());
         match known.views.get(&name) {
             Some(view) => Found::There(view.clone()),
@@ -139,7 +146,20 @@ impl Targets {
             Event::InitDone => {
                 known.views = std::mem::take(&mut known.listing);
                 known.listed = true;
+                known.refused = None;
             }
+        }
+    }
+
+    /// Takes in that the watch of a kind failed. Without the right to it, it will go on to.
+    pub fn failed(&self, kind: TargetKind, error: &watcher::Error) {
+        let (watcher::Error::InitialListFailed(cause) | watcher::Error::WatchStartFailed(cause)) =
+            error
+        else {
+            return;
+        };
+        if let Some(words) = rights::missing(cause) {
+            self.lock().entry(kind).or_default().refused = Some(words.to_owned());
         }
     }
 
@@ -263,6 +283,7 @@ pub async fn watch(
                 Ok(event) => targets.take(kind, event),
                 Err(error) => {
                     tracing::warn!(%error, ?kind, "the watch of targets failed, trying again");
+                    targets.failed(kind, &error);
                 }
             }
             std::future::ready(())

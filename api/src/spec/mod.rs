@@ -103,7 +103,8 @@ pub struct TaskQueueSpec {
         .message("queueName must be 1 to 63 characters of a-z, 0-9, '-' and '.', with a letter or digit at both ends"))]
     pub queue_name: Option<String>,
 
-    /// The Redis that holds the queue. By default the one that the operator was installed with.
+    /// The Redis that holds the queue. By default the one that the operator was installed with, where that
+    /// serves this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redis: Option<RedisEndpoint>,
 
@@ -152,7 +153,8 @@ pub struct TaskQueueSpec {
 
     /// Bring your own worker: a queue of another system, on whose depth the targetRef is scaled. The
     /// TaskQueue then makes no pods and no queue of its own; all fields but redis and scaling are
-    /// about such a queue and must be left out.
+    /// about such a queue and must be left out. Name its Redis in redis: the one that the operator was
+    /// installed with is read for sources only where the operator was told to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
 

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     index::{Orders, Reading, Sight, SourceOrders, SourceSight, Trouble},
     rates::Rates,
+    rights,
     targets::{Found, TargetView},
 };
 
@@ -98,7 +99,7 @@ impl Sourced {
         self.seen |= reading.is_ok();
         let target = match found {
             Found::There(view) => Some(view.clone()),
-            Found::Missing | Found::Unknown => None,
+            Found::Missing | Found::Refused(_) | Found::Unknown => None,
         };
         let fleet = self.fleet(target.as_ref());
         let depth = reading.as_ref().ok();
@@ -251,6 +252,7 @@ impl Sourced {
                 );
                 ("TargetMissing", message)
             }
+            (_, Found::Refused(words)) => (rights::MISSING, format!("{words}{}", rights::FIX)),
             (Ok(_) | Err(SourceError::Redis(_)), Found::There(_) | Found::Unknown) => return None,
         };
         Some(Trouble { reason, message })

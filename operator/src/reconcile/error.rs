@@ -5,7 +5,7 @@ use std::time::Duration;
 use kube::runtime::controller::Action;
 
 use super::{apply::ApplyError, observe::ObserveError, validate::Invalid};
-use crate::index::Problem;
+use crate::{index::Problem, rights};
 
 /// Longest wait between two tries.
 const MAX_BACKOFF: Duration = Duration::from_mins(5);
@@ -77,6 +77,12 @@ impl Error {
             Self::Observe(ObserveError::RedisUrl(_) | ObserveError::SecretTooLong { .. }) => {
                 "InvalidRedisUrl"
             }
+            Self::Observe(ObserveError::Api { source, .. })
+            | Self::Apply(ApplyError::Api { source, .. })
+                if rights::missing(source).is_some() =>
+            {
+                rights::MISSING
+            }
             Self::Observe(ObserveError::Api { .. }) => "ReadFailed",
             Self::Apply(ApplyError::NotOurs { .. }) => "NameTaken",
             Self::Apply(error @ ApplyError::Api { .. }) if is_terminating(error) => {
@@ -141,6 +147,9 @@ impl Error {
             }
             // What is below an answer of the API server repeats it.
             source = cause.source().filter(|_| api.is_none());
+        }
+        if self.reason() == rights::MISSING {
+            text.push_str(rights::FIX);
         }
         if text.len() > MAX {
             text.truncate(text.floor_char_boundary(MAX));

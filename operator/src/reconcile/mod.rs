@@ -117,7 +117,7 @@ pub fn error_policy(resource: Arc<Guarded>, error: &Error, context: Arc<Context>
 
 async fn steps(resource: &Guarded, context: &Context) -> Result<Orders, Error> {
     let resource = parsed(resource)?;
-    let valid = validate::validate(resource, context.config.default_redis.is_some())?;
+    let valid = validate::validate(resource, &context.config.allowed)?;
     match valid {
         Valid::Queue(valid) => Box::pin(queue(resource, *valid, context)).await,
         Valid::Source(valid) => source(resource, *valid, context).await,

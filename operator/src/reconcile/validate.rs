@@ -4,6 +4,7 @@
 //! in. What CEL can check is checked again here only where a wrong value would do harm, since a
 //! resource may be older than a rule.
 
+mod allowed;
 mod invalid;
 mod policy;
 mod scaling;
@@ -28,6 +29,7 @@ use taskqueue_worker::config::{Concurrency, HandlerConfig, HttpHandler, HttpProt
 use super::template;
 use crate::key::Key;
 
+pub use allowed::{Allowed, Own, Sources};
 pub use invalid::Invalid;
 pub use source::ValidSource;
 
@@ -111,17 +113,16 @@ pub enum Budget {
     MinAvailable(IntOrString),
 }
 
-/// Turns a TaskQueue into its meaning. `has_default_redis` tells whether the operator was
-/// installed with a Redis.
-pub fn validate(resource: &TaskQueue, has_default_redis: bool) -> Result<Valid, Invalid> {
+/// Turns a TaskQueue into its meaning, where this installation allows what it asks for.
+pub fn validate(resource: &TaskQueue, allowed: &Allowed) -> Result<Valid, Invalid> {
     let spec = &resource.spec;
     match (&spec.worker, &spec.source) {
         (Some(given), None) => {
-            let valid = queue(resource, given, has_default_redis)?;
+            let valid = queue(resource, given, allowed)?;
             Ok(Valid::Queue(Box::new(valid)))
         }
         (None, Some(given)) => {
-            let valid = source::validate(resource, given, has_default_redis)?;
+            let valid = source::validate(resource, given, allowed)?;
             Ok(Valid::Source(Box::new(valid)))
         }
         (None, None) | (Some(_), Some(_)) => Err(Invalid::WorkerOrSource),
@@ -131,31 +132,36 @@ pub fn validate(resource: &TaskQueue, has_default_redis: bool) -> Result<Valid, 
 fn queue(
     resource: &TaskQueue,
     given: &spec::Worker,
-    has_default_redis: bool,
+    allowed: &Allowed,
 ) -> Result<ValidQueue, Invalid> {
     let spec = &resource.spec;
     let key = Key::of(resource);
     let queue =
         QueueName::new(&key.namespace, resource.queue_name()).map_err(Invalid::QueueName)?;
+    let worker = worker(given)?;
+    allowed.pods(&key.namespace, worker.template.as_ref())?;
     Ok(ValidQueue {
         generation: resource.meta().generation.unwrap_or_default(),
         owner: resource
             .controller_owner_ref(&())
             .ok_or(Invalid::Metadata("uid"))?,
-        redis: redis_source(spec.redis.as_ref(), has_default_redis)?,
+        redis: redis_source(spec.redis.as_ref(), &key.namespace, allowed)?,
         tls: tls_source(spec.redis.as_ref())?,
         policy: policy::policy(spec)?,
         scaling: scaling::policy(resource)?,
-        worker: worker(given)?,
+        worker,
         key,
         queue,
     })
 }
 
-fn redis_source(redis: Option<&RedisEndpoint>, has_default: bool) -> Result<RedisSource, Invalid> {
+fn redis_source(
+    redis: Option<&RedisEndpoint>,
+    namespace: &str,
+    allowed: &Allowed,
+) -> Result<RedisSource, Invalid> {
     match redis {
-        None if has_default => Ok(RedisSource::Default),
-        None => Err(Invalid::NoRedis),
+        None => allowed.default_redis(namespace),
         Some(RedisEndpoint {
             url: Some(url),
             url_from: None,

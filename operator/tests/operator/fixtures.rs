@@ -15,7 +15,7 @@ use taskqueue_operator::{
     reconcile::{
         build::{self, Children},
         observe::Observed,
-        validate::{Valid, ValidQueue, ValidSource, validate},
+        validate::{Allowed, Own, Valid, ValidQueue, ValidSource, validate},
     },
 };
 use taskqueue_queue::{
@@ -82,8 +82,21 @@ pub(crate) fn template() -> Value {
     json!({ "spec": { "containers": [{ "name": "app", "image": "app:1" }] } })
 }
 
+/// An installation with a Redis, in the namespace of [`resource`].
+pub(crate) fn allowed() -> Allowed {
+    Allowed {
+        default_redis: true,
+        own: Own {
+            namespace: "shop".to_owned(),
+            account: Some("operator".to_owned()),
+            workloads: ["operator", "redis"].map(ToOwned::to_owned).into(),
+        },
+        ..Allowed::default()
+    }
+}
+
 pub(crate) fn valid(edits: &[Edit]) -> ValidQueue {
-    match validate(&resource(edits), true).unwrap() {
+    match validate(&resource(edits), &allowed()).unwrap() {
         Valid::Queue(valid) => *valid,
         Valid::Source(valid) => panic!("a source: {valid:?}"),
     }
@@ -104,7 +117,7 @@ pub(crate) fn sourced(edits: &[Edit]) -> Vec<Edit> {
 }
 
 pub(crate) fn valid_source(edits: &[Edit]) -> ValidSource {
-    match validate(&resource(&sourced(edits)), true).unwrap() {
+    match validate(&resource(&sourced(edits)), &allowed()).unwrap() {
         Valid::Source(valid) => *valid,
         Valid::Queue(valid) => panic!("no source: {valid:?}"),
     }

@@ -102,3 +102,21 @@ fn tasks_that_are_due_beside_idle_workers_for_five_minutes_are_not_moved_on() {
     assert!(!told(0, 1, 604));
     assert!(told(0, 1, 904));
 }
+
+#[test]
+fn a_target_that_no_role_lets_the_operator_read_is_told_and_not_scaled() {
+    let mut sourced = sourced();
+    let depth = Depth {
+        runnable: 50,
+        ..Depth::default()
+    };
+    let found = Found::Refused("cannot list resource \"deployments\"".to_owned());
+    let look = sourced.look(Ok(depth), &found, Duration::ZERO, Timestamp::UNIX_EPOCH);
+    assert!(look.write.is_none());
+    let trouble = look.sight.source.unwrap().trouble.unwrap();
+    assert_eq!(trouble.reason, "RightMissing");
+    assert!(!trouble.is_of_the_source());
+    for part in ["cannot list resource", "sources.enabled"] {
+        assert!(trouble.message.contains(part), "{}", trouble.message);
+    }
+}

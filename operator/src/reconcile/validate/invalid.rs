@@ -11,6 +11,11 @@ pub enum Invalid {
         "spec.redis is missing and the operator has no default Redis: set spec.redis.url, or install the operator with redis.url"
     )]
     NoRedis,
+    /// The operator's Redis is for other namespaces.
+    #[error(
+        "spec.redis is missing and the operator's default Redis does not serve namespace {0}: set spec.redis.urlFrom to a Secret with a URL of your own, or have {0} added to redis.namespaces of the operator's chart"
+    )]
+    NotServed(String),
     /// The endpoint names no source, or two.
     #[error("spec.redis needs exactly one of url and urlFrom")]
     RedisSource,
@@ -93,6 +98,26 @@ pub enum Invalid {
         "spec.targetRef is missing: name the Deployment or StatefulSet that works on the source"
     )]
     NoTarget,
+    /// Sources are not served.
+    #[error(
+        "spec.source is not served here: use spec.worker, or have the operator installed with sources.enabled=true"
+    )]
+    SourcesOff,
+    /// The operator would read its own Redis for others.
+    #[error(
+        "spec.redis is missing and spec.source may not read the operator's default Redis: set spec.redis, or have the operator installed with sources.onDefaultRedis=true"
+    )]
+    SourceOnDefaultRedis,
+    /// The workers would have the operator's rights.
+    #[error(
+        "spec.worker.template.spec.serviceAccountName is {0}, the operator's own account in this namespace: name another one, or move the TaskQueue to another namespace"
+    )]
+    OwnAccount(String),
+    /// The operator would scale itself, or its Redis.
+    #[error(
+        "spec.targetRef.name is {0}, which was installed with the operator: name the Deployment or StatefulSet that works on the source"
+    )]
+    OwnWorkload(String),
     /// Something about a queue of our own beside a source.
     #[error("{0} is about a queue of Taskqueue: remove it, the source's own system has its own")]
     WithSource(&'static str),

@@ -13,7 +13,7 @@ use taskqueue_sources::{
     Stream, Unit,
 };
 
-use super::{Invalid, RedisSource, TlsSource, redis_source, scaling, tls_source};
+use super::{Allowed, Invalid, RedisSource, TlsSource, redis_source, scaling, tls_source};
 use crate::{key::Key, targets::Target};
 
 /// A TaskQueue with a source whose every part has a meaning.
@@ -42,7 +42,7 @@ pub struct ValidSource {
 pub(super) fn validate(
     resource: &TaskQueue,
     given: &spec::Source,
-    has_default_redis: bool,
+    allowed: &Allowed,
 ) -> Result<ValidSource, Invalid> {
     let spec = &resource.spec;
     let target = spec.target_ref.as_ref().ok_or(Invalid::NoTarget)?;
@@ -53,10 +53,13 @@ pub(super) fn validate(
         name,
         concurrency: _,
     } = target;
+    allowed.target(&key.namespace, name)?;
+    let redis = redis_source(spec.redis.as_ref(), &key.namespace, allowed)?;
+    allowed.source(&redis)?;
     Ok(ValidSource {
         generation: resource.meta().generation.unwrap_or_default(),
         queue: QueueName::new(&key.namespace, &key.name).map_err(Invalid::QueueName)?,
-        redis: redis_source(spec.redis.as_ref(), has_default_redis)?,
+        redis,
         tls: tls_source(spec.redis.as_ref())?,
         source: source(given)?,
         seen: seen(resource),

@@ -27,7 +27,7 @@ use taskqueue_worker::config::LogFormat;
 use tokio::sync::mpsc;
 
 use super::server::{Call, Played, playing};
-use crate::fixtures::{Edit, UID, endpoint, image, key, resource};
+use crate::fixtures::{Edit, UID, allowed, endpoint, image, key, resource};
 
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/shop/deployments/thumbnails";
 const SCALE: &str = "/apis/apps/v1/namespaces/shop/deployments/thumbnails/scale";
@@ -195,6 +195,7 @@ impl World {
             client,
             config: Config {
                 default_redis: Some(endpoint(url)),
+                allowed: allowed(),
                 namespace: None,
                 worker_image: image(),
                 http_address: ([127, 0, 0, 1], 0).into(),

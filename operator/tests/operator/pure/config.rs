@@ -1,7 +1,10 @@
 //! How the operator is installed.
 
 use clap::Parser;
-use taskqueue_operator::config::{Config, RunArgs};
+use taskqueue_operator::{
+    config::{Config, RunArgs},
+    reconcile::validate::{Allowed, Own, Sources},
+};
 
 #[derive(Parser)]
 struct Flags {
@@ -19,10 +22,52 @@ fn config(flags: &[&str]) -> Result<Config, String> {
 
 #[test]
 fn what_is_left_empty_is_left_out() {
-    let config = config(&["--redis-url", "", "--watch-namespace", ""]).unwrap();
+    let config = config(&[
+        "--redis-url=",
+        "--watch-namespace=",
+        "--redis-namespaces=",
+        "--own-account=",
+        "--own-workloads=",
+    ])
+    .unwrap();
     assert_eq!(config.default_redis, None);
     assert_eq!(config.namespace, None);
     assert_eq!(config.worker_image.pull_policy, None);
+    let own = Own {
+        namespace: "default".to_owned(),
+        ..Own::default()
+    };
+    let nothing_is_held_back = Allowed {
+        own,
+        ..Allowed::default()
+    };
+    assert_eq!(config.allowed, nothing_is_held_back);
+    assert_eq!(config.allowed.sources, Sources::OwnRedis);
+}
+
+#[test]
+fn whom_the_default_redis_serves_and_what_is_the_operators_own_is_read_from_lists() {
+    let config = config(&[
+        "--redis-url=redis://redis",
+        "--redis-namespaces=shop,mail",
+        "--sources=any-redis",
+        "--own-account=operator",
+        "--own-workloads=operator,redis",
+        "--lease-namespace=system",
+    ])
+    .unwrap();
+    let names = |names: [&str; 2]| names.map(ToOwned::to_owned).into();
+    let expected = Allowed {
+        default_redis: true,
+        redis_namespaces: names(["mail", "shop"]),
+        sources: Sources::AnyRedis,
+        own: Own {
+            namespace: "system".to_owned(),
+            account: Some("operator".to_owned()),
+            workloads: names(["operator", "redis"]),
+        },
+    };
+    assert_eq!(config.allowed, expected);
 }
 
 #[test]

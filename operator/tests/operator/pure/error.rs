@@ -17,6 +17,12 @@ fn refusal(code: u16) -> kube::Error {
     ))
 }
 
+/// As the API server words what no role allows.
+fn unauthorized() -> kube::Error {
+    let words = "secrets \"a\" is forbidden: User \"system:serviceaccount:system:operator\" cannot get resource \"secrets\" in API group \"\" in the namespace \"shop\"";
+    kube::Error::Api(Box::new(Status::failure(words, "Forbidden").with_code(403)))
+}
+
 fn observe(code: u16) -> Error {
     Error::Observe(ObserveError::Api {
         what: "Secret",
@@ -94,6 +100,24 @@ fn table() -> Vec<(Error, Follow, &'static str)> {
         (observe(500), Follow::BackOff, "ReadFailed"),
         (observe(403), Follow::BackOff, "ReadFailed"),
         (
+            Error::Observe(ObserveError::Api {
+                what: "Secret",
+                name: name(),
+                source: unauthorized(),
+            }),
+            Follow::BackOff,
+            "RightMissing",
+        ),
+        (
+            Error::Apply(ApplyError::Api {
+                what: "Secret",
+                name: name(),
+                source: unauthorized(),
+            }),
+            Follow::BackOff,
+            "RightMissing",
+        ),
+        (
             Error::Apply(ApplyError::NotOurs {
                 what: "Deployment",
                 name: name(),
@@ -122,6 +146,23 @@ fn each_error_waits_for_an_edit_is_looked_at_again_or_backs_off() {
             Follow::BackOff => Action::requeue(Duration::from_secs(1)),
         };
         assert_eq!(action(&error, 1), expected, "{error:?}");
+    }
+}
+
+#[test]
+fn a_right_that_is_missing_is_named_with_the_value_of_the_chart_that_gives_it() {
+    let error = Error::Observe(ObserveError::Api {
+        what: "Secret",
+        name: "redis".to_owned(),
+        source: unauthorized(),
+    });
+    let told = error.problem(Some(1)).message;
+    for part in [
+        "cannot get resource \"secrets\"",
+        "namespace \"shop\"",
+        "rbac.secrets",
+    ] {
+        assert!(told.contains(part), "{told}");
     }
 }
 

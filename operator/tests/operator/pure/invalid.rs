@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use taskqueue_operator::reconcile::validate::{Invalid, validate};
+use taskqueue_operator::reconcile::validate::{Allowed, Invalid, Own, Sources, validate};
 
 use super::validate::{CONTAINER, POD, with};
-use crate::fixtures::{Edit, exec, resource, sourced, template};
+use crate::fixtures::{Edit, allowed, exec, resource, sourced, template};
 
 /// The name of the variant. A new one does not compile until it is listed here, and fails until it
 /// has a row in [`table`].
@@ -31,10 +31,15 @@ fn variant(invalid: &Invalid) -> &'static str {
         Invalid::Source => "Source",
         Invalid::WithSource(_) => "WithSource",
         Invalid::WorkerOrSource => "WorkerOrSource",
+        Invalid::NotServed(_) => "NotServed",
+        Invalid::SourcesOff => "SourcesOff",
+        Invalid::SourceOnDefaultRedis => "SourceOnDefaultRedis",
+        Invalid::OwnAccount(_) => "OwnAccount",
+        Invalid::OwnWorkload(_) => "OwnWorkload",
     }
 }
 
-const VARIANTS: [&str; 19] = [
+const VARIANTS: [&str; 24] = [
     "BadHandler",
     "Budget",
     "GracePeriod",
@@ -43,12 +48,17 @@ const VARIANTS: [&str; 19] = [
     "NoRedis",
     "NoTarget",
     "NoTemplate",
+    "NotServed",
+    "OwnAccount",
+    "OwnWorkload",
     "Policy",
     "QueueName",
     "Range",
     "RedisSource",
     "SocketVolume",
     "Source",
+    "SourceOnDefaultRedis",
+    "SourcesOff",
     "Template",
     "TemplateConflict",
     "TlsIdentity",
@@ -610,8 +620,10 @@ fn of_sources() -> Vec<Row> {
 #[test]
 fn what_cannot_work_is_refused_with_the_field_and_the_fix() {
     let mut seen = BTreeSet::from([variant(&Invalid::NoRedis)]);
-    for row in table().into_iter().chain(of_sources()) {
-        let invalid = validate(&resource(&row.edits), true).expect_err(row.field);
+    let always = table().into_iter().chain(of_sources());
+    let always = always.map(|row| (row, allowed()));
+    for (row, allowed) in always.chain(of_installations()) {
+        let invalid = validate(&resource(&row.edits), &allowed).expect_err(row.field);
         let message = invalid.to_string();
         assert_eq!(variant(&invalid), row.variant, "{message}");
         assert!(
@@ -625,10 +637,145 @@ fn what_cannot_work_is_refused_with_the_field_and_the_fix() {
     assert!(seen.into_iter().eq(VARIANTS));
 }
 
+/// What this installation does not allow, though it means something.
+#[allow(clippy::too_many_lines)] // A table is as long as it has rows.
+fn of_installations() -> Vec<(Row, Allowed)> {
+    let served = |namespace: &str| Allowed {
+        redis_namespaces: [namespace.to_owned()].into(),
+        ..allowed()
+    };
+    let sources = |sources| Allowed {
+        sources,
+        ..allowed()
+    };
+    let no_redis = || vec![("/spec/redis", Value::Null)];
+    let account = |field: &str, name: &str| {
+        let mut template = template();
+        template["spec"][field] = json!(name);
+        exec(template)
+    };
+    let fix = "name another one";
+    let scaling_its = |name: &str| {
+        let target = json!({ "kind": "StatefulSet", "name": name });
+        sourced(&[("/spec/targetRef", target)])
+    };
+    let of_default = Allowed {
+        own: Own {
+            account: Some("default".to_owned()),
+            ..allowed().own
+        },
+        ..allowed()
+    };
+    let on_default = "sources.onDefaultRedis=true";
+    vec![
+        (
+            row(
+                no_redis(),
+                "NotServed",
+                "namespace shop",
+                "set spec.redis.urlFrom",
+            ),
+            served("other"),
+        ),
+        (
+            row(
+                sourced(&[]),
+                "SourcesOff",
+                "spec.source",
+                "sources.enabled=true",
+            ),
+            sources(Sources::Off),
+        ),
+        (
+            row(
+                sourced(&no_redis()),
+                "SourceOnDefaultRedis",
+                "spec.redis",
+                on_default,
+            ),
+            sources(Sources::OwnRedis),
+        ),
+        (
+            row(
+                sourced(&no_redis()),
+                "NotServed",
+                "spec.redis",
+                "redis.namespaces",
+            ),
+            Allowed {
+                sources: Sources::AnyRedis,
+                ..served("other")
+            },
+        ),
+        (
+            row(
+                account("serviceAccountName", "operator"),
+                "OwnAccount",
+                "is operator",
+                fix,
+            ),
+            allowed(),
+        ),
+        (
+            row(
+                account("serviceAccount", "operator"),
+                "OwnAccount",
+                "is operator",
+                fix,
+            ),
+            allowed(),
+        ),
+        (
+            row(exec(template()), "OwnAccount", "is default", fix),
+            of_default.clone(),
+        ),
+        (row(vec![], "OwnAccount", "is default", fix), of_default),
+        (
+            row(
+                scaling_its("operator"),
+                "OwnWorkload",
+                "spec.targetRef.name is operator",
+                "name the Deployment",
+            ),
+            allowed(),
+        ),
+        (
+            row(
+                scaling_its("redis"),
+                "OwnWorkload",
+                "spec.targetRef.name is redis",
+                "name the Deployment",
+            ),
+            allowed(),
+        ),
+    ]
+}
+
+#[test]
+fn what_an_installation_keeps_from_some_is_open_to_others() {
+    let elsewhere = Allowed {
+        own: Own {
+            namespace: "system".to_owned(),
+            ..allowed().own
+        },
+        redis_namespaces: ["shop".to_owned()].into(),
+        sources: Sources::AnyRedis,
+        ..allowed()
+    };
+    let refused = of_installations();
+    for (row, _) in refused {
+        if let Err(invalid) = validate(&resource(&row.edits), &elsewhere) {
+            panic!("{}: {invalid}", row.variant);
+        }
+    }
+}
+
 #[test]
 fn without_any_redis_both_ways_to_name_one_are_told() {
     let resource = resource(&[("/spec/redis", Value::Null)]);
-    let message = validate(&resource, false).unwrap_err().to_string();
+    let message = validate(&resource, &Allowed::default())
+        .unwrap_err()
+        .to_string();
     assert!(message.contains("set spec.redis.url"), "{message}");
     assert!(
         message.contains("install the operator with redis.url"),

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use kube::runtime::watcher::Event;
+use kube::{
+    core::Status,
+    runtime::watcher::{self, Event},
+};
 use serde_json::{Value, json};
 use taskqueue_api::{TaskQueueStatus, spec::TargetKind};
 use taskqueue_operator::{
@@ -18,7 +21,9 @@ use taskqueue_sources::{
 };
 
 use super::status::{at, condition};
-use crate::fixtures::{Edit, key, resource, sight, snapshot, source_orders, sourced, valid_source};
+use crate::fixtures::{
+    Edit, allowed, key, resource, sight, snapshot, source_orders, sourced, valid_source,
+};
 
 /// Queues of Node and Python as a spec names them, and what is read of them.
 fn libraries() -> Vec<(Value, Source)> {
@@ -172,7 +177,7 @@ fn the_status_remembers_for_this_spec_alone_that_the_source_was_read() {
     {
         let mut resource = resource(&sourced(&[]));
         resource.status = serde_json::from_value(said(status, generation)).unwrap();
-        match validate(&resource, true).unwrap() {
+        match validate(&resource, &allowed()).unwrap() {
             Valid::Source(valid) => assert_eq!(valid.seen, seen, "{status} {generation}"),
             Valid::Queue(valid) => panic!("{valid:?}"),
         }
@@ -221,6 +226,25 @@ fn a_target_is_missing_only_once_all_are_known() {
     targets.take(TargetKind::Deployment, Event::InitDone);
     assert_eq!(targets.of(&mailer), Found::Missing);
     assert_eq!(targets.of(&target(TargetKind::StatefulSet)), Found::Unknown);
+}
+
+#[test]
+fn targets_that_no_role_lets_the_operator_read_are_told_until_they_can_be_read() {
+    let targets = Targets::default();
+    let mailer = target(TargetKind::StatefulSet);
+    let words = "statefulsets.apps is forbidden: User \"operator\" cannot list resource \"statefulsets\" in API group \"apps\" at the cluster scope";
+    let answer = |code: u16, words: &str| {
+        let status = Status::failure(words, "Forbidden").with_code(code);
+        watcher::Error::InitialListFailed(kube::Error::Api(Box::new(status)))
+    };
+    targets.failed(TargetKind::StatefulSet, &answer(500, "etcd has no leader"));
+    assert_eq!(targets.of(&mailer), Found::Unknown);
+    targets.failed(TargetKind::StatefulSet, &answer(403, words));
+    targets.take(TargetKind::StatefulSet, Event::Init);
+    assert_eq!(targets.of(&mailer), Found::Refused(words.to_owned()));
+    assert_eq!(targets.of(&target(TargetKind::Deployment)), Found::Unknown);
+    targets.take(TargetKind::StatefulSet, Event::InitDone);
+    assert_eq!(targets.of(&mailer), Found::Missing);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use taskqueue_queue::{
 use taskqueue_scaling::{Mode, Pace, Step, StepSize, Target, Window};
 use taskqueue_worker::config::HandlerConfig;
 
-use crate::fixtures::{UID, exec, key, resource, template, valid};
+use crate::fixtures::{UID, allowed, exec, key, resource, template, valid};
 
 #[test]
 fn a_spec_means_what_it_says() {
@@ -418,7 +418,7 @@ fn what_is_at_the_limit_passes() {
         vec![("/spec/retry", json!({ "maxAttempts": 100 }))],
         vec![("/spec/worker/concurrency", json!(1000))],
     ] {
-        if let Err(invalid) = validate(&resource(&edits), true) {
+        if let Err(invalid) = validate(&resource(&edits), &allowed()) {
             panic!("{edits:?}: {invalid}");
         }
     }
@@ -447,7 +447,7 @@ fn the_examples_are_valid() {
         // What the API server adds.
         example.metadata.namespace = Some("shop".to_owned());
         example.metadata.uid = Some(UID.to_owned());
-        if let Err(invalid) = validate(&example, true) {
+        if let Err(invalid) = validate(&example, &allowed()) {
             panic!("{}: {invalid}", path.display());
         }
         seen += 1;
