@@ -166,6 +166,50 @@ async fn workers_and_operators_can_do_with_theirs_under_a_prefix_and_in_a_databa
 }
 
 #[tokio::test]
+async fn a_user_of_one_namespace_can_do_everything_there_and_nothing_elsewhere() {
+    let redis = RedisServer::start().await;
+    let readme = include_str!("../README.md");
+    for rule in ["`~tq:{NAMESPACE/*`", "`&tq:wake`"] {
+        assert!(readme.contains(rule), "the README should name {rule}");
+    }
+    let user = format!(
+        "ACL SETUSER shop {}",
+        taskqueue_queue::testing::tenant("shop")
+    );
+    let _: () = redis.command(&user).await;
+    let endpoint = as_user(&Endpoint::parse(&redis.url()).unwrap(), "shop");
+    let of = |namespace: &str| QueueName::new(namespace, "jobs").unwrap();
+    everything_is_allowed(&endpoint, of("shop")).await;
+    let denied: Vec<redis::Value> = redis.command("ACL LOG").await;
+    assert!(denied.is_empty(), "{denied:?}");
+
+    let client = Client::connect(&endpoint).await.unwrap();
+    let admin = redis.client().await;
+    for namespace in ["mail", "shopping", "sho"] {
+        let theirs = admin.queue(of(namespace));
+        theirs.configure(&Policy::default()).await.unwrap();
+        let id = theirs.enqueue(task(1)).await.unwrap().id();
+        let queue = client.queue(of(namespace));
+        let refused = [
+            queue.enqueue(task(2)).await.map(drop),
+            queue.get(&id).await.map(drop),
+            queue.cancel(&id).await.map(drop),
+            queue.policy().await.map(drop),
+            queue.configure(&Policy::default()).await.map(drop),
+            queue.workers().await.map(drop),
+            queue.purge(Selection::All).await.map(drop),
+            client.snapshot(&[queue.clone()]).await.remove(0).map(drop),
+        ];
+        for outcome in refused {
+            let fault = outcome.unwrap_err();
+            assert!(matches!(fault, Error::AuthFailed { .. }), "{fault}");
+        }
+        let left = admin.snapshot(&[theirs]).await.remove(0).unwrap();
+        assert_eq!((left.backlog(), left.counters.enqueued), (1, 1));
+    }
+}
+
+#[tokio::test]
 async fn with_sentinels_and_in_a_cluster_one_more_right_each_is_needed() {
     let [_, everything] = rights();
     let set = Sentinels::start().await;

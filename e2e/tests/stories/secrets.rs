@@ -1,4 +1,5 @@
-use taskqueue_e2e::{Patience, Story, eventually};
+use taskqueue_e2e::{Patience, Story, eventually, redis_cli};
+use taskqueue_queue::testing::tenant;
 
 use crate::workload::Workload;
 
@@ -123,6 +124,54 @@ async fn a_rotated_password_is_taken_up_without_a_restart_and_rolls_the_workers_
     story.drained("work", 6, Patience::NORMAL).await;
     let everything = story.kubectl(&["get", "tq,deploy,pods,events", "-o", "yaml"]);
     assert!(!everything.contains("app:second"), "the password is shown");
+}
+
+#[tokio::test]
+async fn a_user_of_one_namespace_in_a_secret_is_enough_for_its_queues_and_opens_no_other() {
+    let story = Story::begin_with_own_redis("tenant").await;
+    let rules = tenant(&story.namespace);
+    let user: Vec<_> = ["ACL", "SETUSER", "app"]
+        .into_iter()
+        .chain(rules.split(' '))
+        .collect();
+    redis_cli(&story.redis, &user);
+    let host = format!("redis.{}.svc:6379", story.namespace);
+    let url = format!("url=redis://app:secret@{host}");
+    story.kubectl(&[
+        "create",
+        "secret",
+        "generic",
+        "redis-url",
+        "--from-literal",
+        &url,
+    ]);
+    story.apply(&from_secret().native());
+    story.enqueue("work", 20, "echo", "1").await;
+    story.drained("work", 20, Patience::NORMAL).await;
+    story
+        .status_until("work", "back at zero", Patience::NORMAL, |status| {
+            status.replicas == Some(0) && message(status, "Ready", "True").is_some()
+        })
+        .await;
+    // Nothing was refused but the server's own settings, which a tenant may not see.
+    let denied = redis_cli(&story.redis, &["ACL", "LOG"]);
+    let lines: Vec<_> = denied.lines().collect();
+    let objects = lines.windows(2).filter(|pair| pair[0] == "object");
+    for object in objects.map(|pair| pair[1]) {
+        assert!(["info", "config|get"].contains(&object), "{denied}");
+    }
+
+    let theirs = story.redis.replacen("://", "://app:secret@", 1);
+    let key = "tq:{another/work}:config";
+    for command in [
+        ["HGETALL", key],
+        ["DEL", key],
+        ["KEYS", "*"],
+        ["CONFIG", "GET"],
+    ] {
+        let told = redis_cli(&theirs, &command);
+        assert!(told.contains("NOPERM"), "{command:?}: {told}");
+    }
 }
 
 /// The mark of the credentials in the pods' template.

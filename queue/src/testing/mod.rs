@@ -18,6 +18,19 @@ pub use self::sentinels::Sentinels;
 pub use self::server::RedisServer;
 use crate::{Enqueued, TaskId};
 
+/// The rights that workers, the operator and `tq` need, as the rules of an ACL user.
+pub fn rights() -> String {
+    let all = crate::rights::of_everything();
+    let rules: Vec<_> = all.iter().map(|right| format!("+{right}")).collect();
+    rules.join(" ")
+}
+
+/// The rules of an ACL user, with the password `secret`, who has the queues of this namespace and no other: as
+/// the README names them.
+pub fn tenant(namespace: &str) -> String {
+    format!("reset on >secret ~tq:{{{namespace}/* &tq:wake {}", rights())
+}
+
 /// The ids of a batch.
 pub fn ids(enqueued: &[Enqueued]) -> Vec<TaskId> {
     enqueued.iter().map(Enqueued::id).collect()

@@ -8,5 +8,6 @@ mod safety;
 mod scaling;
 mod shield;
 mod sources;
+mod tenants;
 mod tending;
 mod world;
