@@ -9,7 +9,8 @@ const NO_REDIS: &str = "\
 where is Redis? Give --redis URL or set TASKQUEUE_REDIS_URL.
 A Redis inside a cluster is reached through a forwarded port:
   kubectl port-forward service/taskqueue-redis 6379 &
-  tq --redis redis://127.0.0.1:6379 …";
+  export TASKQUEUE_REDIS_URL=redis://:PASSWORD@127.0.0.1:6379
+(the URL with its password is in the Secret that the notes of helm install name)";
 
 /// The namespace where none was typed.
 const DEFAULT: &str = "default";

@@ -31,9 +31,13 @@ pub fn kubectl_fails(arguments: &[&str], input: &str) -> String {
 /// Runs the `tq` that the variable TQ names and returns what it printed.
 pub fn tq(redis: &str, arguments: &[&str], input: &str) -> String {
     let program = std::env::var("TQ").expect("TQ must name the tq binary: run make test-cluster");
-    let mut all = vec!["--redis", redis];
-    all.extend(arguments);
-    succeeds(outcome(&program, &all, input))
+    let output = run_with(
+        &program,
+        &[("TASKQUEUE_REDIS_URL", redis)],
+        arguments,
+        input,
+    );
+    succeeds(judged(&program, arguments, &output))
 }
 
 /// Runs `redis-cli` on the Redis at this URL and returns what it printed. Panics with its error when
@@ -55,7 +59,10 @@ fn succeeds(outcome: Result<String, String>) -> String {
 
 /// What the program printed, or that it failed, with its error.
 fn outcome(program: &str, arguments: &[&str], input: &str) -> Result<String, String> {
-    let output = run(program, arguments, input);
+    judged(program, arguments, &run(program, arguments, input))
+}
+
+fn judged(program: &str, arguments: &[&str], output: &Output) -> Result<String, String> {
     if output.status.success() {
         return Ok(text(&output.stdout));
     }
@@ -68,8 +75,13 @@ fn outcome(program: &str, arguments: &[&str], input: &str) -> Result<String, Str
 }
 
 fn run(program: &str, arguments: &[&str], input: &str) -> Output {
+    run_with(program, &[], arguments, input)
+}
+
+fn run_with(program: &str, variables: &[(&str, &str)], arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(program)
         .args(arguments)
+        .envs(variables.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

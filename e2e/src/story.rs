@@ -2,7 +2,10 @@
 
 use std::{fmt::Debug, time::Duration};
 
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Pod, Secret},
+};
 use kube::{Api, Client, api::ListParams};
 use taskqueue_api::{NAME_LABEL, TaskQueue, TaskQueueStatus};
 use taskqueue_queue::{
@@ -54,6 +57,11 @@ async fn connected(redis: &str) -> taskqueue_queue::Client {
     .await
 }
 
+async fn admin() -> Client {
+    let client = Client::try_default().await;
+    client.expect("a kubeconfig: run make test-cluster")
+}
+
 /// A namespace of its own, deleted when the story ends.
 pub struct Story {
     /// The API server.
@@ -70,7 +78,16 @@ impl Story {
     /// A story on the Redis of the release.
     pub async fn begin(name: &str) -> Self {
         let namespace = fresh_namespace(name);
-        Self::on(namespace, SYSTEM, "taskqueue-redis").await
+        let client = admin().await;
+        let secrets: Api<Secret> = Api::namespaced(client.clone(), SYSTEM);
+        let secret = secrets.get("taskqueue-redis-auth").await;
+        let data = secret
+            .expect("the release has a Redis: run make install")
+            .data;
+        let password = data.and_then(|mut data| data.remove("password"));
+        let password = String::from_utf8(password.expect("there is a password").0);
+        let login = format!(":{}@", password.expect("the password is text"));
+        Self::on(client, namespace, &login, SYSTEM, "taskqueue-redis").await
     }
 
     /// A story on a Redis of its own, which the story may stop. The TaskQueue must name
@@ -89,15 +106,19 @@ impl Story {
         ];
         kubectl(&rollout, "");
         let service = namespace.clone();
-        Self::on(namespace, &service, "redis").await
+        Self::on(admin().await, namespace, "", &service, "redis").await
     }
 
-    async fn on(namespace: String, redis_namespace: &str, service: &str) -> Self {
+    /// `login` is what stands before the host in the URL of the Redis.
+    async fn on(
+        client: Client,
+        namespace: String,
+        login: &str,
+        redis_namespace: &str,
+        service: &str,
+    ) -> Self {
         let route = Route::to(redis_namespace, service, 6379);
-        let redis = format!("redis://{}", route.address);
-        let client = Client::try_default()
-            .await
-            .expect("a kubeconfig: run make test-cluster");
+        let redis = format!("redis://{login}{}", route.address);
         let queues = connected(&redis).await;
         Self {
             client,

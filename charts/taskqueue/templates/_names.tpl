@@ -1,4 +1,4 @@
-{{/* Names and labels that the templates share. Decisions on values live in _values.tpl. */}}
+{{/* Names, labels and decisions on values that several templates share. */}}
 
 {{- define "taskqueue.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
@@ -27,6 +27,23 @@
 {{- printf "%s-redis" (default .Release.Name .Values.fullnameOverride | trunc 52 | trimSuffix "-") -}}
 {{- end -}}
 
+{{/* The Secret with the try-out Redis' users and the operator's URL. It does not end in -redis, as those of TaskQueues do. */}}
+{{- define "taskqueue.redis.secretName" -}}
+{{- default (printf "%s-auth" (include "taskqueue.redis.name" .)) .Values.redis.auth.existingSecret.name -}}
+{{- end -}}
+
+{{/* Not empty when the default URL comes from a Secret: then the operator hands it on by Secrets of its own. */}}
+{{- define "taskqueue.redis.hasCredentials" -}}
+{{- if or .Values.redis.enabled .Values.redis.existingSecret.name }}yes{{ end -}}
+{{- end -}}
+
+{{/* JSON: the Deployment and the StatefulSet of this release, which no TaskQueue may scale. */}}
+{{- define "taskqueue.ownWorkloads" -}}
+{{- $names := list (printf "%s-operator" (include "taskqueue.fullname" .)) -}}
+{{- if .Values.redis.enabled }}{{ $names = append $names (include "taskqueue.redis.name" .) }}{{ end -}}
+{{- toJson $names -}}
+{{- end -}}
+
 {{- define "taskqueue.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 app.kubernetes.io/name: {{ include "taskqueue.name" . }}
@@ -49,9 +66,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: redis
 {{- end -}}
 
-{{/* Takes a dict: image (repository and tag) and appVersion (the tag when that one is empty). */}}
+{{/* Takes a dict: image (repository, tag and digest) and appVersion (the tag when both are empty). */}}
 {{- define "taskqueue.image" -}}
+{{- if .image.digest -}}
+{{- printf "%s@%s" .image.repository .image.digest -}}
+{{- else -}}
 {{- printf "%s:%s" .image.repository (default .appVersion .image.tag) -}}
+{{- end -}}
 {{- end -}}
 
 {{/* What the restricted pod security standard asks of a pod. */}}
