@@ -93,11 +93,11 @@ test-chart: ## Lint and template checks of the chart
 	@hack/deps chart
 	hack/chart/test
 
-test-alone: ## tq and what reads manifests beside an API server alone: no root, no cluster
+test-alone: ## tq, what reads manifests, and the operator's rights beside an API server alone: no root, no cluster
 	@hack/deps fast
-	hack/tools/build etcd kube-apiserver kubectl
-	cargo build --locked --workspace --all-features --bin tq
-	PATH="$$(hack/tools/bin-dir):$$PATH" TQ="$$CARGO_TARGET_DIR/debug/tq" \
+	hack/tools/build etcd kube-apiserver kubectl helm
+	cargo build --locked --workspace --all-features --bin tq --bin taskqueue-operator
+	PATH="$$(hack/tools/bin-dir):$$PATH" TQ="$$CARGO_TARGET_DIR/debug/tq" OPERATOR="$$CARGO_TARGET_DIR/debug/taskqueue-operator" \
 	  cargo test --workspace --all-features --test alone --locked
 
 ##@ The cluster (CLUSTER=current uses the one of KUBECONFIG)

@@ -93,6 +93,8 @@ impl ApiServer {
                 &format!("--service-account-signing-key-file={key}"),
                 &format!("--token-auth-file={tokens}"),
                 "--authorization-mode=RBAC",
+                // As clusters do: what keeps pods from it is policy, and not the API server.
+                "--allow-privileged",
                 // Nobody makes accounts here.
                 "--disable-admission-plugins=ServiceAccount",
             ],
@@ -196,8 +198,19 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts the operator that the variable OPERATOR names, under this identity.
+    /// Starts the operator that the variable OPERATOR names, under this identity. It may do everything.
     pub fn start(server: &ApiServer, identity: &str, redis: &str) -> Self {
+        Self::start_as(server, &server.kubeconfig(), "default", identity, redis)
+    }
+
+    /// Starts it as who this kubeconfig says, with its Lease in this namespace.
+    pub fn start_as(
+        server: &ApiServer,
+        kubeconfig: &Path,
+        namespace: &str,
+        identity: &str,
+        redis: &str,
+    ) -> Self {
         let program = std::env::var("OPERATOR")
             .expect("OPERATOR must name the taskqueue-operator binary: the make targets set it");
         let [port] = free_ports();
@@ -205,12 +218,12 @@ impl Operator {
         let log = fs::File::create(server.folder().join(format!("{identity}.log")));
         let process = Command::new(&program)
             .arg("run")
-            .env("KUBECONFIG", server.kubeconfig())
+            .env("KUBECONFIG", kubeconfig)
             .env("TASKQUEUE_REDIS_URL", redis)
             .env("TASKQUEUE_WORKER_IMAGE", "taskqueue-worker")
             .env("TASKQUEUE_HTTP_ADDRESS", &address)
             .env("POD_NAME", identity)
-            .env("POD_NAMESPACE", "default")
+            .env("POD_NAMESPACE", namespace)
             // As in the image.
             .env("MALLOC_ARENA_MAX", "1")
             .stdin(Stdio::null())

@@ -5,11 +5,13 @@
 //! where something is not there; nothing is skipped. A story panics where it fails, as tests do.
 #![allow(clippy::panic, clippy::missing_panics_doc)]
 
+mod account;
 pub mod alone;
 mod command;
 mod forward;
 mod story;
 
+pub use account::Account;
 pub use command::{kubectl, kubectl_fails, redis_cli, tq, try_kubectl, try_redis_cli};
 pub use story::{Patience, Story, eventually};
 

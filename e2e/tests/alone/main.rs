@@ -4,7 +4,10 @@
 
 mod doctor;
 mod manifests;
+mod rights;
 
+#[path = "../rights/mod.rs"]
+mod requests;
 #[path = "../../../api/tests/rules/sources.rs"]
 mod sources;
 #[path = "../../../api/tests/rules/table/mod.rs"]

@@ -13,7 +13,14 @@ mod manifests;
 mod pods;
 mod policy;
 mod removal;
+#[allow(
+    dead_code,
+    reason = "what holds of the chart's defaults alone is asked beside an API server alone"
+)]
+#[path = "../rights/mod.rs"]
+mod requests;
 mod retries;
+mod rights;
 mod scale_in;
 mod scaling;
 mod secrets;
