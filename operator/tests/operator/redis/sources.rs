@@ -1,9 +1,6 @@
 //! Sources: queues of other systems in a real Redis, and workers that are not ours.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex};
 
 use http::{Method, Request, Response};
 use kube::{
