@@ -76,6 +76,9 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     let listener = TcpListener::bind(address)
         .await
         .map_err(|source| RunError::Listen { address, source })?;
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "answering probes");
+    }
     let serving = tokio::spawn(http::serve(
         listener,
         Arc::clone(&health),
