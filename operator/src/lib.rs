@@ -23,5 +23,6 @@ pub mod secrets;
 pub mod server;
 pub mod status;
 pub mod targets;
+pub mod turns;
 pub mod watch;
 pub mod workload;

@@ -439,3 +439,17 @@ async fn a_budget_of_somebody_else_is_left_where_none_is_asked_for() {
     world.end().await;
     outcome.unwrap();
 }
+
+#[tokio::test]
+async fn a_pass_beyond_the_share_of_its_namespace_is_put_off_and_those_of_others_are_not() {
+    let world = World::new(Scenario::NobodyCalls);
+    let turns = Arc::clone(&world.context.turns);
+    let under_way = turns.try_take("shop").expect("there is a place");
+    let put_off = world.pass(&[]).await.unwrap();
+    assert!(turns.try_take("other").is_some());
+    let times = (100..1000).map(|millis| Action::requeue(Duration::from_millis(millis)));
+    assert!(times.into_iter().any(|time| time == put_off), "{put_off:?}");
+    assert!(!world.has_orders());
+    drop(under_way);
+    world.end().await;
+}

@@ -21,6 +21,7 @@ use taskqueue_operator::{
     reconcile::{
         Context, Guarded, claim::Claims, error::Error, error_policy, memory::Memory, reconcile,
     },
+    turns::Turns,
     workload::Workload,
 };
 use taskqueue_worker::config::LogFormat;
@@ -248,6 +249,7 @@ impl World {
             claims: Claims::default(),
             secrets: Arc::default(),
             memory: Memory::default(),
+            turns: Turns::new(2, 1),
             triggers,
             metrics: Arc::new(Metrics::default()),
         };
