@@ -16,6 +16,7 @@ pub mod index;
 pub mod key;
 pub mod leader;
 pub mod metrics;
+mod pace;
 pub mod rates;
 pub mod reconcile;
 pub mod run;
