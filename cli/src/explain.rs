@@ -38,8 +38,8 @@ pub(crate) async fn run(
                 output.line(line)?;
             }
         }
-        Form::Json => output.line(
-            serde_json::to_string_pretty(&report)
+        Form::Json => output.document(
+            &serde_json::to_string_pretty(&report)
                 .map_err(|error| Failure::Form(error.to_string()))?,
         )?,
     }

@@ -31,7 +31,7 @@ pub(crate) async fn run(
     let mut missed = Vec::new();
     while let Some(found) = tasks.next().await {
         match found.and_then(|task| render(&task, typed.output, several)) {
-            Ok(text) => output.line(text)?,
+            Ok(text) => output.document(&text)?,
             Err(failure) if several && failure.is_of_one_task() => missed.push(failure),
             Err(failure) => return Err(failure),
         }

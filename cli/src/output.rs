@@ -1,11 +1,18 @@
 //! The one place that writes to standard output, and to standard error. A reader that goes away (`tq … | head`) is no error:
 //! what is written after that is dropped.
+//!
+//! Much of what is written comes from others: producers, handlers, workers, servers. What of it would steer the terminal, or
+//! look like something else than it is, is escaped here, so that no command has to see to it.
 
 use std::io::{self, ErrorKind, IsTerminal, StdoutLock, Write};
 
-/// Tells something beside the output, on standard error.
+use taskqueue_plain as plain;
+
+/// Tells something beside the output in one line, on standard error.
 pub(crate) fn tell(line: impl std::fmt::Display) {
-    let _ = writeln!(io::stderr(), "{line}");
+    // Some messages of libraries have several.
+    let line = line.to_string().replace(['\r', '\n'], " ");
+    let _ = writeln!(io::stderr(), "{}", plain::line(&line));
 }
 
 /// Standard output.
@@ -32,12 +39,18 @@ impl Output {
         self.closed
     }
 
-    /// Writes one line, or several.
+    /// Writes one line, whatever is in it.
     pub(crate) fn line(&mut self, line: impl std::fmt::Display) -> io::Result<()> {
-        self.write(|stdout| writeln!(stdout, "{line}"))
+        let line = line.to_string();
+        self.write(|stdout| writeln!(stdout, "{}", plain::line(&line)))
     }
 
-    /// Writes bytes as they are.
+    /// Writes a document of several lines, and an end of line behind it.
+    pub(crate) fn document(&mut self, text: &str) -> io::Result<()> {
+        self.write(|stdout| writeln!(stdout, "{}", plain::document(text)))
+    }
+
+    /// Writes bytes of our own as they are.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.write(|stdout| stdout.write_all(bytes))
     }

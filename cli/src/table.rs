@@ -1,22 +1,34 @@
 //! Tables for people: columns under capital headings, without lines, as kubectl prints them.
 
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::ContentArrangement;
 use jiff::{SignedDuration, Timestamp, Unit};
+use taskqueue_plain as plain;
 
 /// How much of a message fits into a table.
 const TEXT_WIDTH: usize = 100;
 
+/// A table. Whatever is in a cell, a row is a line.
+pub(crate) struct Table(comfy_table::Table);
+
+impl Table {
+    pub(crate) fn add_row<T: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = T>) {
+        let cells = cells.into_iter();
+        self.0
+            .add_row(cells.map(|cell| plain::cell(cell.as_ref()).into_owned()));
+    }
+}
+
 /// A table with these headings.
 pub(crate) fn with_headings<const N: usize>(headings: [&str; N]) -> Table {
-    let mut table = Table::new();
+    let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(headings.to_vec());
-    table
+    Table(table)
 }
 
 /// The table's lines, each without the padding at its ends.
-pub(crate) fn lines(table: &mut Table) -> Vec<String> {
+pub(crate) fn lines(Table(table): &mut Table) -> Vec<String> {
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
@@ -26,11 +38,11 @@ pub(crate) fn lines(table: &mut Table) -> Vec<String> {
         .collect()
 }
 
-/// A message without line breaks, cut to what fits.
+/// A message without line breaks and what else a terminal would heed, cut to what fits.
 pub(crate) fn one_line(message: &str) -> String {
     let flat: String = message
         .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if plain::steers(c) { ' ' } else { c })
         .collect();
     match flat.char_indices().nth(TEXT_WIDTH) {
         Some((end, _)) => format!("{}…", &flat[..end]),

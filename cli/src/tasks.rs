@@ -51,7 +51,7 @@ pub(crate) async fn logs(queue: &Queue, id: &TaskId, output: &mut Output) -> Res
             task.queue
         ));
     }
-    for line in lines {
+    for line in lines.iter().flat_map(|line| line.lines()) {
         output.line(line)?;
     }
     Ok(())

@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use taskqueue_plain as plain;
 
 /// How deep values are nested at most, which parsers of YAML bound too.
 const DEEPEST: usize = 64;
@@ -174,16 +175,13 @@ fn as_text(json: &str, why: &str) -> Node {
     Node::Scalar(lines)
 }
 
-/// A text of JSON in which what YAML cannot print is escaped.
+/// A text of JSON in which what YAML cannot print is escaped, and what would steer a terminal.
 fn printable(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for it in json.chars() {
-        let breaks_lines = matches!(it, '\u{85}' | '\u{2028}' | '\u{2029}');
-        let is_odd = matches!(
-            it,
-            '\u{7f}'..='\u{9f}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
-        );
-        if breaks_lines || is_odd {
+        let steers = plain::steers(it) && !it.is_ascii_control();
+        let is_odd = matches!(it, '\u{7f}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
+        if steers || is_odd {
             let _ = write!(text, "\\u{:04x}", u32::from(it));
         } else {
             text.push(it);

@@ -1,9 +1,14 @@
 //! Kubernetes Events: what happened, with the numbers in it.
 //!
-//! Published by a task of its own, so that nobody waits for an Event and a flood drops the
-//! newest instead of holding up the autoscaler.
+//! Published by a task of its own, so that nobody waits for an Event and a flood drops some
+//! ([`outbox`]) instead of holding up the autoscaler.
 
-use std::fmt::Write;
+mod outbox;
+
+use std::{
+    fmt::Write,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
@@ -14,43 +19,56 @@ use kube::{
     },
 };
 use taskqueue_queue::{Cause, Reclaimed};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
     key::Key,
     reconcile::{Guarded, error::Error},
 };
+use outbox::{Dropped, Outbox};
 
-/// Events that may wait to be published.
-const BUFFER: usize = 1024;
 /// The API server's bound on a note.
 const MAX_NOTE: usize = 1024;
 
 /// Takes Events.
 #[derive(Clone)]
 pub struct Events {
-    sender: mpsc::Sender<(Event, ObjectReference)>,
+    waiting: Arc<Mutex<Outbox<Told>>>,
+    /// Wakes the publisher, which ends when the last of these is dropped.
+    wake: mpsc::Sender<()>,
     resources: Store<Guarded>,
 }
+
+/// An Event and what it is about.
+type Told = (Event, ObjectReference);
 
 /// Publishes the Events that were taken.
 pub struct Publisher {
     recorder: Recorder,
-    receiver: mpsc::Receiver<(Event, ObjectReference)>,
+    waiting: Arc<Mutex<Outbox<Told>>>,
+    woken: mpsc::Receiver<()>,
 }
 
 /// A taker and its publisher. `identity` is the pod of this operator.
 pub fn channel(client: Client, identity: &str, resources: Store<Guarded>) -> (Events, Publisher) {
-    let (sender, receiver) = mpsc::channel(BUFFER);
+    let (wake, woken) = mpsc::channel(1);
+    let waiting = Arc::new(Mutex::new(Outbox::new(Instant::now())));
     let reporter = Reporter {
         controller: "taskqueue-operator".to_owned(),
         instance: Some(identity.to_owned()),
     };
     let recorder = Recorder::new(client, reporter);
-    (
-        Events { sender, resources },
-        Publisher { recorder, receiver },
-    )
+    let events = Events {
+        waiting: Arc::clone(&waiting),
+        wake,
+        resources,
+    };
+    let publisher = Publisher {
+        recorder,
+        waiting,
+        woken,
+    };
+    (events, publisher)
 }
 
 impl Events {
@@ -175,18 +193,40 @@ impl Events {
     }
 
     fn take(&self, about: ObjectReference, event: Event) {
-        if let Err(mpsc::error::TrySendError::Full((event, about))) =
-            self.sender.try_send((event, about))
-        {
-            tracing::warn!(reason = event.reason, about = ?about.name, "dropped an Event");
+        let key = Key {
+            namespace: about.namespace.clone().unwrap_or_default(),
+            name: about.name.clone().unwrap_or_default(),
+        };
+        let reason = event.reason.clone();
+        let dropped = lock(&self.waiting).put(key, &reason, (event, about), Instant::now());
+        match dropped {
+            Some(((event, about), Dropped::TooMany)) => {
+                tracing::debug!(reason = event.reason, namespace = ?about.namespace, about = ?about.name, "dropped an Event: there were many like it");
+            }
+            Some(((event, about), Dropped::Full)) => {
+                tracing::warn!(reason = event.reason, namespace = ?about.namespace, about = ?about.name, "dropped an Event: too many wait");
+            }
+            None => {}
         }
+        // Woken already, or gone.
+        let _ = self.wake.try_send(());
     }
 }
 
 impl Publisher {
-    /// Publishes until every taker is gone.
+    /// Publishes until every taker is gone, and then what is left.
     pub async fn run(mut self) {
-        while let Some((event, about)) = self.receiver.recv().await {
+        while self.woken.recv().await.is_some() {
+            self.publish().await;
+        }
+        self.publish().await;
+    }
+
+    /// Publishes what waits.
+    async fn publish(&self) {
+        loop {
+            let next = lock(&self.waiting).take();
+            let Some((event, about)) = next else { return };
             match self.recorder.publish(&event, &about).await {
                 Ok(()) => {}
                 Err(error) if is_going(&error) => {
@@ -198,6 +238,11 @@ impl Publisher {
             }
         }
     }
+}
+
+fn lock(waiting: &Mutex<Outbox<Told>>) -> std::sync::MutexGuard<'_, Outbox<Told>> {
+    // What a panic elsewhere leaves behind is at worst an Event too many or too few.
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether the namespace is being deleted, or is gone: nothing is made in it any more, and nobody is

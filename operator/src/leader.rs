@@ -21,6 +21,10 @@ const LEASE: &str = "taskqueue-operator";
 /// How long the Lease holds without being renewed. With the looks of the others and the start of
 /// the next one, tasks wait at most 15 s for a leader that was killed.
 const DURATION: Duration = Duration::from_secs(10);
+/// The longest duration that is believed of a Lease. Whoever may write it could say 68 years, and nobody would lead for as
+/// long after the leader has gone. No leader renews its Lease so seldom: ours has always been 10 s, and those of Kubernetes'
+/// own programs are 15 s to 60 s.
+const LONGEST: Duration = Duration::from_mins(5);
 /// How often the leader renews it.
 const RENEW: Duration = Duration::from_secs(2);
 /// How long the leader goes on without a renewal; less than the duration, so that it has
@@ -110,7 +114,8 @@ impl Candidate {
             .unwrap_or("");
         let duration = spec
             .and_then(|spec| u64::try_from(spec.lease_duration_seconds?).ok())
-            .map_or(DURATION, Duration::from_secs);
+            .map_or(DURATION, Duration::from_secs)
+            .min(LONGEST);
         if holder.is_empty() || holder == self.identity || since.elapsed() > duration {
             let mut taken = lease.clone();
             taken.spec = Some(self.held(spec));

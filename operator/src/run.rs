@@ -34,6 +34,7 @@ use crate::{
     },
     secrets, server, status,
     targets::{self, Targets},
+    turns::Turns,
     watch,
     workload::Workload,
 };
@@ -41,8 +42,11 @@ use crate::{
 /// Objects of a page of the first list. They are whole until they are stripped, so that pages of
 /// the usual 500 are much of the memory that a start takes.
 const PAGE: u32 = 100;
-/// Reconciles under way at once.
-const RECONCILES: u16 = 16;
+/// Reconciles under way at once. The controller knows no namespaces: of those that it begins, what is beyond a namespace's
+/// share is put off.
+const RECONCILES: u16 = 20;
+/// Of one namespace.
+const RECONCILES_SHARE: usize = 16;
 
 /// Why the operator ended.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +80,9 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     let listener = TcpListener::bind(address)
         .await
         .map_err(|source| RunError::Listen { address, source })?;
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "answering probes");
+    }
     let serving = tokio::spawn(http::serve(
         listener,
         Arc::clone(&health),
@@ -180,6 +187,7 @@ async fn work(
         claims: Claims::default(),
         secrets: Arc::default(),
         memory: Memory::default(),
+        turns: Turns::new(RECONCILES.into(), RECONCILES_SHARE),
         triggers,
         metrics: Arc::clone(&metrics),
         config,

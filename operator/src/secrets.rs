@@ -4,7 +4,10 @@
 //! tell the same at once, but the right to watch Secrets is the right to read all of them, since
 //! every watch begins with what there is; `get` alone lets nobody look for what no TaskQueue
 //! names. The server answers from its cache, and a bound on the pace keeps thousands of Secrets
-//! from costing more than tens.
+//! from costing more than tens. Namespaces take turns ([`rounds`]), so that thousands of one delay
+//! only themselves.
+
+mod rounds;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -14,18 +17,22 @@ use std::{
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, api::GetParams};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::key::Key;
+use rounds::{Next, Rounds};
 
-/// Time in which every Secret is asked for once, as long as the pace allows.
-const ROUND: Duration = Duration::from_secs(1);
-/// Least time between two questions: 20 a second, so that 1,000 Secrets take 50 s a round.
+/// How long nothing is asked while no TaskQueue names a Secret.
+const NOTHING: Duration = Duration::from_secs(1);
+/// Least time between two questions: 20 a second, so that 1,000 Secrets of one namespace take 50 s a round.
 const LEAST: Duration = Duration::from_millis(50);
 
 /// The version of a Secret; `None` when there is none.
 pub type Version = Option<String>;
+
+/// By namespace and name of the Secret: who named it, and the version that they read.
+type Secrets = BTreeMap<String, BTreeMap<String, BTreeMap<Key, Version>>>;
 
 /// What each TaskQueue read of which Secrets.
 #[derive(Default)]
@@ -33,8 +40,7 @@ pub struct References(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// By namespace and name of the Secret: who named it, and the version that they read.
-    secrets: BTreeMap<(String, String), BTreeMap<Key, Version>>,
+    secrets: Secrets,
     /// The names that each TaskQueue named.
     named: HashMap<Key, Vec<String>>,
 }
@@ -51,9 +57,9 @@ impl References {
         state
             .named
             .insert(key.clone(), read.keys().cloned().collect());
+        let secrets = state.secrets.entry(key.namespace.clone()).or_default();
         for (name, version) in read {
-            let place = (key.namespace.clone(), name);
-            let readers = state.secrets.entry(place).or_default();
+            let readers = secrets.entry(name).or_default();
             readers.insert(key.clone(), version);
         }
     }
@@ -63,23 +69,16 @@ impl References {
         self.lock().forget(key);
     }
 
-    /// The Secret behind this one in the order of their names, or the first; with how many there
-    /// are.
-    fn after(&self, last: Option<&(String, String)>) -> Option<((String, String), usize)> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let state = self.lock();
-        let behind = last.and_then(|last| {
-            let mut rest = state.secrets.range((Excluded(last.clone()), Unbounded));
-            rest.next()
-        });
-        let next = behind.or_else(|| state.secrets.iter().next())?.0.clone();
-        Some((next, state.secrets.len()))
+    /// Which Secret is asked for next, and when; `None` while there is none.
+    fn next(&self, rounds: &mut Rounds, now: Instant) -> Option<Next> {
+        rounds.next(&self.lock().secrets, now)
     }
 
     /// Those who read another version than this one. Each is told once of each version.
-    fn outdated(&self, secret: &(String, String), version: &Version) -> BTreeSet<Key> {
+    fn outdated(&self, (namespace, name): &(String, String), version: &Version) -> BTreeSet<Key> {
         let mut state = self.lock();
-        let readers = state.secrets.get_mut(secret);
+        let secrets = state.secrets.get_mut(namespace);
+        let readers = secrets.and_then(|secrets| secrets.get_mut(name));
         let outdated = readers.into_iter().flatten();
         let outdated = outdated.filter(|(_, read)| *read != version);
         outdated
@@ -98,14 +97,19 @@ impl References {
 
 impl State {
     fn forget(&mut self, key: &Key) {
+        let Some(secrets) = self.secrets.get_mut(&key.namespace) else {
+            return;
+        };
         for name in self.named.remove(key).unwrap_or_default() {
-            let place = (key.namespace.clone(), name);
-            if let Some(readers) = self.secrets.get_mut(&place) {
+            if let Some(readers) = secrets.get_mut(&name) {
                 readers.remove(key);
                 if readers.is_empty() {
-                    self.secrets.remove(&place);
+                    secrets.remove(&name);
                 }
             }
+        }
+        if secrets.is_empty() {
+            self.secrets.remove(&key.namespace);
         }
     }
 }
@@ -118,14 +122,19 @@ pub async fn follow(
     stop: CancellationToken,
 ) {
     let following = async {
-        let mut last = None;
+        let mut rounds = Rounds::default();
         loop {
-            let Some((secret, number)) = references.after(last.as_ref()) else {
-                sleep(ROUND).await;
-                continue;
+            let secret = match references.next(&mut rounds, Instant::now()) {
+                Some(Next::Ask(secret)) => secret,
+                Some(Next::Wait(until)) => {
+                    sleep_until(until).await;
+                    continue;
+                }
+                None => {
+                    sleep(NOTHING).await;
+                    continue;
+                }
             };
-            let number = u32::try_from(number).unwrap_or(u32::MAX);
-            sleep((ROUND / number).max(LEAST)).await;
             match version(&client, &secret).await {
                 Ok(version) => references
                     .outdated(&secret, &version)
@@ -136,7 +145,7 @@ pub async fn follow(
                     tracing::debug!(namespace = secret.0, name = secret.1, %error, "cannot ask for a Secret's version");
                 }
             }
-            last = Some(secret);
+            sleep(LEAST).await;
         }
     };
     let _: Option<()> = stop.run_until_cancelled(following).await;
@@ -201,25 +210,8 @@ mod tests {
             [key("a")].into()
         );
         references.forget(&key("a"));
-        assert_eq!(references.after(None), None);
-    }
-
-    #[test]
-    fn every_secret_has_its_turn() {
-        let references = References::default();
-        references.refer(&key("a"), read([("x", None), ("y", None)]));
-        references.refer(&key("b"), read([("z", None), ("y", None)]));
-        let mut last = None;
-        let mut turns = Vec::new();
-        for _ in 0..4 {
-            let (next, number) = references.after(last.as_ref()).expect("there are some");
-            assert_eq!(number, 3);
-            turns.push(next.1.clone());
-            last = Some(next);
-        }
-        assert_eq!(turns, ["x", "y", "z", "x"]);
-        // One that has gone meanwhile holds up nothing.
-        let after = references.after(Some(&secret("xx")));
-        assert_eq!(after, Some((secret("y"), 3)));
+        let mut rounds = Rounds::default();
+        assert_eq!(references.next(&mut rounds, Instant::now()), None);
+        assert!(references.lock().named.is_empty());
     }
 }

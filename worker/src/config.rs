@@ -39,6 +39,8 @@ pub const HTTP_ADDRESS_VARIABLE: &str = "TASKQUEUE_HTTP_ADDRESS";
 pub const POD_NAME_VARIABLE: &str = "TASKQUEUE_POD_NAME";
 /// The node's name, from the downward API as well.
 pub const NODE_NAME_VARIABLE: &str = "TASKQUEUE_NODE_NAME";
+/// What whoever asks for a drain over HTTP has to show. Without it nobody can.
+pub const DRAIN_TOKEN_VARIABLE: &str = "TASKQUEUE_DRAIN_TOKEN";
 /// `json` or `text`.
 pub const LOG_FORMAT_VARIABLE: &str = "TASKQUEUE_LOG_FORMAT";
 
@@ -71,6 +73,8 @@ pub struct WorkerConfig {
     pub pod_name: Option<String>,
     /// The node this worker runs on, if it is known.
     pub node_name: Option<String>,
+    /// What whoever asks for a drain over HTTP has to show; nobody can without it, nor with another handler than `http`.
+    pub drain_token: Option<DrainToken>,
     /// The form of the log.
     pub log_format: LogFormat,
 }
@@ -97,6 +101,8 @@ impl WorkerConfig {
                 .clone()
                 .map(|name| (NODE_NAME_VARIABLE, name)),
         );
+        let token = self.drain_token.as_ref();
+        variables.extend(token.map(|token| (DRAIN_TOKEN_VARIABLE, token.0.clone())));
         variables
     }
 
@@ -165,6 +171,34 @@ impl RedisUrl {
 impl fmt::Debug for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RedisUrl(***)")
+    }
+}
+
+/// What whoever asks for a drain over HTTP has to show, in the header `authorization`. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DrainToken(String);
+
+impl DrainToken {
+    /// The most bytes of one.
+    pub const MAX_BYTES: usize = 128;
+
+    /// `None` unless it is 1 to 128 ASCII letters, digits and hyphens, as a uid of Kubernetes is.
+    pub fn new(token: impl Into<String>) -> Option<Self> {
+        let token = token.into();
+        let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        let fits = (1..=Self::MAX_BYTES).contains(&token.len());
+        (fits && token.bytes().all(good)).then_some(Self(token))
+    }
+
+    /// The value of the header `authorization` that shows it.
+    pub fn authorization(&self) -> String {
+        format!("Bearer {}", self.0)
+    }
+}
+
+impl fmt::Debug for DrainToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DrainToken(***)")
     }
 }
 

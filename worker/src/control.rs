@@ -17,15 +17,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use taskqueue_listener::Limits;
 use taskqueue_queue::worker::{LeasedTask, Outcome};
 use tokio::net::TcpListener;
 
+use crate::config::Concurrency;
 use crate::wait;
 
 /// Largest body of a request.
@@ -36,6 +38,12 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 const MOST_TIME_BYTES: usize = 64;
 /// Longest wait for a cancellation.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
+/// How long a request may take to arrive, and a handler's connection may rest between two.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// Connections at a time for each task: one that waits for a cancellation, and another one.
+const CONNECTIONS_A_TASK: usize = 2;
+/// Connections at a time beyond those.
+const SPARE_CONNECTIONS: usize = 64;
 
 /// The control endpoint and the attempts that may use it. Clones share them.
 #[derive(Clone, Debug)]
@@ -58,8 +66,9 @@ pub(crate) struct Control {
 }
 
 impl Controls {
-    /// Listens on loopback, on a port of the system's choice, and answers from now on.
-    pub async fn listen() -> io::Result<Self> {
+    /// Listens on loopback, on a port of the system's choice, and answers from now on, to the handlers of so many tasks at
+    /// a time.
+    pub async fn listen(concurrency: Concurrency) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let controls = Self {
             address: listener.local_addr()?,
@@ -71,13 +80,14 @@ impl Controls {
             .route("/{token}/extend", post(extend))
             .route("/{token}/snooze", post(snooze))
             .route("/{token}/cancelled", get(cancelled))
-            .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
             .with_state(controls.clone());
-        tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
-                tracing::error!(%error, "handlers are not listened to any more");
-            }
-        });
+        let limits = Limits {
+            connections: SPARE_CONNECTIONS + CONNECTIONS_A_TASK * usize::from(concurrency.get()),
+            patience: PATIENCE,
+            body_bytes: MOST_BODY_BYTES,
+        };
+        let never = std::future::pending();
+        tokio::spawn(taskqueue_listener::serve(listener, router, limits, never));
         Ok(controls)
     }
 

@@ -1,21 +1,25 @@
 //! What the worker says of itself over HTTP: `/livez`, `/readyz` and `/metrics`; and `/drain`, which tells it to stop.
 //!
+//! Every pod of the network may ask for the former. A drain is for whoever shows the token of the worker's configuration,
+//! which is the `preStop` hook beside an `http` handler and nobody else; in other workers there is no `/drain`.
+//!
 //! Alive means that the fetch loop turns; it says nothing of Redis, because restarting a worker heals no Redis. Ready
 //! means that the worker can consume, and a worker that cannot says what it waits for.
 
-use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use taskqueue_listener::Limits;
 use taskqueue_queue::worker::{Handler, Probe};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::DrainToken;
 use crate::fault::Fault;
 use crate::handler::AnyHandler;
 use crate::metrics::Metrics;
@@ -36,16 +40,24 @@ pub struct Drain {
     pub done: CancellationToken,
     /// Nobody is to be answered any more but those who wait.
     pub answered: CancellationToken,
+    /// What has to be shown for it; without it nobody can ask.
+    pub token: Option<DrainToken>,
 }
 
 impl Drain {
-    /// One that tells this.
+    /// One that tells this, and that nobody can ask for over HTTP.
     pub fn new(stop: CancellationToken) -> Self {
         Self {
             stop,
             done: CancellationToken::new(),
             answered: CancellationToken::new(),
+            token: None,
         }
+    }
+
+    /// One that whoever shows this token can ask for.
+    pub fn with_token(self, token: Option<DrainToken>) -> Self {
+        Self { token, ..self }
     }
 }
 
@@ -94,9 +106,9 @@ impl Health {
         let _ = self.probe.set(probe);
     }
 
-    /// Answers requests for as long as this future is polled.
-    pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
-        let router = Router::new()
+    /// Answers requests for as long as this future is polled, or until all is answered that a drain waits for.
+    pub async fn serve(self, listener: TcpListener) {
+        let mut router = Router::new()
             .route(
                 "/livez",
                 get(async |State(health): State<Self>| health.vitals().liveness()),
@@ -108,15 +120,13 @@ impl Health {
             .route(
                 "/metrics",
                 get(async |State(health): State<Self>| health.metrics()),
-            )
-            .route(
-                "/drain",
-                get(async |State(health): State<Self>| health.drain().await),
-            )
-            .with_state(self.clone());
-        axum::serve(listener, router)
-            .with_graceful_shutdown(async move { self.drain.answered.cancelled().await })
-            .await
+            );
+        if self.drain.token.is_some() {
+            router = router.route("/drain", get(drain));
+        }
+        let answered = self.drain.answered.clone();
+        let router = router.with_state(self);
+        taskqueue_listener::serve(listener, router, Limits::PROBES, answered.cancelled()).await;
     }
 
     fn vitals(&self) -> Vitals {
@@ -129,15 +139,6 @@ impl Health {
         }
     }
 
-    /// Stops the worker and answers when no task is left running: a `preStop` hook of the container that handles tasks,
-    /// so that it outlives the last of them.
-    async fn drain(&self) -> &'static str {
-        self.drain.stop.cancel();
-        tracing::info!("asked to drain");
-        self.drain.done.cancelled().await;
-        "drained\n"
-    }
-
     fn metrics(&self) -> Response {
         match self
             .metrics
@@ -147,6 +148,27 @@ impl Health {
             Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
         }
     }
+}
+
+/// Stops the worker and answers when no task is left running: a `preStop` hook of the container that handles tasks, so that
+/// it outlives the last of them. A GET, since a hook can be nothing else, which a crawler sends as well: it lacks the token.
+async fn drain(State(health): State<Health>, headers: HeaderMap) -> (StatusCode, &'static str) {
+    let Drain {
+        stop, done, token, ..
+    } = &health.drain;
+    let shown = headers.get(header::AUTHORIZATION);
+    let wanted = token.as_ref().map(DrainToken::authorization);
+    if wanted.is_none_or(|wanted| shown.is_none_or(|shown| *shown != wanted)) {
+        tracing::warn!("somebody asked to drain without the token");
+        return (
+            StatusCode::UNAUTHORIZED,
+            "a drain needs the worker's token\n",
+        );
+    }
+    stop.cancel();
+    tracing::info!("asked to drain");
+    done.cancelled().await;
+    (StatusCode::OK, "drained\n")
 }
 
 impl Vitals {

@@ -94,7 +94,8 @@ pub fn finish() {
 
 /// Writes a message to standard error where there is no log yet, or none any more. What cannot be written is lost.
 pub fn complain(message: &str) {
-    let _ = io::Write::write_all(&mut io::stderr(), format!("{message}\n").as_bytes());
+    let line = format!("{}\n", taskqueue_plain::line(message));
+    let _ = io::Write::write_all(&mut io::stderr(), line.as_bytes());
 }
 
 /// How many lines were not written.

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::config::{LogFormat, WorkerConfig};
+use crate::config::{DRAIN_TOKEN_VARIABLE, DrainToken, HandlerConfig, LogFormat, WorkerConfig};
 use crate::control::Controls;
 use crate::fault::Fault;
 use crate::handler::AnyHandler;
@@ -139,8 +139,8 @@ async fn live<H: Handler>(
 
     let metrics = Metrics::new(config.concurrency);
     let fault = Fault::new(metrics.handler_failures());
-    let (handler, ours) = make(Controls::listen().await?, fault.clone())?;
-    let drain = Drain::new(stop.clone());
+    let (handler, ours) = make(Controls::listen(config.concurrency).await?, fault.clone())?;
+    let drain = Drain::new(stop.clone()).with_token(drain_token(&config));
     let health = Health::new(metrics.clone(), fault.clone(), drain.clone()).of(ours.clone());
     let serving = serve_health(health.clone(), config.http_address).await?;
 
@@ -212,11 +212,23 @@ async fn serve_health(health: Health, address: SocketAddr) -> Result<JoinHandle<
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "answering probes");
     }
-    Ok(tokio::spawn(async move {
-        if let Err(error) = health.serve(listener).await {
-            tracing::error!(%error, "probes and metrics are not answered any more");
+    Ok(tokio::spawn(health.serve(listener)))
+}
+
+/// What has to be shown for a drain over HTTP. Only a server beside the worker needs one: any other handler is stopped with
+/// the worker itself, by a signal.
+fn drain_token(config: &WorkerConfig) -> Option<DrainToken> {
+    match config.handler {
+        HandlerConfig::Http(_) => {
+            if config.drain_token.is_none() {
+                tracing::info!(
+                    "nobody can ask for a drain over HTTP: {DRAIN_TOKEN_VARIABLE} is not set"
+                );
+            }
+            config.drain_token.clone()
         }
-    }))
+        HandlerConfig::Exec { .. } | HandlerConfig::Stdio { .. } | HandlerConfig::Native {} => None,
+    }
 }
 
 /// Reaches Redis for the first time, however long that takes. `None` when told to stop before.

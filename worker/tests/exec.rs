@@ -42,9 +42,14 @@ async fn output_that_is_no_json_becomes_a_string() {
 #[tokio::test]
 async fn a_command_knows_its_task_and_not_the_worker_s_secrets() {
     let stage = Stage::new().await;
-    let _worker = stage
-        .worker(&shell("env"), &[("ANY_OTHER", "is passed on")])
-        .await;
+    let variables = [
+        ("ANY_OTHER", "is passed on"),
+        ("OTEL_SERVICE_NAME", "is passed on too"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=hunter2"),
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "authorization=hunter2"),
+        ("TASKQUEUE_DRAIN_TOKEN", "hunter2"),
+    ];
+    let _worker = stage.worker(&shell("env"), &variables).await;
     let id = stage.enqueue("resize", &json!(null)).await;
     let environment = result(&stage.ended(&id).await);
     for variable in [
@@ -54,6 +59,7 @@ async fn a_command_knows_its_task_and_not_the_worker_s_secrets() {
         "TASK_ATTEMPT=1",
         "TASK_PRIORITY=normal",
         "ANY_OTHER=is passed on",
+        "OTEL_SERVICE_NAME=is passed on too",
     ] {
         assert!(
             environment.contains(variable),
@@ -62,6 +68,7 @@ async fn a_command_knows_its_task_and_not_the_worker_s_secrets() {
     }
     assert!(!environment.contains("TASKQUEUE_"), "{environment}");
     assert!(!environment.contains("redis://"), "{environment}");
+    assert!(!environment.contains("hunter2"), "{environment}");
 }
 
 #[tokio::test]

@@ -527,7 +527,8 @@ async fn whoever_asks_to_drain_is_answered_after_the_last_task() {
     });
     let server = Server::start(Router::new().route("/tasks", slow)).await;
     let stage = Stage::new().await;
-    let worker = stage.worker(&server.handler(), &[]).await;
+    let token = ("TASKQUEUE_DRAIN_TOKEN", "5cf0a1de-01");
+    let worker = stage.worker(&server.handler(), &[token]).await;
     let id = stage.enqueue("any", &json!(null)).await;
     let other = stage.enqueue("any", &json!(null)).await;
     // What Redis has given to the worker may not have reached it yet, and would be handed back.
@@ -535,7 +536,7 @@ async fn whoever_asks_to_drain_is_answered_after_the_last_task() {
         .await
         .expect("the first task begins");
     let draining = async {
-        let answer = worker.get("/drain").await.expect("it answers");
+        let answer = worker.drain("authorization: Bearer 5cf0a1de-01\r\n").await;
         (answer, stage.task(&id).await.state)
     };
     let working = async {
@@ -547,6 +548,33 @@ async fn whoever_asks_to_drain_is_answered_after_the_last_task() {
     assert_eq!(ended, State::Completed);
     assert_eq!(stage.task(&other).await.state, State::Waiting);
     assert!(worker.exit().await.success());
+}
+
+#[tokio::test]
+async fn a_drain_is_for_whoever_shows_the_token_alone() {
+    let server = answering(200, &[], "done").await;
+    let stage = Stage::new().await;
+    let token = ("TASKQUEUE_DRAIN_TOKEN", "5cf0a1de-01");
+    let shown = "authorization: Bearer 5cf0a1de-01\r\n";
+    let worker = stage.worker(&server.handler(), &[token]).await;
+    for headers in [
+        "",
+        "authorization: Bearer 5cf0a1de-0\r\n",
+        "authorization: Bearer 5cf0a1de-011\r\n",
+        "authorization: 5cf0a1de-01\r\n",
+        "authorization: Bearer \r\n",
+    ] {
+        assert_eq!(worker.drain(headers).await.0, 401, "{headers:?}");
+    }
+    // One that was stopped would take no task.
+    let id = stage.enqueue("any", &json!(null)).await;
+    assert_eq!(stage.ended(&id).await.state, State::Completed);
+    drop(worker);
+    // Without a token nobody can ask, and beside any other handler nobody has a reason to.
+    let open = stage.worker(&server.handler(), &[]).await;
+    assert_eq!(open.drain("authorization: Bearer \r\n").await.0, 404);
+    let command = stage.worker(&process::shell("true"), &[token]).await;
+    assert_eq!(command.drain(shown).await.0, 404);
 }
 
 /// A server that keeps its connections closes one just when a request comes: it may have read that request.

@@ -142,3 +142,22 @@ async fn a_panic_is_a_line_of_the_log() {
     let place = event["location"].as_str().expect("where it was");
     assert!(place.contains("native.rs:"), "{place}");
 }
+
+/// Clears a terminal, rings, does so by characters of C1, turns the direction of writing, and ends a line of the log.
+const HOSTILE: &str = r#"printf 'a\033[2Jb\007\302\2332J\342\200\256c\rforged\n' >&2; exit 65"#;
+
+#[tokio::test]
+async fn what_a_command_writes_steers_nobody_s_terminal_by_the_log() {
+    for format in ["json", "text"] {
+        let stage = Stage::new().await;
+        let worker = stage.start(&shell(HOSTILE), &[("TASKQUEUE_LOG_FORMAT", format)]);
+        let id = stage.enqueue("any", &json!(null)).await;
+        assert_eq!(stage.ended(&id).await.state, State::Dead);
+        worker.signal(Signal::SIGTERM);
+        let log = worker.exit_with_log().await;
+        let steers = |it: char| (it.is_control() && it != '\n') || it == '\u{202e}';
+        assert!(!log.contains(steers), "{format}: {log:?}");
+        assert!(log.contains("[2Jb"), "{format}: {log}");
+        assert!(!log.lines().any(|line| line.starts_with("forged")), "{log}");
+    }
+}

@@ -54,8 +54,8 @@ fn tell(report: &Report, typed: &Doctor, output: &mut Output) -> Result<(), Fail
                 output.line(line)?;
             }
         }
-        Form::Json => output.line(
-            serde_json::to_string_pretty(report)
+        Form::Json => output.document(
+            &serde_json::to_string_pretty(report)
                 .map_err(|error| Failure::Form(error.to_string()))?,
         )?,
     }

@@ -6,7 +6,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use taskqueue_api::spec::TargetKind;
 use taskqueue_queue::{Counters, Error, Reclaimed, Snapshot};
-use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
+use tokio::{task::JoinSet, time::Instant};
 
 use super::{
     Shared,
@@ -27,10 +27,13 @@ use crate::{
     },
     key::Key,
     targets::Target,
+    turns::Turns,
 };
 
-/// Calls to one Redis under way at once, beside the look itself.
+/// Chores in the queues of one Redis under way at once, beside the look itself.
 const CONCURRENCY: usize = 16;
+/// Of one namespace.
+const SHARE: usize = 12;
 /// How long it is tried to take back the tasks of a pod that ended. Its leases have lapsed by then.
 const RELEASE: Duration = Duration::from_mins(1);
 
@@ -38,7 +41,7 @@ const RELEASE: Duration = Duration::from_mins(1);
 pub(super) struct Jobs {
     shared: Arc<Shared>,
     writes: Arc<Writes>,
-    turns: Arc<Semaphore>,
+    turns: Arc<Turns>,
     running: JoinSet<Done>,
 }
 
@@ -89,7 +92,7 @@ impl Jobs {
         Self {
             shared,
             writes,
-            turns: Arc::new(Semaphore::new(CONCURRENCY)),
+            turns: Turns::new(CONCURRENCY, SHARE),
             running: JoinSet::new(),
         }
     }
@@ -174,8 +177,7 @@ impl Jobs {
         let (turns, name) = (Arc::clone(&self.turns), key.clone());
         let (version, counters) = (snapshot.version, Box::new(snapshot.counters));
         self.spawn(key, watched, async move {
-            // It is never closed.
-            let _turn = turns.acquire().await;
+            let _turn = turns.take(&name.namespace).await;
             // After a start thousands wait for their turn: only those that have it take the room.
             let outcome = Box::pin(tend(&name, queue, version, project, chores)).await;
             Outcome::Tended { counters, outcome }

@@ -1,14 +1,15 @@
-//! Writes to the API server: replicas and deletion costs. A bounded number of them at once, each
-//! with a bounded time, so that a server that is stuck holds up nothing but themselves.
+//! Writes to the API server: replicas and deletion costs. A bounded number of them at once, in turn
+//! by namespace, each with a bounded time, so that a server that is stuck holds up nothing but
+//! themselves.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use kube::{
     Api, Client,
     api::{Patch, PatchParams},
 };
 use serde_json::json;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::time::timeout;
 
 use super::{contention::Rival, rivals, shrink::COST};
 use crate::{
@@ -16,12 +17,15 @@ use crate::{
     key::Key,
     reconcile::{apply, error},
     targets::Target,
+    turns::Turns,
 };
 
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Writes under way at once, of all Redis together.
 const CONCURRENCY: usize = 32;
+/// Of one namespace.
+const SHARE: usize = 24;
 
 /// Why a write did not succeed, or may not have.
 #[derive(Debug)]
@@ -66,20 +70,20 @@ impl WriteError {
 /// The way to the API server, which all Redis share.
 pub(super) struct Writes {
     client: Client,
-    turns: Semaphore,
+    turns: Arc<Turns>,
 }
 
 impl Writes {
     pub(super) fn new(client: Client) -> Self {
         Self {
             client,
-            turns: Semaphore::new(CONCURRENCY),
+            turns: Turns::new(CONCURRENCY, SHARE),
         }
     }
 
     /// Writes the replicas of a TaskQueue's Deployment.
     pub(super) async fn scale(&self, key: &Key, replicas: u32) -> Result<(), WriteError> {
-        self.bounded(async {
+        self.bounded(&key.namespace, async {
             apply::scale(&self.client, key, replicas).await?;
             Ok(())
         })
@@ -92,7 +96,7 @@ impl Writes {
         target: &Target,
         replicas: u32,
     ) -> Result<(), WriteError> {
-        self.bounded(async {
+        self.bounded(&target.namespace, async {
             apply::scale_target(&self.client, target, replicas).await?;
             Ok(())
         })
@@ -125,7 +129,7 @@ impl Writes {
             field_manager: Some(apply::SCALER.to_owned()),
             ..PatchParams::default()
         };
-        self.bounded(async {
+        self.bounded(namespace, async {
             api.patch_metadata(pod, &params, &Patch::Merge(&patch))
                 .await?;
             Ok(())
@@ -135,10 +139,11 @@ impl Writes {
 
     async fn bounded(
         &self,
+        namespace: &str,
         write: impl Future<Output = Result<(), kube::Error>>,
     ) -> Result<(), WriteError> {
         // What was decided must not be written long after, so that the turn has its bound too.
-        let Ok(_turn) = timeout(PATIENCE, self.turns.acquire()).await else {
+        let Ok(_turn) = timeout(PATIENCE, self.turns.take(namespace)).await else {
             return Err(WriteError::Crowded);
         };
         match timeout(PATIENCE, write).await {

@@ -1,4 +1,8 @@
 //! Step 4: makes the cluster hold the children. Server-side apply, in order.
+//!
+//! What was seen to be ours is applied under its uid, with force: one that has come into its place
+//! since is refused by the API server and looked at anew. Where nothing was seen there is no force,
+//! so that what somebody else has made since, and says otherwise, is refused as well.
 
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
@@ -107,7 +111,7 @@ pub async fn apply(
     }
     let shape = apply_deployment(client, valid, observed.workload.as_deref(), deployment).await?;
     let budget = if let Some(budget) = budget {
-        apply_budget(client, valid, budget).await?
+        apply_budget(client, valid, observed.budget.as_deref(), budget.clone()).await?
     } else {
         prune_budget(client, valid, observed.budget.as_deref()).await?;
         None
@@ -119,12 +123,13 @@ pub async fn apply(
 async fn apply_budget(
     client: &Client,
     valid: &ValidQueue,
-    budget: &PodDisruptionBudget,
+    existing: Option<&PodDisruptionBudget>,
+    mut budget: PodDisruptionBudget,
 ) -> Result<Option<i64>, ApplyError> {
     let api: Api<PodDisruptionBudget> = Api::namespaced(client.clone(), &valid.key.namespace);
-    let params = PatchParams::apply(MANAGER).force();
+    let params = in_place_of(existing, &mut budget);
     let applied = api
-        .patch(&budget.name_any(), &params, &Patch::Apply(budget))
+        .patch(&budget.name_any(), &params, &Patch::Apply(&budget))
         .await;
     let failed = |source| ApplyError::Api {
         what: "PodDisruptionBudget",
@@ -172,15 +177,17 @@ async fn apply_secret(
         name: name.clone(),
         source,
     };
-    if let Some(existing) = api.get_opt(&name).await.map_err(failed)? {
-        check_owner("Secret", &existing, valid)?;
+    let existing = api.get_opt(&name).await.map_err(failed)?;
+    if let Some(existing) = &existing {
+        check_owner("Secret", existing, valid)?;
     }
-    let params = PatchParams::apply(MANAGER).force();
+    let mut secret = secret.clone();
+    let params = in_place_of(existing.as_ref(), &mut secret);
     let applied = api
-        .patch(&name, &params, &Patch::Apply(secret))
+        .patch(&name, &params, &Patch::Apply(&secret))
         .await
         .map_err(failed)?;
-    Ok(credentials::mark(&applied, secret))
+    Ok(credentials::mark(&applied, &secret))
 }
 
 /// Applies the Deployment without touching its replicas, and returns its shape.
@@ -201,13 +208,10 @@ async fn apply_deployment(
     if !handed_over {
         deployment.spec.replicas = Some(i32::try_from(replicas).unwrap_or(i32::MAX));
     }
+    let params = in_place_of(existing, &mut deployment);
     let api: Api<Deployment> = Api::namespaced(client.clone(), &valid.key.namespace);
     let applied = api
-        .patch(
-            &name,
-            &PatchParams::apply(MANAGER).force(),
-            &Patch::Apply(&deployment),
-        )
+        .patch(&name, &params, &Patch::Apply(&deployment))
         .await
         .map_err(|source| ApplyError::Api {
             what: "Deployment",
@@ -274,6 +278,16 @@ async fn write_scale<K: Clone + DeserializeOwned>(
     let params = PatchParams::apply(SCALER).force();
     let patch = Patch::Apply(scale_patch(replicas));
     api.patch_scale(name, &params, &patch).await
+}
+
+/// How an object is applied in place of the one that was seen to be ours, and of no other.
+fn in_place_of(seen: Option<&impl Resource>, object: &mut impl Resource) -> PatchParams {
+    let params = PatchParams::apply(MANAGER);
+    let Some(seen) = seen else {
+        return params;
+    };
+    object.meta_mut().uid = seen.uid();
+    params.force()
 }
 
 fn check_owner(

@@ -93,9 +93,10 @@ impl Error {
         }
     }
 
-    /// Whether somebody should be told. What ends with its namespace is no news.
+    /// Whether somebody should be told. What ends with its namespace is no news, nor is what came in between and is looked at
+    /// anew.
     pub fn is_news(&self) -> bool {
-        !matches!(self, Self::Apply(error) if is_terminating(error))
+        !matches!(self, Self::Apply(error) if is_terminating(error) || is_outdated(error))
     }
 
     /// What follows.
@@ -190,6 +191,17 @@ fn is_terminating(error: &ApplyError) -> bool {
             .iter()
             .flat_map(|details| &details.causes)
             .any(|cause| cause.reason == "NamespaceTerminating"),
+        ApplyError::Api { .. } | ApplyError::NotOurs { .. } => false,
+    }
+}
+
+/// What was looked at is not what is there now.
+fn is_outdated(error: &ApplyError) -> bool {
+    match error {
+        ApplyError::Api {
+            source: kube::Error::Api(status),
+            ..
+        } => status.code == 409,
         ApplyError::Api { .. } | ApplyError::NotOurs { .. } => false,
     }
 }

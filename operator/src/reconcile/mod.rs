@@ -14,7 +14,11 @@ pub mod observe;
 pub(crate) mod template;
 pub mod validate;
 
-use std::sync::Arc;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
 
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::{
@@ -36,6 +40,7 @@ use crate::{
     key::Key,
     metrics::Metrics,
     secrets::References,
+    turns::Turns,
     workload::Workload,
 };
 use claim::Claims;
@@ -71,6 +76,8 @@ pub struct Context {
     pub secrets: Arc<References>,
     /// What was applied before.
     pub memory: Memory,
+    /// How many passes may be under way.
+    pub turns: Arc<Turns>,
     /// Starts passes for what no watch tells.
     pub triggers: mpsc::UnboundedSender<ObjectRef<Guarded>>,
     /// Counters.
@@ -84,6 +91,9 @@ pub async fn reconcile(resource: Arc<Guarded>, context: Arc<Context>) -> Result<
         context.forget(&key);
         return Ok(Action::await_change());
     }
+    let Some(_turn) = context.turns.try_take(&key.namespace) else {
+        return Ok(Action::requeue(put_off(&key)));
+    };
     let started = Instant::now();
     let outcome = Box::pin(steps(&resource, &context)).await;
     context
@@ -101,6 +111,14 @@ pub async fn reconcile(resource: Arc<Guarded>, context: Arc<Context>) -> Result<
             Err(error)
         }
     }
+}
+
+/// When a pass is tried again whose namespace has its share of them under way. The controller's queue knows no namespaces: to
+/// wait here would keep the passes of others out. Spread over a second, so that of thousands not all come back at once.
+fn put_off(key: &Key) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    Duration::from_millis(100 + hasher.finish() % 900)
 }
 
 /// What the controller does after a failed pass. The signature is the controller's.

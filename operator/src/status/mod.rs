@@ -3,7 +3,7 @@
 pub mod build;
 mod condition;
 mod decision;
-mod pace;
+mod order;
 mod redis;
 mod source;
 mod write;

@@ -1,5 +1,5 @@
 //! The one writer of statuses: at most once a second per TaskQueue, at a steady pace for all of
-//! them together, and only what changed. Nothing waits for it: replicas are written elsewhere.
+//! them together, in turn by namespace, and only what changed. Nothing waits for it: replicas are written elsewhere.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -19,11 +19,12 @@ use taskqueue_api::{TaskQueue, TaskQueueStatus};
 use tokio::time::{Instant, error::Elapsed, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{build, pace::Bucket, redis};
+use super::{build, order::Order, redis};
 use crate::{
     events::Events,
     index::Index,
     key::Key,
+    pace::Bucket,
     reconcile::{Guarded, apply::MANAGER},
     workload::Workload,
 };
@@ -54,6 +55,7 @@ pub struct Writer {
     written: HashMap<Key, Written>,
     /// When a write was last tried, as long as that counts.
     tried: HashMap<Key, Instant>,
+    order: Order,
     bucket: Bucket,
     caught_up: Instant,
 }
@@ -89,6 +91,7 @@ impl Writer {
             events,
             written: HashMap::new(),
             tried: HashMap::new(),
+            order: Order::default(),
             bucket: Bucket::new(EVERY, BURST, Instant::now()),
             caught_up: Instant::now(),
         }
@@ -104,7 +107,7 @@ impl Writer {
                 () = stop.cancelled() => return,
                 () = self.index.status_wanted.notified(), if next.is_none() => {}
                 () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
-                () = tokio::time::sleep_until(self.caught_up + CATCH_UP), if !self.written.is_empty() => self.catch_up(),
+                () = tokio::time::sleep_until(self.caught_up + CATCH_UP), if !self.written.is_empty() => self.catch_up(&wanted),
             }
         }
     }
@@ -112,21 +115,22 @@ impl Writer {
     /// Writes every wanted status that may be written now and returns when the next one may.
     async fn write_due(&mut self, wanted: &mut BTreeSet<Key>) -> Option<Instant> {
         let now = Instant::now();
-        let mut due: Vec<Key> = wanted
+        let due = wanted
             .iter()
             .filter(|key| self.due_at(key).is_none_or(|due| due <= now))
-            .cloned()
+            .map(|key| (key.clone(), self.tried.get(key).copied()))
             .collect();
-        // Whoever has waited longest comes first, so that among many busy ones nobody starves.
-        due.sort_by_cached_key(|key| self.tried.get(key).copied());
         let mut writes = Vec::new();
-        for key in due {
+        for key in self.order.of(due) {
             if !self.bucket.take(now) {
                 break;
             }
             wanted.remove(&key);
             match self.changed(key) {
-                Some(write) => writes.push(write),
+                Some(write) => {
+                    self.order.had(&write.key);
+                    writes.push(write);
+                }
                 None => self.bucket.put_back(),
             }
         }
@@ -154,7 +158,7 @@ impl Writer {
     }
 
     /// Forgets what the cache knows as well by now: one copy of each status is enough.
-    fn catch_up(&mut self) {
+    fn catch_up(&mut self, wanted: &BTreeSet<Key>) {
         let now = Instant::now();
         self.caught_up = now;
         let resources = &self.resources;
@@ -168,7 +172,11 @@ impl Writer {
         });
         self.written
             .shrink_to(usize::try_from(BURST).unwrap_or_default());
-        self.tried.retain(|_, at| *at + PACE > now);
+        // While some wait, it counts how long.
+        if wanted.is_empty() {
+            self.tried.retain(|_, at| *at + PACE > now);
+            self.order.forget();
+        }
     }
 
     /// When the status may be written again; `None` when it never was.

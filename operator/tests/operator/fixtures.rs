@@ -174,6 +174,7 @@ pub(crate) fn deployment(edits: &[Edit]) -> Value {
 pub(crate) fn standing(generation: i64, replicas: i32) -> Deployment {
     let mut deployment = build(&[], "redis://redis:6379").deployment;
     deployment.metadata.generation = Some(generation);
+    deployment.metadata.uid = Some("deployment".to_owned());
     deployment.metadata.managed_fields = Some(vec![
         serde_json::from_value(json!({
             "manager": "taskqueue-autoscaler", "operation": "Apply", "subresource": "scale"

@@ -10,10 +10,10 @@ use tokio::{
     sync::watch,
 };
 
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An API server that has trouble with whatever it is asked, and how often it was.
-async fn troubled() -> (String, watch::Receiver<u32>) {
+pub(crate) async fn troubled() -> (String, watch::Receiver<u32>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let (asked, times) = watch::channel(0);
@@ -27,7 +27,7 @@ async fn troubled() -> (String, watch::Receiver<u32>) {
 }
 
 /// Starts an operator that tries again and again to lead, and logs that it cannot.
-fn start(url: &str, name: &str, stderr: impl Into<Stdio>) -> Child {
+pub(crate) fn start(url: &str, name: &str, stderr: impl Into<Stdio>) -> Child {
     let kubeconfig = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let config = format!(
         "{{apiVersion: v1, kind: Config, current-context: a, contexts: [{{name: a, context: {{cluster: a, user: a}}}}], \

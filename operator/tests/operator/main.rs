@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod fixtures;
+mod flood;
 mod log;
 mod mock;
 mod probes;

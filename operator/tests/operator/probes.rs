@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+pub(crate) async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -47,7 +47,7 @@ async fn readiness_tells_what_is_waited_for_and_liveness_nothing_of_it() {
     assert!(told.ends_with("leads\n"), "{told}");
 
     stop.cancel();
-    served.await.unwrap().unwrap();
+    served.await.unwrap();
 }
 
 #[tokio::test]
@@ -68,5 +68,5 @@ async fn metrics_are_served_in_the_text_format() {
         assert!(told.contains(line), "no {line:?} in {told}");
     }
     stop.cancel();
-    served.await.unwrap().unwrap();
+    served.await.unwrap();
 }

@@ -11,10 +11,10 @@ use thiserror::Error;
 
 use super::{
     CONCURRENCY_VARIABLE, Concurrency, DEFAULT_DRAIN_TIMEOUT, DEFAULT_HTTP_ADDRESS,
-    DRAIN_TIMEOUT_VARIABLE, HANDLER_VARIABLE, HTTP_ADDRESS_VARIABLE, HandlerConfig,
-    LOG_FORMAT_VARIABLE, LogFormat, MAX_DRAIN_TIMEOUT, NODE_NAME_VARIABLE, POD_NAME_VARIABLE,
-    QUEUE_VARIABLE, REDIS_CA_VARIABLE, REDIS_CERT_VARIABLE, REDIS_KEY_VARIABLE, REDIS_URL_VARIABLE,
-    RedisTls, RedisUrl, WorkerConfig,
+    DRAIN_TIMEOUT_VARIABLE, DRAIN_TOKEN_VARIABLE, DrainToken, HANDLER_VARIABLE,
+    HTTP_ADDRESS_VARIABLE, HandlerConfig, LOG_FORMAT_VARIABLE, LogFormat, MAX_DRAIN_TIMEOUT,
+    NODE_NAME_VARIABLE, POD_NAME_VARIABLE, QUEUE_VARIABLE, REDIS_CA_VARIABLE, REDIS_CERT_VARIABLE,
+    REDIS_KEY_VARIABLE, REDIS_URL_VARIABLE, RedisTls, RedisUrl, WorkerConfig,
 };
 
 /// Why a configuration cannot be used. The message names the variable, the value and the fix.
@@ -84,6 +84,10 @@ const HTTP_ADDRESS: Variable = Variable {
     name: HTTP_ADDRESS_VARIABLE,
     fix: "address:port, for example 0.0.0.0:8081",
 };
+const DRAIN_TOKEN: Variable = Variable {
+    name: DRAIN_TOKEN_VARIABLE,
+    fix: "1 to 128 letters, digits and hyphens that nobody can guess, for example a UUID",
+};
 const LOG_FORMAT: Variable = Variable {
     name: LOG_FORMAT_VARIABLE,
     fix: "json or text",
@@ -133,6 +137,7 @@ pub(super) fn parse(lookup: &impl Fn(&str) -> Option<String>) -> Result<WorkerCo
             .unwrap_or(DEFAULT_HTTP_ADDRESS),
         pod_name: find(POD_NAME_VARIABLE),
         node_name: find(NODE_NAME_VARIABLE),
+        drain_token: optional(&DRAIN_TOKEN).map(parse_drain_token).transpose()?,
         log_format: optional(&LOG_FORMAT)
             .map(parse_log_format)
             .transpose()?
@@ -177,6 +182,11 @@ fn parse_redis_tls(
     check(&REDIS_CA, RedisTls { ca, identity: None })?;
     check(&REDIS_CERT, RedisTls { ca: None, identity })?;
     Ok(tls)
+}
+
+/// It is not shown: it may only be misspelt.
+fn parse_drain_token(value: String) -> Result<DrainToken, ConfigError> {
+    DrainToken::new(value).ok_or_else(|| DRAIN_TOKEN.invalid("(hidden)", &"no such token"))
 }
 
 fn parse_concurrency(value: String) -> Result<Concurrency, ConfigError> {
@@ -400,6 +410,17 @@ mod tests {
     }
 
     #[test]
+    fn a_drain_token_that_is_of_no_use_is_refused_without_showing_it() {
+        for token in ["hunter2!", "hunter 2", "hunter2\n", &"a".repeat(129)] {
+            let error = complaint(DRAIN_TOKEN_VARIABLE, token);
+            assert!(error.starts_with("TASKQUEUE_DRAIN_TOKEN is "), "{error}");
+            assert!(!error.contains(token), "{error}");
+        }
+        let config = parse_with(&[(DRAIN_TOKEN_VARIABLE, "hunter2")]).expect("it is complete");
+        assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
+    }
+
+    #[test]
     fn the_password_is_not_in_the_debug_text_nor_in_the_rendered_variables() {
         let config = parse_with(&[]).expect("it is complete");
         assert!(!format!("{config:?}").contains("hunter2"));
@@ -447,6 +468,7 @@ mod tests {
             (octets, port) in any::<([u8; 4], u16)>(),
             pod_name in any_name(),
             node_name in any_name(),
+            token in prop::option::of("[a-f0-9-]{1,40}"),
             json in any::<bool>(),
         ) -> WorkerConfig {
             WorkerConfig {
@@ -459,6 +481,7 @@ mod tests {
                 http_address: SocketAddr::new(IpAddr::V4(Ipv4Addr::from(octets)), port),
                 pod_name,
                 node_name,
+                drain_token: token.and_then(DrainToken::new),
                 log_format: if json { LogFormat::Json } else { LogFormat::Text },
             }
         }

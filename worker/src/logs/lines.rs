@@ -4,6 +4,7 @@
 //! `tracing-appender` does the same, but bounds the lines and not their bytes, does not tell of what was lost, and ends with
 //! a `println!`, which waits or panics where standard output is the same pipe.
 
+use std::borrow::Cow;
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,6 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
+use taskqueue_plain as plain;
 
 /// Most bytes that wait to be written: some 20,000 lines.
 const MOST_WAITING: usize = 4 * 1024 * 1024;
@@ -84,10 +86,19 @@ impl Lines {
     }
 }
 
-/// Each call is a line.
+/// Each call is a line. Much of what is in it is of others, payloads, errors and servers: what would steer the terminal of
+/// whoever reads the log, or begin a line of its own, is escaped. In a line of JSON that means the same.
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.put(line);
+        let text = String::from_utf8_lossy(line);
+        let (text, end) = match text.strip_suffix('\n') {
+            Some(text) => (text, "\n"),
+            None => (&*text, ""),
+        };
+        match plain::line(text) {
+            Cow::Borrowed(_) => self.put(line),
+            Cow::Owned(text) => self.put(format!("{text}{end}").as_bytes()),
+        }
         Ok(line.len())
     }
 
@@ -185,6 +196,28 @@ mod tests {
         let written = String::from_utf8(written.lock().expect("a lock").clone());
         assert_eq!(written.expect("text"), "first\nsecond\nthird\n");
         assert_eq!(lost.get(), 0);
+    }
+
+    #[test]
+    fn what_would_steer_a_terminal_or_begin_a_line_is_escaped() {
+        let (mut reader, writer) = UnixStream::pair().expect("a pair");
+        let mut lines = Lines::new(writer, Counter::default(), |_| ()).expect("a thread");
+        for line in [
+            "a\u{1b}[2J\u{9b}1m\nforged\u{202e}\n",
+            "no end\r",
+            "plain → text\n",
+        ] {
+            assert_eq!(
+                lines.write(line.as_bytes()).expect("it is taken"),
+                line.len()
+            );
+        }
+        lines.flush_within(PATIENCE);
+        drop(lines);
+        let mut written = String::new();
+        io::Read::read_to_string(&mut reader, &mut written).expect("text");
+        let expected = "a\\u001b[2J\\u009b1m\\u000aforged\\u202e\nno end\\u000dplain → text\n";
+        assert_eq!(written, expected);
     }
 
     #[test]

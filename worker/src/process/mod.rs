@@ -6,6 +6,7 @@ mod allowance;
 mod children;
 mod complaint;
 mod ending;
+mod environment;
 mod group;
 mod memory;
 mod program;
@@ -30,9 +31,6 @@ pub use program::ProgramError;
 
 /// How much is read from a stream at once.
 const PIECE: usize = 16 * 1024;
-
-/// Variables with this prefix configure the worker, with secrets among them, and are not passed on.
-const OWN_VARIABLES: &str = "TASKQUEUE_";
 
 /// A handler's command, and the processes that were started from it. Clones share them.
 #[derive(Clone, Debug)]
@@ -64,8 +62,8 @@ impl Launcher {
         &self.program
     }
 
-    /// Starts the command, with these variables besides the worker's own environment and without what
-    /// configures the worker.
+    /// Starts the command, with these variables besides the worker's own environment and without what is
+    /// the worker's alone.
     pub(crate) fn start(
         &self,
         variables: impl IntoIterator<Item = (&'static str, String)>,
@@ -77,8 +75,7 @@ impl Launcher {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         for (name, _) in std::env::vars_os() {
-            let own = name.as_encoded_bytes();
-            if own.starts_with(OWN_VARIABLES.as_bytes()) {
+            if environment::is_kept_back(&name) {
                 command.env_remove(name);
             }
         }

@@ -49,7 +49,7 @@ fn mark_in(environment: &[u8]) -> Option<&[u8]> {
 
 fn has_own_variables(environment: &[u8]) -> bool {
     let mut variables = environment.split(|&byte| byte == 0);
-    variables.any(|variable| variable.starts_with(super::OWN_VARIABLES.as_bytes()))
+    variables.any(|variable| variable.starts_with(super::environment::OWN.as_bytes()))
 }
 
 /// The children of this process that run and lead none of these commands.

@@ -282,8 +282,15 @@ impl Worker {
         get(self.address().ok_or(io::ErrorKind::NotConnected)?, path).await
     }
 
+    /// Asks for a drain with these headers; the status and the rest of the answer.
+    pub(crate) async fn drain(&self, headers: &str) -> (u16, String) {
+        let address = self.address().expect("it listens");
+        let answer = get_with(address, "/drain", headers).await;
+        answer.expect("it answers")
+    }
+
     /// The port is the system's choice, and the log tells it.
-    fn address(&self) -> Option<String> {
+    pub(crate) fn address(&self) -> Option<String> {
         let log = self.log();
         let line = log.lines().find(|line| line.contains("answering probes"))?;
         let event: serde_json::Value = serde_json::from_str(line).ok()?;
@@ -385,8 +392,17 @@ fn fail<T>(message: &str) -> T {
 
 /// Asks a server; the status and the rest of the answer.
 pub(crate) async fn get(address: impl ToSocketAddrs, path: &str) -> io::Result<(u16, String)> {
+    get_with(address, path, "").await
+}
+
+/// The same with these headers, each a line.
+pub(crate) async fn get_with(
+    address: impl ToSocketAddrs,
+    path: &str,
+    headers: &str,
+) -> io::Result<(u16, String)> {
     let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: w\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: w\r\nConnection: close\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;

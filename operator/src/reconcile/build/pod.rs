@@ -18,8 +18,8 @@ use k8s_openapi::{
 use kube::core::ObjectMeta;
 use taskqueue_api::{WORKER_CONTAINER, WORKER_CONTAINER_ANNOTATION};
 use taskqueue_worker::config::{
-    DEFAULT_HTTP_ADDRESS, HandlerConfig, LogFormat, NODE_NAME_VARIABLE, POD_NAME_VARIABLE,
-    REDIS_URL_VARIABLE, RedisTls, RedisUrl, WorkerConfig,
+    DEFAULT_HTTP_ADDRESS, DrainToken, HandlerConfig, LogFormat, NODE_NAME_VARIABLE,
+    POD_NAME_VARIABLE, REDIS_URL_VARIABLE, RedisTls, RedisUrl, WorkerConfig,
 };
 
 use super::super::observe::Observed;
@@ -140,10 +140,11 @@ pub fn build(
     }
     if let HandlerConfig::Http(http) = &worker.handler {
         let mut container = sidecar::container(pod, worker, http, image);
-        configure(&mut container, valid, redis);
-        sidecar::add(pod, container);
+        let token = sidecar::drain_token(valid);
+        configure(&mut container, valid, redis, token.clone());
+        sidecar::add(pod, container, token.as_ref());
     } else if let Some(container) = pod.containers.first_mut() {
-        configure(container, valid, redis);
+        configure(container, valid, redis, None);
     }
     name_containers(&mut template, &worker.handler);
     template
@@ -244,7 +245,12 @@ fn demo_pod(worker: &ValidWorker, image: &WorkerImage) -> PodSpec {
 }
 
 /// Configures the worker in its container.
-fn configure(container: &mut Container, valid: &ValidQueue, redis: PodRedis) {
+fn configure(
+    container: &mut Container,
+    valid: &ValidQueue,
+    redis: PodRedis,
+    drain_token: Option<DrainToken>,
+) {
     let config = WorkerConfig {
         queue: valid.queue.clone(),
         // Rendered apart, since it may come from a Secret.
@@ -256,6 +262,7 @@ fn configure(container: &mut Container, valid: &ValidQueue, redis: PodRedis) {
         http_address: DEFAULT_HTTP_ADDRESS,
         pod_name: None,
         node_name: None,
+        drain_token,
         log_format: LogFormat::Json,
     };
     let env = container.env.get_or_insert_with(Vec::new);

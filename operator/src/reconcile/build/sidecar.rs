@@ -4,16 +4,16 @@ use std::path::Path;
 
 use k8s_openapi::{
     api::core::v1::{
-        Container, HTTPGetAction, Lifecycle, LifecycleHandler, PodSpec, SecurityContext,
-        VolumeMount,
+        Container, HTTPGetAction, HTTPHeader, Lifecycle, LifecycleHandler, PodSpec,
+        SecurityContext, VolumeMount,
     },
     apimachinery::pkg::util::intstr::IntOrString,
 };
 use taskqueue_api::WORKER_CONTAINER;
-use taskqueue_worker::config::{DEFAULT_HTTP_ADDRESS, HttpHandler};
+use taskqueue_worker::config::{DEFAULT_HTTP_ADDRESS, DrainToken, HttpHandler};
 
 use super::{
-    super::validate::{Invalid, ValidWorker},
+    super::validate::{Invalid, ValidQueue, ValidWorker},
     pod, resources,
 };
 use crate::config::WorkerImage;
@@ -85,13 +85,27 @@ pub(super) fn container(
     }
 }
 
+/// What the hook of the server shows to the worker: the TaskQueue's uid. No pod that has no rights in the API can know it,
+/// and it is the same in every pass, so that nothing has to be kept for it. Who may read TaskQueues, Deployments or pods of
+/// the namespace can read it. In a header, since a path is in logs and Events of the kubelet, and a worker from before there
+/// was a token passes over it.
+pub(super) fn drain_token(valid: &ValidQueue) -> Option<DrainToken> {
+    DrainToken::new(&valid.owner.uid)
+}
+
 /// Adds the worker's container, and has the server's wait for its last task before it is stopped.
-pub(super) fn add(pod: &mut PodSpec, worker: Container) {
+pub(super) fn add(pod: &mut PodSpec, worker: Container, token: Option<&DrainToken>) {
     if let Some(server) = pod.containers.first_mut() {
         let hook = LifecycleHandler {
             http_get: Some(HTTPGetAction {
                 path: Some("/drain".to_owned()),
                 port: IntOrString::Int(i32::from(DEFAULT_HTTP_ADDRESS.port())),
+                http_headers: token.map(|token| {
+                    vec![HTTPHeader {
+                        name: "Authorization".to_owned(),
+                        value: token.authorization(),
+                    }]
+                }),
                 ..HTTPGetAction::default()
             }),
             ..LifecycleHandler::default()

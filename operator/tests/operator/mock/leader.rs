@@ -33,6 +33,7 @@ enum Scenario {
     TheLeaseWasGivenUp,
     TheLeaseIsStillOursFromBeforeARestart,
     TheLeaseStandsStillFor { looks: usize },
+    TheLeaseStandsStillAndSaysThatItHoldsForDecades { looks: usize },
     TheLeaseIsRenewedInBetween,
     AnotherCandidateIsFasterToTakeItOver,
     TheServerDoesNotAnswerAtFirst,
@@ -57,6 +58,14 @@ impl Scenario {
             }
             Self::TheLeaseStandsStillFor { looks } => {
                 let mut calls: Vec<_> = (0..looks).map(|_| look("1")).collect();
+                calls.push(taken("1", 5));
+                calls
+            }
+            Self::TheLeaseStandsStillAndSaysThatItHoldsForDecades { looks } => {
+                let mut decades = lease(OTHER, "1");
+                decades["spec"]["leaseDurationSeconds"] = json!(i32::MAX);
+                let look = |_| Call::get(LEASE).answer(decades.clone());
+                let mut calls: Vec<_> = (0..looks).map(look).collect();
                 calls.push(taken("1", 5));
                 calls
             }
@@ -155,6 +164,13 @@ async fn a_lease_is_taken_over_only_after_it_stood_still_for_its_duration() {
 async fn a_renewal_starts_the_wait_anew() {
     let elected = Scenario::TheLeaseIsRenewedInBetween.play(secs(60)).await;
     assert_eq!(elected, Some(secs(8 + 11)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_duration_keeps_the_lease_for_ever_from_those_who_wait() {
+    let scenario = Scenario::TheLeaseStandsStillAndSaysThatItHoldsForDecades { looks: 302 };
+    let elected = scenario.play(secs(3600)).await;
+    assert_eq!(elected, Some(secs(301)));
 }
 
 #[tokio::test(start_paused = true)]

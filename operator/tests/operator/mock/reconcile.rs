@@ -82,6 +82,39 @@ async fn a_deployment_of_somebody_else_is_not_touched() {
 }
 
 #[tokio::test]
+async fn one_that_somebody_else_makes_between_look_and_apply_is_not_taken_over() {
+    let world = World::new(Scenario::ADeploymentOfSomebodyElseComesInBetween);
+    let (first, again) = world.failing_pass(&[]).await;
+    let (second, _) = world.failing_pass(&[]).await;
+    world.end().await;
+    assert_eq!(first.reason, "ApplyFailed");
+    assert_eq!(again, Action::requeue(Duration::from_secs(1)));
+    assert_eq!(second.reason, "NameTaken");
+}
+
+#[tokio::test]
+async fn the_deployment_that_was_seen_is_applied_and_none_that_came_in_its_place() {
+    let mut world = World::new(Scenario::AnotherDeploymentComesInItsPlace);
+    world.stands(standing(7, 5));
+    let (problem, action) = world.failing_pass(&exec(template())).await;
+    world.end().await;
+    assert_eq!(problem.reason, "ApplyFailed");
+    assert_eq!(action, Action::requeue(Duration::from_secs(1)));
+}
+
+#[tokio::test]
+async fn so_is_its_secret() {
+    let mut world = World::with_default_redis(
+        Scenario::TheSecretThatWasSeenIsApplied,
+        "redis://:hunter2@redis",
+    );
+    world.stands(standing(7, 5));
+    let outcome = world.pass(&[DEFAULT_REDIS]).await;
+    world.end().await;
+    outcome.unwrap();
+}
+
+#[tokio::test]
 async fn neither_is_its_secret_written_when_the_deployments_name_is_taken() {
     let world = World::with_default_redis(
         Scenario::ADeploymentOfSomebodyElseIsOnlyRead,
@@ -405,4 +438,18 @@ async fn a_budget_of_somebody_else_is_left_where_none_is_asked_for() {
     let outcome = world.pass(&[]).await;
     world.end().await;
     outcome.unwrap();
+}
+
+#[tokio::test]
+async fn a_pass_beyond_the_share_of_its_namespace_is_put_off_and_those_of_others_are_not() {
+    let world = World::new(Scenario::NobodyCalls);
+    let turns = Arc::clone(&world.context.turns);
+    let under_way = turns.try_take("shop").expect("there is a place");
+    let put_off = world.pass(&[]).await.unwrap();
+    assert!(turns.try_take("other").is_some());
+    let times = (100..1000).map(|millis| Action::requeue(Duration::from_millis(millis)));
+    assert!(times.into_iter().any(|time| time == put_off), "{put_off:?}");
+    assert!(!world.has_orders());
+    drop(under_way);
+    world.end().await;
 }

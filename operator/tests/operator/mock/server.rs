@@ -15,6 +15,7 @@ pub(crate) struct Call {
     method: Method,
     path: String,
     manager: Option<&'static str>,
+    forced: bool,
     check: Box<dyn Fn(&Value) + Send>,
     code: u16,
     answer: Answer,
@@ -35,6 +36,7 @@ impl Call {
             method,
             path: path.into(),
             manager: None,
+            forced: false,
             check: Box::new(|_| {}),
             code: 200,
             answer: Answer::Echo,
@@ -62,11 +64,20 @@ impl Call {
         Self::new(Method::DELETE, path)
     }
 
-    /// A server-side apply by this field manager.
+    /// A server-side apply by this field manager, with force.
     pub(crate) fn apply(path: impl Into<String>, manager: &'static str) -> Self {
         Self {
             manager: Some(manager),
+            forced: true,
             ..Self::new(Method::PATCH, path)
+        }
+    }
+
+    /// The same without force, of an object that was not there.
+    pub(crate) fn make(path: impl Into<String>, manager: &'static str) -> Self {
+        Self {
+            forced: false,
+            ..Self::apply(path, manager)
         }
     }
 
@@ -124,7 +135,7 @@ impl Call {
         let query = parts.uri.query().unwrap_or_default();
         if let Some(manager) = self.manager {
             assert!(query.contains(&format!("fieldManager={manager}")), "{came}");
-            assert!(query.contains("force=true"), "{came}");
+            assert_eq!(query.contains("force=true"), self.forced, "{came}");
             let kind = &parts.headers[http::header::CONTENT_TYPE];
             assert_eq!(kind, "application/apply-patch+yaml", "{came}");
         }

@@ -21,6 +21,7 @@ use taskqueue_operator::{
     reconcile::{
         Context, Guarded, claim::Claims, error::Error, error_policy, memory::Memory, reconcile,
     },
+    turns::Turns,
     workload::Workload,
 };
 use taskqueue_worker::config::LogFormat;
@@ -43,6 +44,9 @@ pub(super) enum Scenario {
     ADeploymentWithAnOwnerOfItsReplicasIsAppliedWithoutThem,
     ADeploymentWithoutAnOwnerOfItsReplicasKeepsThem { replicas: i32 },
     ADeploymentOfSomebodyElseIsOnlyRead,
+    ADeploymentOfSomebodyElseComesInBetween,
+    AnotherDeploymentComesInItsPlace,
+    TheSecretThatWasSeenIsApplied,
     TheUsersSecretIsMissing,
     TheUsersSecretHas { data: Value },
     TheSecretComesBeforeTheDeployment,
@@ -60,9 +64,19 @@ impl Scenario {
         match self {
             Self::ANewDeploymentGetsReplicasThatAreHandedOver { replicas } => {
                 let mut calls = vec![Call::get(DEPLOYMENT).not_found()];
-                calls.extend(applied_with(replicas));
+                calls.extend(made_with(replicas));
                 calls
             }
+            Self::ADeploymentOfSomebodyElseComesInBetween => vec![
+                Call::get(DEPLOYMENT).not_found(),
+                Call::make(DEPLOYMENT, OPERATOR).refuse(409, "conflict with \"kubectl\""),
+                Call::get(DEPLOYMENT).answer(of_somebody_else("apps/v1", "Deployment")),
+            ],
+            Self::AnotherDeploymentComesInItsPlace => vec![
+                Call::apply(DEPLOYMENT, OPERATOR)
+                    .checked(|deployment| assert_eq!(deployment["metadata"]["uid"], "deployment"))
+                    .refuse(409, "the UID in the precondition does not match"),
+            ],
             Self::ADeploymentWithAnOwnerOfItsReplicasIsAppliedWithoutThem => {
                 vec![without_replicas()]
             }
@@ -80,14 +94,25 @@ impl Scenario {
                 let mut calls = vec![
                     Call::get(DEPLOYMENT).not_found(),
                     Call::get(SECRET).not_found(),
-                    Call::apply(SECRET, OPERATOR).checked(|secret| {
+                    Call::make(SECRET, OPERATOR).checked(|secret| {
                         // redis://:hunter2@redis
                         assert_eq!(secret["data"]["url"], "cmVkaXM6Ly86aHVudGVyMkByZWRpcw==");
                         assert_eq!(secret["metadata"]["ownerReferences"][0]["uid"], UID);
                     }),
                 ];
-                calls.extend(applied_with(0));
+                calls.extend(made_with(0));
                 calls
+            }
+            Self::TheSecretThatWasSeenIsApplied => {
+                let mut seen = of_somebody_else("v1", "Secret");
+                seen["metadata"]["uid"] = json!("secret");
+                seen["metadata"]["ownerReferences"][0]["uid"] = json!(UID);
+                vec![
+                    Call::get(SECRET).answer(seen),
+                    Call::apply(SECRET, OPERATOR)
+                        .checked(|secret| assert_eq!(secret["metadata"]["uid"], "secret")),
+                    without_replicas(),
+                ]
             }
             Self::ASecretOfSomebodyElseIsOnlyRead => vec![
                 Call::get(DEPLOYMENT).not_found(),
@@ -98,8 +123,8 @@ impl Scenario {
                     Call::get(DEPLOYMENT).not_found(),
                     Call::get(BUDGET).not_found(),
                 ];
-                calls.extend(applied_with(0));
-                calls.push(Call::apply(BUDGET, OPERATOR).checked(|budget| {
+                calls.extend(made_with(0));
+                calls.push(Call::make(BUDGET, OPERATOR).checked(|budget| {
                     assert_eq!(budget["spec"]["maxUnavailable"], "25%");
                     assert_eq!(budget["metadata"]["ownerReferences"][0]["uid"], UID);
                 }));
@@ -122,7 +147,7 @@ impl Scenario {
             ],
             Self::TheDeploymentIsRefused { code, message } => vec![
                 Call::get(DEPLOYMENT).not_found(),
-                Call::apply(DEPLOYMENT, OPERATOR).refuse(code, message),
+                Call::make(DEPLOYMENT, OPERATOR).refuse(code, message),
             ],
             Self::TheDeploymentIsRefusedTwice => (0..2)
                 .flat_map(|_| {
@@ -138,9 +163,22 @@ impl Scenario {
     }
 }
 
+fn made_with(replicas: i32) -> [Call; 2] {
+    with(replicas, Call::make(DEPLOYMENT, OPERATOR), None)
+}
+
 fn applied_with(replicas: i32) -> [Call; 2] {
+    with(
+        replicas,
+        Call::apply(DEPLOYMENT, OPERATOR),
+        Some("deployment"),
+    )
+}
+
+fn with(replicas: i32, call: Call, uid: Option<&'static str>) -> [Call; 2] {
     [
-        Call::apply(DEPLOYMENT, OPERATOR).checked(move |deployment| {
+        call.checked(move |deployment| {
+            assert_eq!(deployment["metadata"]["uid"].as_str(), uid);
             assert_eq!(deployment["spec"]["replicas"], replicas);
             let text = deployment.to_string();
             assert!(!text.contains("hunter2"), "{text}");
@@ -212,6 +250,7 @@ impl World {
             claims: Claims::default(),
             secrets: Arc::default(),
             memory: Memory::default(),
+            turns: Turns::new(2, 1),
             triggers,
             metrics: Arc::new(Metrics::default()),
         };

@@ -418,7 +418,10 @@ fn an_http_server_gets_a_worker_beside_it_and_is_stopped_after_its_last_task() {
     let (app, worker) = (&containers[0], &containers[2]);
     assert_eq!(
         app["lifecycle"]["preStop"]["httpGet"],
-        json!({ "path": "/drain", "port": 8081 })
+        json!({
+            "path": "/drain", "port": 8081,
+            "httpHeaders": [{ "name": "Authorization", "value": format!("Bearer {UID}") }]
+        })
     );
     assert_eq!(
         app["env"], given["spec"]["containers"][0]["env"],
@@ -428,6 +431,8 @@ fn an_http_server_gets_a_worker_beside_it_and_is_stopped_after_its_last_task() {
     assert_eq!(worker["securityContext"]["readOnlyRootFilesystem"], true);
     assert_eq!(worker["securityContext"]["runAsUser"], Value::Null);
     let variables = worker["env"].as_array().expect("a list");
+    let token = json!({ "name": "TASKQUEUE_DRAIN_TOKEN", "value": UID });
+    assert!(variables.contains(&token), "the hook's");
     let handler = variables
         .iter()
         .find(|variable| variable["name"] == "TASKQUEUE_HANDLER")

@@ -191,7 +191,15 @@ fn what_ends_with_its_namespace_waits_and_is_no_news() {
     assert_eq!(error.reason(), "NamespaceTerminating");
     assert_eq!(error.follow(), Follow::WaitForEdit);
     assert!(!error.is_news());
-    assert!(table().into_iter().all(|(error, ..)| error.is_news()));
+}
+
+#[test]
+fn what_came_in_between_is_looked_at_anew_and_is_no_news() {
+    let error = apply(409);
+    assert_eq!(error.follow(), Follow::BackOff);
+    assert!(!error.is_news());
+    let told = table().into_iter().filter(|(error, ..)| error.is_news());
+    assert_eq!(told.count(), table().len() - 1, "everything else is told");
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! How many writes may be made, of all statuses together. Pure: the time is an argument.
+//! How often something may be done: a bucket of tokens. Pure: the time is an argument.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A bucket that fills at a steady pace; each write takes one token out.
-pub(super) struct Bucket {
+/// A bucket that fills at a steady pace; whatever is done takes one token out.
+pub(crate) struct Bucket {
     /// Time in which one token comes in.
     every: Duration,
     /// Tokens that it holds at most.
@@ -17,7 +17,7 @@ pub(super) struct Bucket {
 
 impl Bucket {
     /// A full one.
-    pub(super) fn new(every: Duration, most: u32, now: Instant) -> Self {
+    pub(crate) fn new(every: Duration, most: u32, now: Instant) -> Self {
         Self {
             every,
             most,
@@ -27,7 +27,7 @@ impl Bucket {
     }
 
     /// Takes a token out, if there is one.
-    pub(super) fn take(&mut self, now: Instant) -> bool {
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
         self.fill(now);
         let left = self.tokens.checked_sub(1);
         self.tokens = left.unwrap_or_default();
@@ -35,16 +35,22 @@ impl Bucket {
     }
 
     /// Puts a token back that was not needed.
-    pub(super) fn put_back(&mut self) {
+    pub(crate) fn put_back(&mut self) {
         self.tokens = (self.tokens + 1).min(self.most);
     }
 
     /// When the next token is there, if there is none.
-    pub(super) fn next(&self) -> Instant {
+    pub(crate) fn next(&self) -> Instant {
         match self.tokens {
             0 => self.filled + self.every,
             _ => self.filled,
         }
+    }
+
+    /// Whether nothing was taken out for so long that it holds as much as it may.
+    pub(crate) fn is_full(&mut self, now: Instant) -> bool {
+        self.fill(now);
+        self.tokens == self.most
     }
 
     fn fill(&mut self, now: Instant) {
@@ -79,6 +85,16 @@ mod tests {
         assert_eq!(taken(&mut bucket, start + EVERY * 5 / 2), 2);
         // The half that was on its way is not lost.
         assert_eq!(taken(&mut bucket, start + EVERY * 3), 1);
+    }
+
+    #[test]
+    fn it_is_full_again_once_all_that_was_taken_has_come_in() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(EVERY, 3, start);
+        assert!(bucket.is_full(start));
+        assert!(bucket.take(start) && bucket.take(start));
+        assert!(!bucket.is_full(start + EVERY));
+        assert!(bucket.is_full(start + EVERY * 2));
     }
 
     #[test]
