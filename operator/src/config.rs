@@ -8,7 +8,7 @@ use serde_json::Value;
 use taskqueue_api::spec::Resources;
 use taskqueue_worker::config::LogFormat;
 
-use crate::{endpoint::EndpointUrl, reconcile::template};
+use crate::{allowed::Allowed, endpoint::EndpointUrl, reconcile::template};
 
 /// Flags of `taskqueue-operator run`, each also a variable.
 #[derive(Args, Clone, Debug)]
@@ -21,6 +21,17 @@ pub struct RunArgs {
         default_value = ""
     )]
     redis_url: String,
+
+    /// Which Redis TaskQueues may name, with commas between: ends of host names (`example.com`) and ranges
+    /// of addresses (`10.0.0.0/8`). Where none is given, any but the operator's own pod (loopback) and
+    /// link-local addresses, which only a range can allow. `--redis-url` may name any.
+    #[arg(
+        long,
+        env = "TASKQUEUE_REDIS_ALLOWED",
+        default_value = "",
+        value_parser = Allowed::parse
+    )]
+    redis_allowed: Allowed,
 
     /// Namespace to serve; all of them when empty.
     #[arg(long, env = "TASKQUEUE_WATCH_NAMESPACE", default_value = "")]
@@ -68,6 +79,8 @@ pub struct RunArgs {
 pub struct Config {
     /// Redis of the TaskQueues that name none.
     pub default_redis: Option<EndpointUrl>,
+    /// Which Redis TaskQueues may name.
+    pub redis_allowed: Allowed,
     /// The one namespace to serve; `None` for all.
     pub namespace: Option<String>,
     /// Image with the worker's binary.
@@ -132,6 +145,7 @@ impl TryFrom<RunArgs> for Config {
                 .map(EndpointUrl::parse)
                 .transpose()
                 .map_err(BadRedisUrl)?,
+            redis_allowed: args.redis_allowed,
             namespace: given(args.watch_namespace),
             worker_image: WorkerImage {
                 name: args.worker_image,

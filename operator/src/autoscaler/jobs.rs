@@ -6,7 +6,11 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use taskqueue_api::spec::TargetKind;
 use taskqueue_queue::{Counters, Error, Reclaimed, Snapshot};
-use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
+use tokio::{
+    sync::Semaphore,
+    task::JoinSet,
+    time::{Instant, timeout},
+};
 
 use super::{
     Shared,
@@ -21,6 +25,7 @@ use super::{
     write::{WriteError, Writes},
 };
 use crate::{
+    endpoint::EndpointUrl,
     fleet::{
         Ending,
         shield::{self, Shield},
@@ -31,11 +36,14 @@ use crate::{
 
 /// Calls to one Redis under way at once, beside the look itself.
 const CONCURRENCY: usize = 16;
+/// Longest time of the chores in one queue. What is left is done the next time.
+const LONGEST_TENDING: Duration = Duration::from_mins(1);
 /// How long it is tried to take back the tasks of a pod that ended. Its leases have lapsed by then.
 const RELEASE: Duration = Duration::from_mins(1);
 
 /// The jobs of one Redis.
 pub(super) struct Jobs {
+    url: EndpointUrl,
     shared: Arc<Shared>,
     writes: Arc<Writes>,
     turns: Arc<Semaphore>,
@@ -85,8 +93,9 @@ impl Done {
 }
 
 impl Jobs {
-    pub(super) fn new(shared: Arc<Shared>, writes: Arc<Writes>) -> Self {
+    pub(super) fn new(url: EndpointUrl, shared: Arc<Shared>, writes: Arc<Writes>) -> Self {
         Self {
+            url,
             shared,
             writes,
             turns: Arc::new(Semaphore::new(CONCURRENCY)),
@@ -171,13 +180,20 @@ impl Jobs {
         };
         watched.tending = true;
         let project = project.then(|| Arc::clone(&watched.orders));
-        let (turns, name) = (Arc::clone(&self.turns), key.clone());
+        let (turns, name, url) = (Arc::clone(&self.turns), key.clone(), self.url.clone());
         let (version, counters) = (snapshot.version, Box::new(snapshot.counters));
         self.spawn(key, watched, async move {
             // It is never closed.
             let _turn = turns.acquire().await;
             // After a start thousands wait for their turn: only those that have it take the room.
-            let outcome = Box::pin(tend(&name, queue, version, project, chores)).await;
+            let tending = Box::pin(tend(&name, queue, version, project, chores));
+            let outcome = timeout(LONGEST_TENDING, tending).await;
+            let outcome = outcome.unwrap_or_else(|_| {
+                Err(Error::Timeout {
+                    endpoint: url.to_string(),
+                    after: LONGEST_TENDING,
+                })
+            });
             Outcome::Tended { counters, outcome }
         });
     }

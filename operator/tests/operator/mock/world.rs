@@ -14,6 +14,7 @@ use kube::{
 use serde_json::{Value, json};
 use taskqueue_api::TaskQueue;
 use taskqueue_operator::{
+    allowed::Allowed,
     config::Config,
     events,
     index::{Index, Problem},
@@ -21,7 +22,7 @@ use taskqueue_operator::{
     reconcile::{
         Context, Guarded, claim::Claims, error::Error, error_policy, memory::Memory, reconcile,
     },
-    workload::Workload,
+    workload::{APPLIED, Workload},
 };
 use taskqueue_worker::config::LogFormat;
 use tokio::sync::mpsc;
@@ -60,14 +61,14 @@ impl Scenario {
         match self {
             Self::ANewDeploymentGetsReplicasThatAreHandedOver { replicas } => {
                 let mut calls = vec![Call::get(DEPLOYMENT).not_found()];
-                calls.extend(applied_with(replicas));
+                calls.extend(applied_with(replicas, true));
                 calls
             }
             Self::ADeploymentWithAnOwnerOfItsReplicasIsAppliedWithoutThem => {
                 vec![without_replicas()]
             }
             Self::ADeploymentWithoutAnOwnerOfItsReplicasKeepsThem { replicas } => {
-                applied_with(replicas).into()
+                applied_with(replicas, true).into()
             }
             Self::ADeploymentOfSomebodyElseIsOnlyRead => {
                 vec![Call::get(DEPLOYMENT).answer(of_somebody_else("apps/v1", "Deployment"))]
@@ -86,7 +87,7 @@ impl Scenario {
                         assert_eq!(secret["metadata"]["ownerReferences"][0]["uid"], UID);
                     }),
                 ];
-                calls.extend(applied_with(0));
+                calls.extend(applied_with(0, false));
                 calls
             }
             Self::ASecretOfSomebodyElseIsOnlyRead => vec![
@@ -98,7 +99,7 @@ impl Scenario {
                     Call::get(DEPLOYMENT).not_found(),
                     Call::get(BUDGET).not_found(),
                 ];
-                calls.extend(applied_with(0));
+                calls.extend(applied_with(0, false));
                 calls.push(Call::apply(BUDGET, OPERATOR).checked(|budget| {
                     assert_eq!(budget["spec"]["maxUnavailable"], "25%");
                     assert_eq!(budget["metadata"]["ownerReferences"][0]["uid"], UID);
@@ -138,10 +139,13 @@ impl Scenario {
     }
 }
 
-fn applied_with(replicas: i32) -> [Call; 2] {
+/// The fingerprint of what was applied is on a Deployment without further children alone.
+fn applied_with(replicas: i32, alone: bool) -> [Call; 2] {
     [
         Call::apply(DEPLOYMENT, OPERATOR).checked(move |deployment| {
             assert_eq!(deployment["spec"]["replicas"], replicas);
+            let annotations = &deployment["metadata"]["annotations"];
+            assert_eq!(annotations.get(APPLIED).is_some(), alone, "{annotations}");
             let text = deployment.to_string();
             assert!(!text.contains("hunter2"), "{text}");
         }),
@@ -195,6 +199,7 @@ impl World {
             client,
             config: Config {
                 default_redis: Some(endpoint(url)),
+                redis_allowed: Allowed::default(),
                 namespace: None,
                 worker_image: image(),
                 http_address: ([127, 0, 0, 1], 0).into(),
