@@ -148,7 +148,8 @@ async fn large_answers_take_turns_and_small_ones_do_not_wait_for_them() {
     assert_eq!(turns.available_permits(), 0);
     // Another one waits, from when it is known to be large.
     second.write_all(large.as_bytes()).await.unwrap();
-    other.read_exact(&mut byte).await.unwrap();
+    let mut length = [0; 16];
+    other.read_exact(&mut length).await.unwrap();
     assert!(other.read_exact(&mut byte).now_or_never().is_none());
     // A small one does not.
     let (mut small, mut third) = pair_with(&bounds);

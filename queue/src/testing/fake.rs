@@ -90,7 +90,10 @@ async fn serve(stream: TcpStream, answer: &(dyn Fn(&[String]) -> Answer + Send +
             Answer::Text(said) => (said, String::new()),
             Answer::Endless(first, again) => (first, again.repeat(CHUNK / again.len())),
         };
-        if said.is_empty() || stream.get_mut().write_all(said.as_bytes()).await.is_err() {
+        if said.is_empty() && again.is_empty() {
+            return;
+        }
+        if stream.get_mut().write_all(said.as_bytes()).await.is_err() {
             return;
         }
         while !again.is_empty() {

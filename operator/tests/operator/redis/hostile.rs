@@ -67,17 +67,16 @@ async fn answers_without_end_leave_the_operator_small() {
     if runs_elsewhere("redis::hostile::answers_without_end_leave_the_operator_small") {
         return;
     }
+    let message = "*3\r\n$7\r\nmessage\r\n$7\r\ntq:wake\r\n$6\r\nshop/a\r\n";
     let endless = [
         ("$99999999999\r\n", "x"),
         ("$8000000\r\n", "x"),
-        ("*9999999999\r\n", ":1\r\n"),
         ("*100000\r\n", ":1\r\n"),
-        ("*4096\r\n", "*4096\r\n"),
-        ("+", "x"),
         ("*1000\r\n", "$100000\r\n"),
+        ("+", "x"),
+        ("", message),
     ];
     let world = World::new();
-    let mut servers = Vec::new();
     for (place, (first, again)) in endless.into_iter().enumerate() {
         // To who connects, to a look, and to who listens for pushes.
         for to in ["TIME", "EVALSHA", "SUBSCRIBE"] {
@@ -92,21 +91,19 @@ async fn answers_without_end_leave_the_operator_small() {
             .await;
             let name = format!("{}-{place}", to.to_lowercase());
             world.orders(&name, &server.url(), &[]);
-            servers.push((name, to, server));
+            let listens = to == "SUBSCRIBE";
+            let told = world
+                .sees(&name, "a look", |sight| sight.queue.is_ok() == listens)
+                .await;
+            if let Err(cause) = &told.queue {
+                assert!(!cause.is_empty() && cause.len() < 2_000, "{name}: {cause}");
+            }
+            world.looks(&name).await;
+            world.index.forget(&key(&name));
+            println!("{name}: {} KiB", peak_kib());
         }
-    }
-    for (name, to, _) in &servers {
-        let told = world.sees(name, "a look", |sight| {
-            sight.queue.is_ok() == (*to == "SUBSCRIBE")
-        });
-        let told = told.await;
-        if let Err(cause) = &told.queue {
-            assert!(!cause.is_empty() && cause.len() < 2_000, "{name}: {cause}");
-        }
-        world.looks(name).await;
     }
     let peak = peak_kib();
-    println!("at most {peak} KiB with {} hostile Redis", servers.len());
     assert!(peak < MOST_KIB, "{peak} KiB");
     assert_eq!(world.end().await, []);
 }
