@@ -9,6 +9,7 @@ use taskqueue_api::spec::Resources;
 use taskqueue_worker::config::LogFormat;
 
 use crate::{
+    allowed::AllowedRedis,
     endpoint::EndpointUrl,
     reconcile::{
         template,
@@ -55,6 +56,16 @@ pub struct RunArgs {
         default_value = ""
     )]
     own_workloads: Vec<String>,
+    /// Which Redis TaskQueues may name, with commas between: ends of host names (`example.com`) and ranges
+    /// of addresses (`10.0.0.0/8`). Where none is given, any but the operator's own pod (loopback) and
+    /// link-local addresses, which only a range can allow. `--redis-url` may name any.
+    #[arg(
+        long,
+        env = "TASKQUEUE_REDIS_ALLOWED",
+        default_value = "",
+        value_parser = AllowedRedis::parse
+    )]
+    redis_allowed: AllowedRedis,
 
     /// Namespace to serve; all of them when empty.
     #[arg(long, env = "TASKQUEUE_WATCH_NAMESPACE", default_value = "")]
@@ -104,6 +115,8 @@ pub struct Config {
     pub default_redis: Option<EndpointUrl>,
     /// What TaskQueues may ask for.
     pub allowed: Allowed,
+    /// Which Redis TaskQueues may name.
+    pub redis_allowed: AllowedRedis,
     /// The one namespace to serve; `None` for all.
     pub namespace: Option<String>,
     /// Image with the worker's binary.
@@ -182,6 +195,7 @@ impl TryFrom<RunArgs> for Config {
         Ok(Self {
             default_redis,
             allowed,
+            redis_allowed: args.redis_allowed,
             namespace: given(args.watch_namespace),
             worker_image: WorkerImage {
                 name: args.worker_image,

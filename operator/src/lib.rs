@@ -5,9 +5,11 @@
 //! them out and reports what it saw, the [`status`] writer tells both. They share nothing but the
 //! [`index`].
 
+pub mod allowed;
 pub mod autoscaler;
 pub mod config;
 pub mod crd;
+pub mod dialing;
 pub mod endpoint;
 pub mod events;
 pub mod fleet;

@@ -22,6 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     autoscaler,
     config::Config,
+    dialing::Dialing,
     events,
     fleet::{self, Pods},
     http::{self, Health},
@@ -219,12 +220,19 @@ async fn work(
     tasks.spawn(publisher.run());
     let targets = watch_what_is_scaled(&tasks, &client, namespace, &pods, &stop);
     let telling_of_redis = events.clone();
+    let Config {
+        default_redis,
+        redis_allowed,
+        ..
+    } = &context.config;
+    let dialing = Dialing::new(default_redis.clone(), redis_allowed.clone());
     let shared = Arc::new(autoscaler::Shared {
         client: client.clone(),
         index: Arc::clone(&index),
         workloads: workloads.clone(),
         pods,
         targets,
+        dialing,
         events,
         metrics,
     });

@@ -11,18 +11,59 @@ use std::{
 };
 
 use futures::{Stream, StreamExt, future};
-use kube::{Resource, core::ObjectMeta, runtime::watcher};
+use kube::{
+    Resource,
+    core::{ObjectMeta, error_boundary::InvalidObject},
+    runtime::watcher,
+};
 use serde::Serialize;
+
+use taskqueue_queue::printable;
 
 use crate::{key::Key, reconcile::Guarded};
 
 /// Prefix of the annotations that mean something to us.
 const OURS: &str = "taskqueue.dev/";
+/// Most bytes of a spec, as JSON. Templates and payloads are free-form, and the API server takes 1.5 MiB
+/// of them: a few hundred such TaskQueues would fill the memory of an operator that kept them.
+pub const MOST_SPEC: usize = 128 * 1024;
+/// How the refusal of a larger one begins.
+const TOO_LARGE: &str = "the spec is too large: ";
+/// Bytes kept of why an object does not parse, which may repeat all of it.
+const MOST_REASON: usize = 1_024;
 
 /// Takes out of a TaskQueue what nobody here reads: who manages which field, and the annotations
-/// of others, among them the whole manifest once more.
+/// of others, among them the whole manifest once more. Of one whose spec is too large the refusal is
+/// kept instead.
 pub fn strip_resource(resource: &mut Guarded) {
     strip_meta(resource.meta_mut());
+    match &mut resource.0 {
+        Ok(parsed) => {
+            let size = json_size(&parsed.spec);
+            if size > MOST_SPEC {
+                let metadata = std::mem::take(&mut parsed.metadata);
+                let error = format!(
+                    "{TOO_LARGE}it has {size} bytes as JSON, and {MOST_SPEC} are taken: put scripts and \
+                     configuration into ConfigMaps that the pod template mounts, and what is long in \
+                     the payloads of schedules into what their handler reads"
+                );
+                resource.0 = Err(InvalidObject { error, metadata });
+            }
+        }
+        Err(invalid) => invalid.error = printable(&invalid.error, MOST_REASON),
+    }
+}
+
+/// Whether this is the refusal of a spec that is too large.
+pub fn is_too_large(invalid: &InvalidObject) -> bool {
+    invalid.error.starts_with(TOO_LARGE)
+}
+
+fn json_size(value: &impl Serialize) -> usize {
+    let mut count = Count(0);
+    // As with a fingerprint, nothing here can fail.
+    let _ = serde_json::to_writer(&mut count, value);
+    count.0
 }
 
 fn strip_meta(metadata: &mut ObjectMeta) {
@@ -67,6 +108,20 @@ struct Sink(DefaultHasher);
 impl io::Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.write(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Counts the bytes that are written to it.
+struct Count(usize);
+
+impl io::Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
         Ok(bytes.len())
     }
 

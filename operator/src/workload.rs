@@ -18,8 +18,8 @@ use crate::{
     watch::fingerprint,
 };
 
-/// Annotation of a Deployment: the fingerprint of the children that were applied with it. With it
-/// an operator that starts need not apply anew what stands as it would apply it.
+/// Annotation of a Deployment that is the only child: the fingerprint of what was applied. With it an
+/// operator that starts need not apply anew what stands as it would apply it.
 pub const APPLIED: &str = "taskqueue.dev/applied";
 
 /// Who writes to a Deployment of ours without changing what we apply: us, and the controller of

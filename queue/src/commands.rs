@@ -14,8 +14,8 @@ use crate::question::Question;
 const GRACE: Duration = Duration::from_secs(3);
 /// Commands that errors call by their names.
 const NAMES: &[&str] = &[
-    "EXISTS", "GET", "HGET", "HLEN", "HMGET", "HVALS", "LLEN", "LRANGE", "SCARD", "TYPE", "XINFO",
-    "XLEN", "XPENDING", "XREAD", "ZCARD", "ZCOUNT", "ZRANGE",
+    "EXISTS", "GET", "GETRANGE", "HGET", "HLEN", "HMGET", "HVALS", "LLEN", "LRANGE", "SCARD",
+    "TYPE", "XINFO", "XLEN", "XPENDING", "XREAD", "ZCARD", "ZCOUNT", "ZRANGE",
 ];
 
 impl Client {

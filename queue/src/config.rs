@@ -5,7 +5,11 @@ use std::sync::Arc;
 use crate::fault::Fault;
 use crate::keys::Key;
 use crate::queue::{Known, Queue};
+use crate::value::read;
 use crate::{Error, Policy, Versioned, script};
+
+/// How often an edit is begun anew because somebody else was first.
+const MOST_EDITS: usize = 64;
 
 /// What [`Queue::configure`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +48,7 @@ impl Queue {
         &self,
         change: impl Fn(Result<Policy, Fault>) -> Result<Policy, Fault> + Send + Sync,
     ) -> Result<Configured, Error> {
-        loop {
+        for _ in 0..MOST_EDITS {
             let (stored, wrong) = self.stored().await?;
             let readable = wrong.is_none();
             let before = Known::new(self.keys(), stored);
@@ -65,6 +69,8 @@ impl Queue {
                 return Ok(Configured::Changed { version });
             }
         }
+        let why = format!("somebody else changed the policy {MOST_EDITS} times during the call");
+        Err(self.link().faults().script("configure", why))
     }
 
     /// Stops the workers from fetching: what runs goes on, and enqueueing stays possible. An edit of
@@ -100,7 +106,7 @@ impl Queue {
             .arg("policy");
         let value = self.link().read_plain(&command, "HMGET").await?;
         let (version, policy): (Option<u64>, Option<Vec<u8>>) =
-            redis::from_redis_value(value).map_err(|fault| self.unreadable(&fault))?;
+            read(value).map_err(|fault| self.unreadable(&fault))?;
         let read = match policy {
             Some(text) => serde_json::from_slice::<Policy>(&text)
                 .map_err(|fault| self.unreadable(&fault))

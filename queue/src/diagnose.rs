@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use redis::Cmd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use crate::Error;
+use crate::bounds::Bounds;
 use crate::dial::{Address, Opened, Undialed, Way, dial};
 use crate::fault::{speaks_tls, wants_certificate};
+use crate::reach::reach;
 use crate::tls::Tls;
 
 /// Longest wait for an answer.
@@ -34,23 +35,29 @@ pub(crate) async fn open(
         error,
         Error::Unreachable { .. } | Error::Timeout { .. } | Error::TlsFailed { .. }
     );
-    if unclear && let Some(hint) = mismatch(way.address, way.tls).await {
+    if unclear && let Some(hint) = mismatch(way).await {
         return Err(way.faults.tls_failed(hint.to_owned()));
     }
     Err(error)
 }
 
 /// What to change, if the server speaks what the URL does not.
-async fn mismatch(address: &Address, tls: Option<&Tls>) -> Option<&'static str> {
+async fn mismatch(way: &Way<'_>) -> Option<&'static str> {
+    let Way {
+        address,
+        tls,
+        bounds,
+        ..
+    } = *way;
     let Some(tls) = tls else {
-        let speaks_tls = tokio::time::timeout(PATIENCE, answers_tls(address)).await;
+        let speaks_tls = tokio::time::timeout(PATIENCE, answers_tls(address, bounds)).await;
         return speaks_tls
             .is_ok_and(|tls| tls)
             .then_some("the server speaks TLS; write rediss:// instead of redis://");
     };
     let (answer, parting) = tokio::join!(
-        tokio::time::timeout(PATIENCE, first_byte_of_pong(address)),
-        tokio::time::timeout(PATIENCE, parting_word(address, tls)),
+        tokio::time::timeout(PATIENCE, first_byte_of_pong(address, bounds)),
+        tokio::time::timeout(PATIENCE, parting_word(address, tls, bounds)),
     );
     // +PONG, or a refusal.
     if matches!(answer, Ok(Some(b'+' | b'-'))) {
@@ -62,27 +69,25 @@ async fn mismatch(address: &Address, tls: Option<&Tls>) -> Option<&'static str> 
 }
 
 /// Whether a handshake gets as far as a certificate, trusted or not.
-async fn answers_tls(address: &Address) -> bool {
-    match dial(address, Some(&Tls::distrustful())).await {
+async fn answers_tls(address: &Address, bounds: &Bounds) -> bool {
+    match dial(address, Some(&Tls::distrustful()), bounds).await {
         Ok(_) => true,
         Err(Undialed::Io(fault)) => speaks_tls(&fault),
-        Err(Undialed::Tls(_)) => false,
+        Err(Undialed::Tls(_) | Undialed::NotAllowed(_)) => false,
     }
 }
 
-async fn first_byte_of_pong(address: &Address) -> Option<u8> {
-    let mut stream = TcpStream::connect((address.host.as_str(), address.port))
-        .await
-        .ok()?;
-    stream.write_all(b"PING\r\n").await.ok()?;
-    stream.read_u8().await.ok()
+async fn first_byte_of_pong(address: &Address, bounds: &Bounds) -> Option<u8> {
+    let mut reached = reach(address, bounds).await.ok()?;
+    reached.stream.write_all(b"PING\r\n").await.ok()?;
+    reached.stream.read_u8().await.ok()
 }
 
 /// Why the server ends a connection on which nothing was said yet.
-async fn parting_word(address: &Address, tls: &Tls) -> Option<io::Error> {
-    match dial(address, Some(tls)).await {
-        Ok(mut stream) => stream.read_u8().await.err(),
+async fn parting_word(address: &Address, tls: &Tls, bounds: &Bounds) -> Option<io::Error> {
+    match dial(address, Some(tls), bounds).await {
+        Ok(mut dialed) => dialed.stream.read_u8().await.err(),
         Err(Undialed::Io(fault)) => Some(fault),
-        Err(Undialed::Tls(_)) => None,
+        Err(Undialed::Tls(_) | Undialed::NotAllowed(_)) => None,
     }
 }

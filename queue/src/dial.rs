@@ -11,13 +11,15 @@ use redis::aio::{MultiplexedConnection, PubSub};
 use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, Value};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
+use crate::bounded::{Bounded, Excess};
+use crate::bounds::Bounds;
 use crate::endpoint::Login;
 use crate::fault::Faults;
 use crate::last_words::LastWords;
+use crate::reach::{Reached, reach};
 use crate::server::{Hello, version_in_info};
 use crate::tls::Tls;
 use crate::{Endpoint, Error};
@@ -46,36 +48,52 @@ impl fmt::Display for Address {
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Duplex for T {}
 
+/// Such a stream, and where it is told that its answers were too large.
+pub(crate) struct Dialed {
+    pub(crate) stream: Box<dyn Duplex>,
+    pub(crate) excess: Excess,
+}
+
 /// Why there is no stream.
 pub(crate) enum Undialed {
     /// The system says so, or the TLS that lies on it.
     Io(io::Error),
     /// TLS could not even begin.
     Tls(String),
+    /// The client's bounds say so, and why.
+    NotAllowed(String),
 }
 
 /// Connects. Takes as long as the system lets it.
 pub(crate) async fn dial(
     address: &Address,
     tls: Option<&Tls>,
-) -> Result<Box<dyn Duplex>, Undialed> {
-    let stream = TcpStream::connect((address.host.as_str(), address.port))
-        .await
-        .map_err(Undialed::Io)?;
+    bounds: &Bounds,
+) -> Result<Dialed, Undialed> {
+    let Reached { stream, standing } = reach(address, bounds).await?;
     // A call is one small write that waits for its answer; Nagle's algorithm would hold it back.
     stream.set_nodelay(true).map_err(Undialed::Io)?;
     let stream = LastWords::new(stream);
     let Some(tls) = tls else {
-        return Ok(Box::new(stream));
+        return Ok(Dialed::of(Bounded::new(stream, bounds, standing)));
     };
     let config = tls.config().map_err(Undialed::Tls)?;
     let name = ServerName::try_from(address.host.clone())
         .map_err(|fault| Undialed::Tls(format!("{}: {fault}", address.host)))?;
     match TlsConnector::from(config).connect(name, stream).await {
-        Ok(stream) => Ok(Box::new(stream)),
+        Ok(stream) => Ok(Dialed::of(Bounded::new(stream, bounds, standing))),
         Err(fault) => {
             tls.forget();
             Err(Undialed::Io(fault))
+        }
+    }
+}
+
+impl Dialed {
+    fn of<S: Duplex + 'static>(stream: Bounded<S>) -> Self {
+        Self {
+            excess: stream.excess(),
+            stream: Box::new(stream),
         }
     }
 }
@@ -84,6 +102,7 @@ pub(crate) async fn dial(
 #[derive(Clone)]
 pub(crate) struct Wire {
     pub(crate) connection: MultiplexedConnection,
+    pub(crate) excess: Excess,
     _driver: Arc<Driver>,
 }
 
@@ -114,6 +133,7 @@ pub(crate) struct Way<'a> {
     pub(crate) tls: Option<&'a Tls>,
     pub(crate) login: &'a Login,
     pub(crate) database: u32,
+    pub(crate) bounds: &'a Bounds,
     pub(crate) faults: &'a Faults,
 }
 
@@ -125,6 +145,7 @@ impl<'a> Way<'a> {
             tls: endpoint.tls(),
             login: endpoint.login(),
             database: endpoint.database(),
+            bounds: endpoint.bounds(),
             faults,
         }
     }
@@ -137,7 +158,7 @@ impl<'a> Way<'a> {
         timeout: Duration,
     ) -> Result<Opened, Error> {
         let faults = self.faults;
-        let stream = dial(self.address, self.tls)
+        let Dialed { stream, excess } = dial(self.address, self.tls, self.bounds)
             .await
             .map_err(|fault| faults.of_dialing(fault))?;
         let config = AsyncConnectionConfig::new()
@@ -152,6 +173,7 @@ impl<'a> Way<'a> {
                 .map_err(|fault| faults.of_call(&fault, "connect"))?;
         let wire = Wire {
             connection: connection.clone(),
+            excess,
             _driver: Arc::new(Driver(tokio::spawn(driver).abort_handle())),
         };
         let greeting = self.greeting();
@@ -212,7 +234,7 @@ impl<'a> Way<'a> {
 
     /// Connects for messages and nothing else.
     pub(crate) async fn listen(&self) -> Result<PubSub, Error> {
-        let stream = dial(self.address, self.tls)
+        let Dialed { stream, .. } = dial(self.address, self.tls, self.bounds)
             .await
             .map_err(|fault| self.faults.of_dialing(fault))?;
         let mut info = RedisConnectionInfo::default().set_skip_set_lib_name();

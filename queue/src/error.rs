@@ -114,6 +114,28 @@ pub enum Error {
         /// The oldest version that works, such as `7.0`.
         oldest: String,
     },
+    /// The server sent more than the client takes: see
+    /// [`Bounds::largest_answer`](crate::Bounds::largest_answer).
+    #[error(
+        "Redis at {endpoint} gave an answer that takes more than {} MiB of memory, the most that is \
+         allowed here: it is no honest Redis, or a key in it has grown so large (redis-cli --memkeys \
+         names it)",
+        limit.div_ceil(1024 * 1024)
+    )]
+    AnswerTooLarge {
+        /// The address, without credentials.
+        endpoint: String,
+        /// The most that its answers may take, in bytes.
+        limit: usize,
+    },
+    /// The client's [`Bounds`](crate::Bounds) do not let it connect there.
+    #[error("no connection to Redis at {endpoint} is made: {reason}")]
+    NotAllowed {
+        /// The address, without credentials.
+        endpoint: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
     /// The server is a replica; writes need the primary.
     #[error("Redis at {endpoint} is a read-only replica: {reason}")]
     ReadOnly {
@@ -203,6 +225,8 @@ impl Error {
             | Self::TlsFailed { .. }
             | Self::WrongServer { .. }
             | Self::TooOld { .. }
+            | Self::AnswerTooLarge { .. }
+            | Self::NotAllowed { .. }
             | Self::Script { .. }
             | Self::Corrupt { .. } => false,
         }

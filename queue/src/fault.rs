@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use redis::{ErrorKind, RedisError, ServerError};
 
+use crate::bounded::TooLarge;
 use crate::dial::{Address, Undialed};
 use crate::endpoint::Kind;
+use crate::printable::said;
 use crate::server::{Hello, Mode, OLDEST_REDIS, is_too_old};
 use crate::{Endpoint, Error};
 
@@ -34,6 +36,11 @@ impl Fault {
     /// the last one.
     pub(crate) fn is_broken_line(&self) -> bool {
         self.maybe_done && matches!(self.error, Error::Unreachable { .. })
+    }
+
+    /// Whether the answer was more than the client takes.
+    pub(crate) fn is_too_large(&self) -> bool {
+        matches!(self.error, Error::AnswerTooLarge { .. })
     }
 }
 
@@ -83,6 +90,7 @@ impl Faults {
     pub(crate) fn of_dialing(&self, fault: Undialed) -> Error {
         match fault {
             Undialed::Tls(reason) => self.tls_failed(reason),
+            Undialed::NotAllowed(reason) => self.not_allowed(reason),
             Undialed::Io(fault) if is_tls_error(&fault) => self.tls_failed(fault.to_string()),
             Undialed::Io(fault) => self.unreachable(fault.to_string()),
         }
@@ -103,7 +111,9 @@ impl Faults {
 
     /// Why a call on a standing connection got no answer.
     pub(crate) fn of_call(&self, fault: &RedisError, script: &'static str) -> Error {
-        if fault.is_timeout() {
+        if let Some(excess) = io_error(fault).and_then(too_large) {
+            self.too_large(*excess)
+        } else if fault.is_timeout() {
             self.timed_out()
         } else if io_error(fault).is_some_and(is_tls_error) {
             self.tls_failed(fault.to_string())
@@ -177,7 +187,7 @@ impl Faults {
         Error::Script {
             endpoint: self.endpoint.clone(),
             script,
-            reason,
+            reason: said(&reason),
         }
     }
 
@@ -197,12 +207,13 @@ impl Faults {
     pub(crate) fn wrong_server(&self, reason: impl Into<String>) -> Error {
         Error::WrongServer {
             endpoint: self.endpoint.clone(),
-            reason: reason.into(),
+            reason: said(&reason.into()),
         }
     }
 
     fn of_code(&self, code: &str, detail: &str, script: &'static str) -> Error {
         let endpoint = self.endpoint.clone();
+        let (code, detail) = (&*said(code), &*said(detail));
         let reason = detail.to_owned();
         // Redis 6.2 hides the code of a command inside a script in the text of a general error.
         let code = ["OOM", "READONLY", "MISCONF", "NOPERM"]
@@ -261,12 +272,27 @@ impl Faults {
     fn auth(&self, reason: String) -> Error {
         Error::AuthFailed {
             endpoint: self.endpoint.clone(),
-            reason,
+            reason: said(&reason),
         }
     }
 
     pub(crate) fn tls_failed(&self, reason: String) -> Error {
         Error::TlsFailed {
+            endpoint: self.endpoint.clone(),
+            reason: said(&reason),
+        }
+    }
+
+    /// A connection that was given up because of what came over it.
+    pub(crate) fn too_large(&self, TooLarge(limit): TooLarge) -> Error {
+        Error::AnswerTooLarge {
+            endpoint: self.endpoint.clone(),
+            limit,
+        }
+    }
+
+    fn not_allowed(&self, reason: String) -> Error {
+        Error::NotAllowed {
             endpoint: self.endpoint.clone(),
             reason,
         }
@@ -275,14 +301,14 @@ impl Faults {
     pub(crate) fn read_only(&self, reason: String) -> Error {
         Error::ReadOnly {
             endpoint: self.endpoint.clone(),
-            reason,
+            reason: said(&reason),
         }
     }
 
     pub(crate) fn unreachable(&self, reason: String) -> Error {
         Error::Unreachable {
             endpoint: self.endpoint.clone(),
-            reason,
+            reason: said(&reason),
         }
     }
 }
@@ -317,6 +343,11 @@ fn io_error(fault: &RedisError) -> Option<&io::Error> {
         Some(shared) => shared.downcast_ref(),
         None => source.downcast_ref(),
     }
+}
+
+/// The bound that the answers on a connection were above.
+fn too_large(fault: &io::Error) -> Option<&TooLarge> {
+    fault.get_ref()?.downcast_ref()
 }
 
 fn is_tls_error(fault: &io::Error) -> bool {

@@ -5,12 +5,13 @@ mod end;
 
 use std::time::Duration;
 
-use redis::{Value, from_redis_value};
+use redis::Value;
 
 use crate::batch::{MOST_TASKS, buckets};
 use crate::fault::Fault;
 use crate::queue::{Known, Queue};
 use crate::reply::{Reply, buckets_named, ids};
+use crate::value::read;
 use crate::{Error, Policy, TaskId, WorkerId, script};
 
 pub(crate) use end::{Ack, End, Settlement};
@@ -99,8 +100,9 @@ impl Queue {
     pub(crate) async fn exchange(&self, exchange: &Exchange<'_>) -> Result<Exchanged, Fault> {
         let mut refused = Vec::new();
         let mut acks = exchange.acks;
-        let (mut rounds, mut missing) = (0, 0);
-        let mut known = self.known().await?;
+        let (mut repeats, mut missing) = (0, 0);
+        let mut rounds = self.rounds();
+        let mut known = rounds.next().await?;
         loop {
             let asked = if known.policy.paused {
                 0
@@ -119,13 +121,13 @@ impl Queue {
             if status == "stale" {
                 // The acks are done; what is left is to fetch under the policy in force.
                 acks = &[];
-                known = self.refresh().await?;
+                known = rounds.next().await?;
                 continue;
             }
             if status == "ok" && asked > 0 {
                 let new = self.note_shelves(&exchanged);
-                rounds += 1;
-                if new && exchanged.leased.is_empty() && rounds < MOST_REPEATS {
+                repeats += 1;
+                if new && exchanged.leased.is_empty() && repeats < MOST_REPEATS {
                     // All that is next lies on shelves that the call did not declare; the next one does.
                     acks = &[];
                     continue;
@@ -367,7 +369,7 @@ fn take(
 
 /// Ids, records and losses, side by side; the losses are missing when no task of the queue has any.
 fn leased(ids: &[Vec<u8>], records: Vec<Option<Vec<u8>>>, losses: Vec<Value>) -> Vec<Leased> {
-    let mut losses = losses.into_iter().map(from_redis_value::<Option<u32>>);
+    let mut losses = losses.into_iter().map(read::<Option<u32>>);
     let mut tasks = Vec::with_capacity(ids.len());
     for (id, record) in ids.iter().zip(records) {
         let losses = losses.next();

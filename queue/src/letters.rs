@@ -9,6 +9,7 @@ use crate::lease::millis;
 use crate::produce::MAX_SPAN;
 use crate::queue::Queue;
 use crate::script::{self, Script};
+use crate::value::read;
 use crate::{Error, Page, Task, TaskId};
 
 /// Dead letters moved by one call: each is unpacked and packed again inside Redis.
@@ -181,8 +182,7 @@ impl Queue {
         let mut command = redis::cmd("ZCARD");
         command.arg(self.keys().get(Key::Dead));
         let value = self.link().read_plain(&command, "ZCARD").await?;
-        redis::from_redis_value(value)
-            .map_err(|fault| self.link().faults().script("ZCARD", fault.to_string()))
+        read(value).map_err(|fault| self.link().faults().script("ZCARD", fault.to_string()))
     }
 
     /// One batch, behind the first `skip` dead letters.

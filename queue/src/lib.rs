@@ -9,7 +9,8 @@
 //! What lives where: pure files (`name`, `id`, `policy`, `retry`, `record`, `pack`, `batch`) take
 //! time and chance as arguments; `keys` makes every Redis key; `scripts` owns every Lua script;
 //! `link` chooses the server that a call goes to, `line` owns its connection; `sentinel` and
-//! `cluster` find servers, `dial` opens a stream, `fault` says what a failure means. [`server`] tells
+//! `cluster` find servers, `reach` connects and `dial` makes a stream of it, `bounded` keeps its answers
+//! within [`Bounds`], `fault` says what a failure means. [`server`] tells
 //! which settings of a server break a promise.
 
 #![cfg_attr(
@@ -23,6 +24,8 @@
 
 mod announce;
 mod batch;
+mod bounded;
+mod bounds;
 mod busy_poll;
 mod cancel;
 mod client;
@@ -55,11 +58,14 @@ mod pages;
 mod payload;
 mod permits;
 mod policy;
+mod printable;
 mod produce;
 mod question;
 mod queue;
+mod reach;
 mod record;
 mod reply;
+mod resp;
 pub mod retry;
 mod rights;
 mod schedules;
@@ -73,10 +79,12 @@ mod task;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod tls;
+mod value;
 pub mod worker;
 mod workers;
 
 pub use announce::{Announcement, Announcements};
+pub use bounds::{Bounds, Rule};
 pub use cancel::Cancelled;
 pub use client::Client;
 pub use commands::BlockingLine;
@@ -94,6 +102,7 @@ pub use policy::{
     Backoff, BackoffKind, Limits, Missed, Order, Policy, Rate, RetryAction, RetryPolicy, RetryRule,
     Schedule, Versioned,
 };
+pub use printable::printable;
 pub use produce::{MAX_BATCH_BYTES, MAX_BATCH_TASKS};
 pub use queue::Queue;
 pub use schedules::ScheduleState;

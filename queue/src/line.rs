@@ -1,17 +1,18 @@
 //! One connection to the server of one place, made anew when it breaks. Every call passes here:
 //! typed errors, the loading of scripts, the server's clock. Which line a call takes is decided in
-//! `link`.
+//! `link`; many questions at once are in `many`.
 //!
 //! Not the client library's own connection manager: that one reconnects only after an I/O error,
 //! and so stays broken after a server that was still loading, or a password that has been put right
 //! since.
 
+mod many;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::future::join_all;
 use redis::aio::PubSub;
-use redis::{Cmd, Pipeline, ServerError, ServerErrorKind, Value};
+use redis::{Cmd, ServerError, ServerErrorKind, Value};
 
 use crate::busy_poll::BusyPoll;
 use crate::clock::Clock;
@@ -19,8 +20,9 @@ use crate::dial::{Address, Opened, Way, Wire};
 use crate::fault::{Fault, Faults};
 use crate::question::{Ask, Question};
 use crate::script::Call;
-use crate::shared::{Shared, lock};
+use crate::shared::Shared;
 use crate::slots::read_moved;
+use crate::value::read;
 use crate::{Endpoint, Error, diagnose, rights, sentinel};
 
 /// Longest time for making a connection, so that a worker is back within two seconds of the server.
@@ -38,10 +40,6 @@ pub(crate) enum Place {
     /// Where the sentinels say, whenever a connection is made.
     Primary(String),
 }
-
-/// Most questions of one round trip, so that a connection is not long in their way; more go over
-/// further connections.
-const MOST_AT_ONCE: usize = 1_000;
 
 /// A connection. Clones share it.
 #[derive(Clone)]
@@ -133,61 +131,6 @@ impl Line {
         }
     }
 
-    /// Many questions in one round trip for each thousand of them, each thousand over a connection of
-    /// its own. They must be such that only read: where a connection turns out to have broken since
-    /// the last call, they are asked once more.
-    pub(crate) async fn ask_all(&self, questions: &[Question<'_>]) -> Vec<Result<Value, Fault>> {
-        let parts = questions.chunks(MOST_AT_ONCE);
-        let others = self.others(parts.len().saturating_sub(1));
-        let lines = std::iter::once(self).chain(&others);
-        let asked = parts.zip(lines).map(async |(part, line)| {
-            let answers = match line.ask_some(part).await {
-                Err(fault) if fault.is_broken_line() => line.ask_some(part).await,
-                answers => answers,
-            };
-            answers.unwrap_or_else(|fault| vec![Err(fault); part.len()])
-        });
-        let answers = join_all(asked).await;
-        answers.into_iter().flatten().collect()
-    }
-
-    /// The same in one round trip; a second one is needed only if the server did not know a script.
-    async fn ask_some(
-        &self,
-        questions: &[Question<'_>],
-    ) -> Result<Vec<Result<Value, Fault>>, Fault> {
-        let (live, mut values) = self.round_trip(questions).await?;
-        if let Some(place) = values.iter().position(is_missing_script)
-            && let Question::Script(call) = questions[place]
-        {
-            self.send(&call.script.load(), call.script.name).await?;
-            values = self.round_trip(questions).await?.1;
-        }
-        let checked = values.into_iter().zip(questions).map(|(value, question)| {
-            let Value::ServerError(refusal) = value else {
-                return Ok(value);
-            };
-            let fault = self.refused(&live, &refusal, question.name());
-            Err(match question {
-                Question::Plain(..) => fault,
-                Question::Script(call) => self.explain_script(Refused::Fault(fault), call),
-            })
-        });
-        Ok(checked.collect())
-    }
-
-    /// So many further connections to the same place.
-    fn others(&self, count: usize) -> Vec<Self> {
-        if count == 0 {
-            return Vec::new();
-        }
-        let mut others = lock(&self.0.others);
-        while others.len() < count {
-            others.push(self.another(self.0.timeout));
-        }
-        others[..count].to_vec()
-    }
-
     /// Subscribes to a channel, over a connection to the same server that is made for it.
     pub(crate) async fn subscribe(&self, channel: &str) -> Result<PubSub, Error> {
         let live = self.live().await?;
@@ -226,25 +169,6 @@ impl Line {
             Ok(Value::ServerError(refusal)) => Err(self.refused(&live, &refusal, name).into()),
             Ok(value) => Ok(value),
             Err(fault) => Err(self.broken(&live, &fault, name).into()),
-        }
-    }
-
-    async fn round_trip(
-        &self,
-        questions: &[Question<'_>],
-    ) -> Result<(Arc<Live>, Vec<Value>), Fault> {
-        let mut pipeline = Pipeline::with_capacity(questions.len());
-        for question in questions {
-            pipeline.add_command(question.command().clone());
-        }
-        let live = self.live_for(questions).await?;
-        let mut connection = live.wire.connection.clone();
-        match connection
-            .send_packed_commands(&pipeline, 0, questions.len())
-            .await
-        {
-            Ok(values) => Ok((live, values)),
-            Err(fault) => Err(self.broken(&live, &fault, "pipeline")),
         }
     }
 
@@ -343,7 +267,7 @@ impl Line {
             hello,
         } = diagnose::open(&way, &questions, self.0.timeout, CONNECT_TIMEOUT).await?;
         let mut answers = answers.into_iter();
-        let time = answers.next().map(redis::from_redis_value::<(u64, u64)>);
+        let time = answers.next().map(read::<(u64, u64)>);
         if let Some(Ok((seconds, micros))) = time {
             let millis = seconds.saturating_mul(1_000).saturating_add(micros / 1_000);
             self.0.clock.hear(sent, millis);
@@ -386,9 +310,6 @@ fn is_primary(role: &Value) -> bool {
     let Value::Array(parts) = role else {
         return false;
     };
-    let first = parts
-        .first()
-        .cloned()
-        .map(redis::from_redis_value::<String>);
+    let first = parts.first().cloned().map(read::<String>);
     matches!(first, Some(Ok(role)) if role == "master")
 }

@@ -16,12 +16,19 @@ use crate::reply::Reply;
 use crate::reply::buckets_named;
 use crate::retry::on_loss;
 use crate::worker::{LONGEST_LEASE, USUAL_LEASE};
-use crate::{Cause, Error, TaskId, WorkerId, script};
+use crate::{Cause, Error, MAX_PAYLOAD_BYTES, TaskId, WorkerId, script};
 
 /// How much of each kind one survey returns.
 const MOST: usize = 200;
+/// Bytes of records that one survey returns, or one record.
+const MOST_BYTES: usize = 1024 * 1024;
+/// More than any record has: a payload, and what is around it.
+const LARGEST_RECORD: usize = MAX_PAYLOAD_BYTES + MOST_BYTES;
 /// Most rounds of one call, so that it ends however much there is to do; the next call goes on.
 const ROUNDS: usize = 50;
+/// Most calls that go through one list, of a thousand tasks or two hundred keys each; the next call of
+/// whoever tidies goes on. No honest server comes near it.
+const MOST_CALLS: usize = 1_000;
 /// How long what keeps workers from taking tasks is kept after the clock went back, when it cannot be
 /// told any more for how long it was to be. Workers tell it again all the while.
 const FAULT_KEPT: Duration = Duration::from_secs(30);
@@ -61,6 +68,16 @@ struct Survey {
     last_runs: HashMap<String, String>,
     /// Whether parked tasks are to be let in: the policy has changed.
     unpark: bool,
+}
+
+impl Survey {
+    /// Whether there may be more of something.
+    fn is_full(&self) -> bool {
+        let found = [self.expired.len(), self.marked.len(), self.buckets.len()];
+        let records = self.expired.iter().chain(&self.marked);
+        let bytes: usize = records.map(|task| task.record.len()).sum();
+        bytes >= MOST_BYTES || found.into_iter().any(|found| found >= MOST)
+    }
 }
 
 impl Queue {
@@ -160,13 +177,7 @@ impl Queue {
         let mut unfired = None;
         for _ in 0..ROUNDS {
             let survey = self.survey().await?;
-            let full = [
-                survey.expired.len(),
-                survey.marked.len(),
-                survey.buckets.len(),
-            ]
-            .into_iter()
-            .any(|found| found >= MOST);
+            let full = survey.is_full();
             match self.run_schedules(&survey.last_runs).await {
                 Ok(fired) => tidied.fired += fired,
                 Err(error) => unfired = Some(error),
@@ -214,7 +225,9 @@ impl Queue {
             .arg(near(self.link().clock().now_ms()))
             .arg(retention(&known.policy))
             .arg(most.map(|most| most.to_string()).unwrap_or_default())
-            .arg(millis(LEAST_RETENTION));
+            .arg(millis(LEAST_RETENTION))
+            .arg(MOST_BYTES)
+            .arg(LARGEST_RECORD);
         let value = self.link().call(&call).await?;
         let mut reply = self.reply(&script::SURVEY, value)?;
         let _status: String = reply.next()?;
@@ -250,21 +263,22 @@ impl Queue {
         let known = self.known().await?;
         let key = [self.keys().later(span)];
         let call = self.call(&script::UNFOLD, &known, &key).arg(MOST_TASKS);
-        loop {
+        for _ in 0..MOST_CALLS {
             let value = self.link().call(&call).await?;
             let mut reply = self.reply(&script::UNFOLD, value)?;
             let _status: String = reply.next()?;
             let _now: u64 = reply.next()?;
             if reply.next::<u64>()? == 0 {
-                return Ok(());
+                break;
             }
         }
+        Ok(())
     }
 
     /// Lets in what is parked although its key has room.
     pub(crate) async fn unpark(&self) -> Result<(), Fault> {
         let mut from = b"-".to_vec();
-        loop {
+        for _ in 0..MOST_CALLS {
             let mut rounds = self.rounds();
             let mut reply = loop {
                 let known = rounds.next().await?;
@@ -277,10 +291,11 @@ impl Queue {
                 }
             };
             if !reply.next::<bool>()? {
-                return Ok(());
+                break;
             }
             from = reply.next()?;
         }
+        Ok(())
     }
 
     pub(crate) async fn forget(&self, buckets: &[String]) -> Result<u64, Fault> {

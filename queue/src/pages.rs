@@ -1,11 +1,12 @@
 //! Reading the tasks of a queue, page by page.
 
-use redis::{Value, from_redis_value};
+use redis::Value;
 
 use crate::batch::{MOST_TASKS, buckets};
 use crate::queue::{Known, Queue};
 use crate::record::{Record, unpack_done};
 use crate::script;
+use crate::value::{read, read_pairs};
 use crate::{Error, State, Task, TaskId};
 
 /// A part of a listing.
@@ -90,12 +91,12 @@ impl Queue {
             let Some(record) = record else { continue };
             let name = self.name().clone();
             let text = String::from_utf8_lossy(id);
-            let read = text
+            let unpacked = text
                 .parse()
                 .and_then(|id| Ok((id, Record::unpack(&record)?)));
-            match read {
+            match unpacked {
                 Ok((id, record)) => {
-                    let losses = from_redis_value::<Option<u32>>(losses).ok().flatten();
+                    let losses = read::<Option<u32>>(losses).ok().flatten();
                     let mut task = record.into_task(id, name, state, losses.unwrap_or(0));
                     task.locate(&String::from_utf8_lossy(&extra));
                     tasks.push(task);
@@ -130,7 +131,7 @@ impl Queue {
                 command.arg(id.as_str());
             }
             let value = self.link().read_plain(&command, "HMGET").await?;
-            let found: Vec<Option<Vec<u8>>> = from_redis_value(value)
+            let found: Vec<Option<Vec<u8>>> = read(value)
                 .map_err(|fault| self.link().faults().script("HMGET", fault.to_string()))?;
             for ((place, _), record) in these.iter().zip(found) {
                 records[*place] = record;
@@ -149,7 +150,7 @@ impl Queue {
         let mut command = redis::cmd("LRANGE");
         command.arg(self.keys().log(id.as_str())).arg(0).arg(-1);
         let value = self.link().read_plain(&command, "LRANGE").await?;
-        let lines: Vec<Vec<u8>> = from_redis_value(value)
+        let lines: Vec<Vec<u8>> = read(value)
             .map_err(|fault| self.link().faults().script("LRANGE", fault.to_string()))?;
         let text = |line: Vec<u8>| String::from_utf8_lossy(&line).into_owned();
         Ok(lines.into_iter().map(text).collect())
@@ -187,7 +188,7 @@ impl Queue {
             let mut command = redis::cmd("HGETALL");
             command.arg(self.keys().done(bucket));
             let value = self.link().read_plain(&command, "HGETALL").await?;
-            let mut pairs: Vec<(Vec<u8>, Vec<u8>)> = from_redis_value(value)
+            let mut pairs: Vec<(Vec<u8>, Vec<u8>)> = read_pairs(value)
                 .map_err(|fault| self.link().faults().script("HGETALL", fault.to_string()))?;
             pairs.sort_unstable_by(|one, other| other.0.cmp(&one.0));
             for (id, record) in pairs.into_iter().skip(skip) {

@@ -47,7 +47,7 @@ impl Client {
             .read(&call)
             .await?;
         let commands: BTreeSet<String> =
-            redis::from_redis_value(answer).map_err(|fault| Error::Corrupt {
+            crate::value::read(answer).map_err(|fault| Error::Corrupt {
                 what: "the answer about rights".to_owned(),
                 reason: fault.to_string(),
             })?;

@@ -22,7 +22,8 @@ use crate::retry::Patterns;
 use crate::script::{self, Call, Script};
 use crate::{Error, Order, Payload, Policy, QueueName, State, Task, TaskId, Versioned};
 
-/// How often a call is tried again because the policy changed under it.
+/// How often a call is tried again because the policy changed under it: a server that says so for ever
+/// must hold up nobody.
 const MOST_ROUNDS: usize = 8;
 
 /// One queue. Cheap to clone; clones share the cached policy.
@@ -280,6 +281,14 @@ impl Queue {
         Rounds {
             queue: self,
             made: 0,
+        }
+    }
+
+    /// The same for one that is known to be out of date.
+    pub(crate) fn rounds_anew(&self) -> Rounds<'_> {
+        Rounds {
+            queue: self,
+            made: 1,
         }
     }
 

@@ -1,9 +1,10 @@
 //! Taking a script's answer apart: a status, then values in a fixed order; and the names in it. Pure.
 
-use redis::{FromRedisValue, Value};
+use redis::Value;
 
 use crate::fault::Faults;
 use crate::id::is_bucket;
+use crate::value::{FromValue, read, unfit};
 use crate::{Error, TaskId};
 
 /// A script's answer, read from the front.
@@ -25,15 +26,14 @@ impl<'a> Reply<'a> {
                 faults,
                 values: values.into_iter(),
             }),
-            other => Err(faults.script(script, format!("answered {other:?}"))),
+            other => Err(faults.script(script, unfit(&other, "a list").to_string())),
         }
     }
 
     /// The next value as the caller's type.
-    pub(crate) fn next<T: FromRedisValue>(&mut self) -> Result<T, Error> {
+    pub(crate) fn next<T: FromValue>(&mut self) -> Result<T, Error> {
         let value = self.values.next().unwrap_or(Value::Nil);
-        T::from_redis_value(value)
-            .map_err(|fault| self.faults.script(self.script, fault.to_string()))
+        read(value).map_err(|fault| self.faults.script(self.script, fault.to_string()))
     }
 }
 

@@ -11,6 +11,7 @@ use crate::fault::Fault;
 use crate::keys::Key;
 use crate::queue::{Known, Queue};
 use crate::record::Head;
+use crate::value::read;
 use crate::{Error, Policy, Schedule, script};
 
 /// A schedule as it stands.
@@ -44,7 +45,7 @@ impl Queue {
         let mut command = redis::cmd("HGETALL");
         command.arg(self.keys().get(Key::Schedules));
         let value = self.link().read_plain(&command, "HGETALL").await?;
-        let notes: HashMap<String, String> = redis::from_redis_value(value)
+        let notes: HashMap<String, String> = read(value)
             .map_err(|fault| self.link().faults().script("HGETALL", fault.to_string()))?;
         let now = timestamp(self.link().clock().now_ms());
         let state = |schedule: &Schedule| ScheduleState {

@@ -4,15 +4,17 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use futures::StreamExt;
-use futures::stream::FuturesUnordered;
 use redis::Value;
 
 use crate::dial::{Address, Way};
 use crate::fault::Faults;
+use crate::value::read;
 use crate::{Endpoint, Error, diagnose};
 
-/// Longest wait for one sentinel; they are asked at the same time.
+/// Longest wait for one sentinel.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Sentinels that are asked at the same time.
+const AT_ONCE: usize = 4;
 
 /// Where the primary of that name may be: the address that most sentinels name, then the others.
 /// Asks no longer than until more than half of them agree, so one that is frozen, or was cut off
@@ -23,10 +25,11 @@ pub(crate) async fn find(
     faults: &Faults,
 ) -> Result<Vec<Address>, Error> {
     let sentinels = endpoint.hosts();
-    let mut asked: FuturesUnordered<_> = sentinels
+    let asked: Vec<_> = sentinels
         .iter()
         .map(|sentinel| ask(sentinel, endpoint, primary, faults.at(sentinel)))
         .collect();
+    let mut asked = futures::stream::iter(asked).buffer_unordered(AT_ONCE);
     let mut votes: Vec<(Address, usize)> = Vec::new();
     let mut failure: Option<Error> = None;
     while let Some(answer) = asked.next().await {
@@ -67,6 +70,7 @@ async fn ask(
         tls: endpoint.tls(),
         login: endpoint.sentinel_login(),
         database: 0,
+        bounds: endpoint.bounds(),
         faults: &faults,
     };
     let mut command = redis::cmd("SENTINEL");
@@ -78,8 +82,8 @@ async fn ask(
             Err(faults.wrong_server(format!("this sentinel knows no primary named {primary:?}")))
         }
         Some(value) => {
-            let (host, port) = redis::from_redis_value(value)
-                .map_err(|fault| faults.script("SENTINEL", fault.to_string()))?;
+            let (host, port) =
+                read(value).map_err(|fault| faults.script("SENTINEL", fault.to_string()))?;
             Ok(Address { host, port })
         }
     }

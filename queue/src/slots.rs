@@ -4,6 +4,7 @@ use redis::Value;
 
 use crate::QueueName;
 use crate::dial::Address;
+use crate::value::read;
 
 /// How many slots a cluster has.
 pub(crate) const SLOTS: u16 = 16_384;
@@ -54,12 +55,11 @@ impl Table {
             replicas: Vec::new(),
             owners: vec![NOBODY; usize::from(SLOTS)],
         };
-        let ranges: Vec<Vec<Value>> =
-            redis::from_redis_value(value).map_err(|fault| fault.to_string())?;
+        let ranges: Vec<Vec<Value>> = read(value).map_err(|fault| fault.to_string())?;
         for range in ranges {
             let mut parts = range.into_iter();
             let mut bound = || -> Option<usize> {
-                let bound = redis::from_redis_value(parts.next()?).ok()?;
+                let bound = read(parts.next()?).ok()?;
                 (bound < usize::from(SLOTS)).then_some(bound)
             };
             let (Some(first), Some(last)) = (bound(), bound()) else {
@@ -117,10 +117,10 @@ impl Table {
 
 /// A node's address; one that does not know its own host is where it was asked.
 fn read_node(node: Value, asked: &Address) -> Option<Address> {
-    let mut parts: Vec<Value> = redis::from_redis_value(node).ok()?;
+    let mut parts: Vec<Value> = read(node).ok()?;
     parts.truncate(2);
-    let port = redis::from_redis_value(parts.pop()?).ok()?;
-    let host: Option<String> = redis::from_redis_value(parts.pop()?).ok()?;
+    let port = read(parts.pop()?).ok()?;
+    let host: Option<String> = read(parts.pop()?).ok()?;
     Some(Address {
         host: host_or(host.as_deref().unwrap_or_default(), asked),
         port,

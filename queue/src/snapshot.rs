@@ -167,8 +167,9 @@ impl Queue {
 
     /// The figures of a queue whose policy has changed since it was read.
     async fn snapshot_anew(&self) -> Result<Snapshot, Error> {
+        let mut rounds = self.rounds_anew();
         loop {
-            let known = self.refresh().await?;
+            let known = rounds.next().await?;
             let value = self.link().read(&self.snapshot_call(&known)).await?;
             if let Some(snapshot) = read(self, &known, value)? {
                 return Ok(snapshot);

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use redis::from_redis_value;
 use serde::Deserialize;
 
 use crate::clock::timestamp;
@@ -11,6 +10,7 @@ use crate::keys::Key;
 use crate::lease;
 use crate::queue::Queue;
 use crate::snapshot::millis;
+use crate::value::read_pairs;
 use crate::{Error, TaskId, WorkerId, script};
 
 /// Bytes kept of what keeps workers from taking tasks.
@@ -103,7 +103,7 @@ impl Queue {
         let mut command = redis::cmd("HGETALL");
         command.arg(self.keys().get(Key::Active));
         let value = self.link().read_plain(&command, "HGETALL").await?;
-        let pairs: Vec<(String, String)> = from_redis_value(value)
+        let pairs: Vec<(String, String)> = read_pairs(value)
             .map_err(|fault| self.link().faults().script("HGETALL", fault.to_string()))?;
         // What is no id of ours is nothing of ours.
         let lease =

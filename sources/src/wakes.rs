@@ -19,8 +19,8 @@ const BLOCK: Duration = Duration::from_secs(30);
 const SPACING: Duration = Duration::from_millis(50);
 /// Time until the next try after a failure.
 const RETRY: Duration = Duration::from_secs(1);
-/// Most events that one command takes from a stream.
-const EVENTS: usize = 100;
+/// Entries that one command takes from a stream: what they hold, which may be much, is of no use here.
+const ENTRIES: usize = 1;
 
 impl Source {
     /// The stream that gets an entry whenever a task is added, if the system has such.
@@ -127,7 +127,7 @@ async fn run(
 async fn entries(line: &mut BlockingLine, streams: &[String]) -> Result<Vec<String>, Error> {
     let mut command = Cmd::new();
     let block = BLOCK.as_millis().to_string();
-    command.arg(&["XREAD", "COUNT"]).arg(EVENTS);
+    command.arg(&["XREAD", "COUNT"]).arg(ENTRIES);
     command.arg(&["BLOCK", &block, "STREAMS"]).arg(streams);
     for _ in streams {
         command.arg("$");

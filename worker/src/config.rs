@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
-use taskqueue_queue::{Endpoint, QueueName};
+use taskqueue_queue::{Bounds, Endpoint, MAX_PAYLOAD_BYTES, QueueName};
 
 pub use env::ConfigError;
 pub use handler::{HandlerConfig, HttpHandler, HttpProtocol};
@@ -49,6 +49,9 @@ pub const DEFAULT_HTTP_ADDRESS: SocketAddr =
     SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8081);
 /// How long running tasks may go on after SIGTERM when nothing else is said.
 pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_mins(1);
+/// Memory in bytes that the answers of Redis may take at a time, beside the largest payload for each slot:
+/// one answer may fill all slots.
+const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
 /// The longest drain that can be asked for.
 pub const MAX_DRAIN_TIMEOUT: Duration = Duration::from_hours(24);
 
@@ -106,10 +109,15 @@ impl WorkerConfig {
         variables
     }
 
-    /// Where Redis is and how to speak to it.
+    /// Where Redis is, how to speak to it, and how much it may answer at a time.
     pub fn endpoint(&self) -> Result<Endpoint, taskqueue_queue::Error> {
-        self.redis_tls
-            .apply(Endpoint::parse(self.redis_url.expose())?)
+        let payloads = usize::from(self.concurrency.get()) * MAX_PAYLOAD_BYTES;
+        let bounds = Bounds {
+            largest_answer: Some(LARGEST_ANSWER + payloads),
+            ..Bounds::default()
+        };
+        let endpoint = Endpoint::parse(self.redis_url.expose())?.with_bounds(bounds);
+        self.redis_tls.apply(endpoint)
     }
 
     /// Parses the configuration out of variables; `lookup` is the environment. An empty variable counts as missing.

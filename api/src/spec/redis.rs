@@ -17,8 +17,10 @@ use serde::{Deserialize, Serialize};
 pub struct RedisEndpoint {
     /// URL of the Redis: `redis://host:port/db`, `redis+sentinel://host:port,host:port/primary/db`
     /// or `redis+cluster://host:port,host:port`, with `rediss` instead of `redis` for TLS; `valkey`
-    /// and `valkeys` mean the same. It must not carry a password, since everyone who may read the
-    /// TaskQueue would read it: use urlFrom for that.
+    /// and `valkeys` mean the same; at most 16 hosts. It must not carry a password, since everyone who
+    /// may read the TaskQueue would read it: use urlFrom for that. Without TLS whoever is on the way reads
+    /// password and payloads. Sentinels are asked without a password. Which hosts may be named is up to
+    /// who runs the operator (redis.allowed).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     #[x_kube(

@@ -8,18 +8,17 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::future;
 use jiff::Timestamp;
-use taskqueue_queue::{
-    Announcement, Announcements, Client, Error, QueueName, Snapshot, server::Safety,
-};
+use taskqueue_queue::{Announcement, Error, QueueName, Snapshot, server::Safety};
 use taskqueue_sources::{Depth, SourceError};
 use tokio::{
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Changes, Shared,
+    connection::Connection,
     jobs::{Done, Jobs},
     safety::Settings,
     sources::{Sources, Woken},
@@ -34,12 +33,29 @@ pub(super) const TICK: Duration = Duration::from_secs(1);
 const HOT_TICK: Duration = Duration::from_millis(100);
 /// How long a queue is looked at that often.
 const HOT: Duration = Duration::from_secs(1);
+/// Longest time that the reading of a look may take; each of its calls has five seconds. A server that
+/// answers at its leisure must not keep changes of the orders waiting.
+const LONGEST_LOOK: Duration = Duration::from_secs(15);
 /// Queues that one round trip asks for. What it needs in memory grows with them.
 const MOST: usize = 1_000;
 
-/// Serves one Redis until `stop`.
+/// Something to be done.
+enum Event {
+    Changed(Changes),
+    /// Pods have ended.
+    Ended,
+    Announced(Vec<Announcement>),
+    SourceWoken(Woken),
+    Done(Done),
+    Assessed(Arc<Safety>),
+    Tick,
+    HotTick,
+}
+
+/// Serves one Redis, which a TaskQueue of `namespace` names, until `stop`: whatever is under way then is
+/// dropped.
 pub(super) async fn run(
-    url: EndpointUrl,
+    (url, namespace): (EndpointUrl, String),
     (shared, writes): (Arc<Shared>, Arc<Writes>),
     mut changes: mpsc::UnboundedReceiver<Changes>,
     stop: CancellationToken,
@@ -47,11 +63,15 @@ pub(super) async fn run(
     let mut pods = shared.pods.changes();
     let mut server = Server {
         sources: Sources::new(Arc::clone(&shared), Arc::clone(&writes)),
-        jobs: Jobs::new(Arc::clone(&shared), writes),
+        jobs: Jobs::new(url.clone(), Arc::clone(&shared), writes),
         settings: Settings::new(Arc::clone(&shared), url.clone()),
+        connection: Connection::new(
+            url.clone(),
+            shared.dialing.bounds(&url, &namespace),
+            !shared.dialing.is_default(&url),
+        ),
         shared,
         url,
-        redis: None,
         queues: HashMap::new(),
         names: HashMap::new(),
         hot: HashMap::new(),
@@ -63,7 +83,7 @@ pub(super) async fn run(
     let mut hot_tick = interval(HOT_TICK);
     hot_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
+        let event = tokio::select! {
             biased;
             () = stop.cancelled() => break,
             orders = changes.recv() => {
@@ -73,26 +93,38 @@ pub(super) async fn run(
                 while let Ok(more) = changes.try_recv() {
                     orders.extend(more);
                 }
-                let news = server.assign(orders);
-                server.look_at(news).await;
+                Event::Changed(orders)
             }
             // Pods outlive whoever watches them.
-            Ok(()) = pods.changed() => server.release(),
-            announced = announced(&mut server.redis) => server.woken(announced).await,
-            woken = server.sources.woken() => server.source_woken(woken).await,
-            done = server.jobs.next() => server.took(done),
-            safety = server.settings.changed() => server.assess(&safety),
-            _ = tick.tick() => server.look_at_all().await,
-            _ = hot_tick.tick(), if !server.hot.is_empty() => server.look_at_hot().await,
+            Ok(()) = pods.changed() => Event::Ended,
+            announced = server.connection.announced() => Event::Announced(announced),
+            woken = server.sources.woken() => Event::SourceWoken(woken),
+            done = server.jobs.next() => Event::Done(done),
+            safety = server.settings.changed() => Event::Assessed(safety),
+            _ = tick.tick() => Event::Tick,
+            _ = hot_tick.tick(), if !server.hot.is_empty() => Event::HotTick,
+        };
+        if stop
+            .run_until_cancelled(server.handle(event))
+            .await
+            .is_none()
+        {
+            break;
         }
     }
 }
+
+/// What was read of queues, and of sources.
+type Readings = (
+    Vec<Result<Snapshot, String>>,
+    Vec<Result<Depth, SourceError>>,
+);
 
 /// A Redis and the queues in it.
 struct Server {
     url: EndpointUrl,
     shared: Arc<Shared>,
-    redis: Option<Redis>,
+    connection: Connection,
     /// Boxed, so that the room for growth is small.
     queues: HashMap<Key, Box<Watched>>,
     names: HashMap<QueueName, Key>,
@@ -108,24 +140,24 @@ struct Server {
     origin: Instant,
 }
 
-struct Redis {
-    client: Client,
-    announcements: Announcements,
-}
-
-/// The next announcements; several that are there already come together.
-async fn announced(redis: &mut Option<Redis>) -> Vec<Announcement> {
-    let Some(redis) = redis else {
-        return future::pending().await;
-    };
-    let mut all = vec![redis.announcements.next().await];
-    while let Some(next) = future::FutureExt::now_or_never(redis.announcements.next()) {
-        all.push(next);
-    }
-    all
-}
-
 impl Server {
+    /// Does it. May be dropped: what it decides it does in one go, after it has read.
+    async fn handle(&mut self, event: Event) {
+        match event {
+            Event::Changed(orders) => {
+                let news = self.assign(orders);
+                self.look_at(news).await;
+            }
+            Event::Ended => self.release(),
+            Event::Announced(announced) => self.woken(announced).await,
+            Event::SourceWoken(woken) => self.source_woken(woken).await,
+            Event::Done(done) => self.took(done),
+            Event::Assessed(safety) => self.assess(&safety),
+            Event::Tick => self.look_at_all().await,
+            Event::HotTick => self.look_at_hot().await,
+        }
+    }
+
     /// Takes over changes of the queues to serve and returns those that are new or have other
     /// orders. Those that stay keep their past.
     fn assign(&mut self, changes: Changes) -> Vec<Key> {
@@ -218,8 +250,8 @@ impl Server {
     }
 
     async fn look_at_all(&mut self) {
-        if let Some(redis) = &self.redis {
-            self.settings.look(&redis.client);
+        if let Some(client) = self.connection.client() {
+            self.settings.look(client);
         }
         let keys = self.queues.keys().chain(self.sources.keys());
         let keys = keys.cloned().collect();
@@ -283,8 +315,8 @@ impl Server {
         }
         if !sources.is_empty() {
             self.sources.take(sources, depths, now, announced);
-            if let Some(redis) = &self.redis {
-                self.sources.listen(&redis.client);
+            if let Some(client) = self.connection.client() {
+                self.sources.listen(client);
             }
         }
         self.shared.metrics.decided(began.elapsed());
@@ -321,25 +353,27 @@ impl Server {
 
     /// One reading a queue, in the order of `keys`, and one a source, in the order of `sources`: at
     /// the same time, over one connection.
-    async fn read(
-        &mut self,
-        keys: &[Key],
-        sources: &[Key],
-    ) -> (
-        Vec<Result<Snapshot, String>>,
-        Vec<Result<Depth, SourceError>>,
-    ) {
-        if self.redis.is_none()
-            && let Err(cause) = self.connect().await
-        {
-            let told = cause.to_string();
-            return (
-                vec![Err(told); keys.len()],
-                vec![Err(cause.into()); sources.len()],
-            );
-        }
-        let Some(redis) = &self.redis else {
-            return (Vec::new(), Vec::new());
+    async fn read(&mut self, keys: &[Key], sources: &[Key]) -> Readings {
+        let reading = timeout(LONGEST_LOOK, self.read_in_time(keys, sources));
+        let cause = match reading.await {
+            Ok(Ok(read)) => return read,
+            Ok(Err(cause)) => cause,
+            Err(_) => Error::Timeout {
+                endpoint: self.url.to_string(),
+                after: LONGEST_LOOK,
+            },
+        };
+        let told = cause.to_string();
+        (
+            vec![Err(told); keys.len()],
+            vec![Err(cause.into()); sources.len()],
+        )
+    }
+
+    async fn read_in_time(&mut self, keys: &[Key], sources: &[Key]) -> Result<Readings, Error> {
+        self.connection.make().await?;
+        let Some(client) = self.connection.client() else {
+            return Ok((Vec::new(), Vec::new()));
         };
         let mut handles = Vec::with_capacity(keys.len());
         for key in keys {
@@ -347,31 +381,15 @@ impl Server {
                 let name = &watched.orders.queue;
                 let handle = watched
                     .queue
-                    .get_or_insert_with(|| redis.client.queue(name.clone()));
+                    .get_or_insert_with(|| client.queue(name.clone()));
                 handles.push(handle.clone());
             }
         }
-        let snapshots = redis.client.snapshot(&handles);
-        let depths = self.sources.read(&redis.client, sources);
+        let snapshots = client.snapshot(&handles);
+        let depths = self.sources.read(client, sources);
         let (snapshots, depths) = future::join(snapshots, depths).await;
         let snapshots = snapshots.into_iter();
         let told = |snapshot: Result<_, Error>| snapshot.map_err(|error| error.to_string());
-        (snapshots.map(told).collect(), depths)
-    }
-
-    /// Makes the connection. The client bounds the time that this takes.
-    async fn connect(&mut self) -> Result<(), Error> {
-        let endpoint = self.url.endpoint()?;
-        let client = match Client::connect(&endpoint).await {
-            // Sources are only read, which an old server can do. Queues are told by every call.
-            Err(Error::TooOld { .. }) => Client::lazy(&endpoint),
-            connected => connected?,
-        };
-        tracing::info!(redis = %self.url, "connected");
-        self.redis = Some(Redis {
-            announcements: client.announcements(),
-            client,
-        });
-        Ok(())
+        Ok((snapshots.map(told).collect(), depths))
     }
 }

@@ -6,7 +6,10 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use taskqueue_api::spec::TargetKind;
 use taskqueue_queue::{Counters, Error, Reclaimed, Snapshot};
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout},
+};
 
 use super::{
     Shared,
@@ -21,6 +24,7 @@ use super::{
     write::{WriteError, Writes},
 };
 use crate::{
+    endpoint::EndpointUrl,
     fleet::{
         Ending,
         shield::{self, Shield},
@@ -34,11 +38,14 @@ use crate::{
 const CONCURRENCY: usize = 16;
 /// Of one namespace.
 const SHARE: usize = 12;
+/// Longest time of the chores in one queue. What is left is done the next time.
+const LONGEST_TENDING: Duration = Duration::from_mins(1);
 /// How long it is tried to take back the tasks of a pod that ended. Its leases have lapsed by then.
 const RELEASE: Duration = Duration::from_mins(1);
 
 /// The jobs of one Redis.
 pub(super) struct Jobs {
+    url: EndpointUrl,
     shared: Arc<Shared>,
     writes: Arc<Writes>,
     turns: Arc<Turns>,
@@ -88,8 +95,9 @@ impl Done {
 }
 
 impl Jobs {
-    pub(super) fn new(shared: Arc<Shared>, writes: Arc<Writes>) -> Self {
+    pub(super) fn new(url: EndpointUrl, shared: Arc<Shared>, writes: Arc<Writes>) -> Self {
         Self {
+            url,
             shared,
             writes,
             turns: Turns::new(CONCURRENCY, SHARE),
@@ -174,12 +182,19 @@ impl Jobs {
         };
         watched.tending = true;
         let project = project.then(|| Arc::clone(&watched.orders));
-        let (turns, name) = (Arc::clone(&self.turns), key.clone());
+        let (turns, name, url) = (Arc::clone(&self.turns), key.clone(), self.url.clone());
         let (version, counters) = (snapshot.version, Box::new(snapshot.counters));
         self.spawn(key, watched, async move {
             let _turn = turns.take(&name.namespace).await;
             // After a start thousands wait for their turn: only those that have it take the room.
-            let outcome = Box::pin(tend(&name, queue, version, project, chores)).await;
+            let tending = Box::pin(tend(&name, queue, version, project, chores));
+            let outcome = timeout(LONGEST_TENDING, tending).await;
+            let outcome = outcome.unwrap_or_else(|_| {
+                Err(Error::Timeout {
+                    endpoint: url.to_string(),
+                    after: LONGEST_TENDING,
+                })
+            });
             Outcome::Tended { counters, outcome }
         });
     }

@@ -5,6 +5,7 @@
 //! shall be, and writes that number. It is apart from the reconcile so that waking from zero
 //! waits for nothing but Redis and one write.
 
+mod connection;
 mod contention;
 mod demand;
 mod drains;
@@ -37,6 +38,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    dialing::Dialing,
     endpoint::EndpointUrl,
     events::Events,
     fleet::Pods,
@@ -59,6 +61,8 @@ pub struct Shared {
     pub pods: Arc<Pods>,
     /// The workers of sources.
     pub targets: Arc<Targets>,
+    /// The bounds of connections to Redis.
+    pub dialing: Dialing,
     /// Where Events go.
     pub events: Events,
     /// Counters.
@@ -77,10 +81,13 @@ pub async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     loop {
         for (url, changes) in roster.take(shared.index.take_reordered()) {
             let running = endpoints.entry(url.clone()).or_insert_with(|| {
+                // Several may name it; it is the first one's.
+                let first = changes.iter().find(|(_, orders)| orders.is_some());
+                let namespace = first.map_or_else(String::new, |(key, _)| key.namespace.clone());
                 let (changes, receiver) = mpsc::unbounded_channel();
                 let token = stop.child_token();
                 tasks.spawn(endpoint::run(
-                    url.clone(),
+                    (url.clone(), namespace),
                     (Arc::clone(&shared), Arc::clone(&writes)),
                     receiver,
                     token.clone(),

@@ -94,11 +94,15 @@ pub async fn apply(
         budget,
     } = children;
     let mut deployment = deployment.clone();
-    let annotations = deployment.metadata.annotations.get_or_insert_default();
-    annotations.insert(
-        workload::APPLIED.to_owned(),
-        watch::mark(watch::fingerprint(children)),
-    );
+    // Of nothing else it is ever read; and it must not be known of a Secret, since many may read it,
+    // and try passwords against it.
+    if children.is_deployment_alone() {
+        let annotations = deployment.metadata.annotations.get_or_insert_default();
+        annotations.insert(
+            workload::APPLIED.to_owned(),
+            watch::mark(watch::fingerprint(children)),
+        );
+    }
     if let Some(existing) = &observed.workload {
         check_owner("Deployment", existing.as_ref(), valid)?;
     }

@@ -20,6 +20,9 @@ pub enum Error {
     /// The object does not parse as a TaskQueue.
     #[error("the resource does not parse: {0}")]
     Malformed(String),
+    /// The spec is larger than what the operator keeps of any.
+    #[error("{0}")]
+    TooLarge(String),
     /// The spec cannot work.
     #[error(transparent)]
     Invalid(#[from] Invalid),
@@ -67,7 +70,7 @@ impl Error {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Malformed(_) => "Malformed",
-            Self::Invalid(_) => "InvalidSpec",
+            Self::TooLarge(_) | Self::Invalid(_) => "InvalidSpec",
             Self::Conflict { .. } => "QueueNameConflict",
             Self::TargetConflict { .. } => "TargetConflict",
             Self::Observe(ObserveError::NoDefaultRedis) => "NoRedis",
@@ -102,9 +105,10 @@ impl Error {
     /// What follows.
     pub fn follow(&self) -> Follow {
         match self {
-            Self::Malformed(_) | Self::Invalid(_) | Self::Observe(ObserveError::NoDefaultRedis) => {
-                Follow::WaitForEdit
-            }
+            Self::Malformed(_)
+            | Self::TooLarge(_)
+            | Self::Invalid(_)
+            | Self::Observe(ObserveError::NoDefaultRedis) => Follow::WaitForEdit,
             Self::Conflict { .. } | Self::TargetConflict { .. } => {
                 Follow::Recheck(CONFLICT_RECHECK)
             }

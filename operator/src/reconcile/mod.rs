@@ -41,6 +41,7 @@ use crate::{
     metrics::Metrics,
     secrets::References,
     turns::Turns,
+    watch,
     workload::Workload,
 };
 use claim::Claims;
@@ -207,7 +208,10 @@ fn parsed(resource: &Guarded) -> Result<&TaskQueue, Error> {
     resource
         .0
         .as_ref()
-        .map_err(|invalid| Error::Malformed(invalid.error.clone()))
+        .map_err(|invalid| match watch::is_too_large(invalid) {
+            true => Error::TooLarge(invalid.error.clone()),
+            false => Error::Malformed(invalid.error.clone()),
+        })
 }
 
 fn unclaimed(resource: &TaskQueue, valid: &ValidQueue, context: &Context) -> Result<(), Error> {

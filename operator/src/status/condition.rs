@@ -2,8 +2,13 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use taskqueue_queue::printable;
 
 use super::whole_seconds;
+
+/// Bytes of a message. The definition refuses a whole status with one of more than 32 KiB, and much of
+/// what is told comes from others.
+const MOST_MESSAGE: usize = 1_024;
 
 /// Status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +71,7 @@ impl<'a> Conditions<'a> {
             type_: kind.to_owned(),
             status: status.to_owned(),
             reason: reason.to_owned(),
-            message: message.into(),
+            message: printable(&message.into(), MOST_MESSAGE),
             last_transition_time: since,
             observed_generation: self.generation,
         });

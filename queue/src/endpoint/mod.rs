@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::Error;
+use crate::bounds::Bounds;
 use crate::dial::Address;
 use crate::keys;
 use crate::tls::Tls;
@@ -42,6 +43,7 @@ pub struct Endpoint {
     database: u32,
     prefix: String,
     tls: Option<Tls>,
+    bounds: Bounds,
     /// The hosts, for messages.
     address: String,
 }
@@ -97,11 +99,21 @@ impl Endpoint {
             let rule = "only for a URL with +sentinel";
             return Err(Error::invalid("sentinel login", "(not shown)", rule));
         }
+        if let Err(rule) = url::no_controls(user).and_then(|()| url::no_controls(password)) {
+            return Err(Error::invalid("sentinel login", "(not shown)", rule));
+        }
         self.sentinel_login = Login {
             user: (!user.is_empty()).then(|| user.to_owned()),
             password: Some(password.to_owned()),
         };
         Ok(self)
+    }
+
+    /// Bounds what the server can do to this program, for who takes the URL from somebody else.
+    #[must_use]
+    pub fn with_bounds(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
+        self
     }
 
     /// `host:port` for messages, or all of them with commas between.
@@ -141,6 +153,10 @@ impl Endpoint {
 
     pub(crate) fn tls(&self) -> Option<&Tls> {
         self.tls.as_ref()
+    }
+
+    pub(crate) fn bounds(&self) -> &Bounds {
+        &self.bounds
     }
 
     fn tls_or(&self, field: &'static str) -> Result<&Tls, Error> {

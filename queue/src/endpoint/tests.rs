@@ -106,10 +106,36 @@ fn what_is_wrong_in_a_url_is_named() {
         ("redis://h?prefix=", "1 to 32 characters"),
         ("redis://h#insecure", "behind a #"),
         ("redis://:%ff@h", "UTF-8"),
+        ("redis://:a%0d%0aSET%20x@h", "control characters"),
+        ("redis://a%00b:p@h", "control characters"),
+        ("redis://:a%c2%85b@h", "control characters"),
     ] {
         let refusal = Endpoint::parse(url).unwrap_err();
         assert!(!refusal.is_transient());
         assert!(refusal.to_string().contains(word), "{url}: {refusal}");
+    }
+}
+
+#[test]
+fn a_url_names_sixteen_hosts_at_most() {
+    let url = |count: usize| format!("redis+sentinel://{}/main", vec!["h"; count].join(","));
+    assert_eq!(Endpoint::parse(&url(16)).unwrap().hosts().len(), 16);
+    let refusal = Endpoint::parse(&url(3_000)).unwrap_err().to_string();
+    assert!(
+        refusal.contains("redis url") && refusal.contains("3000 hosts and may name 16"),
+        "{refusal}"
+    );
+}
+
+#[test]
+fn a_login_of_sentinels_holds_no_control_characters() {
+    let sentinel = || Endpoint::parse("redis+sentinel://h/m").unwrap();
+    for (user, password) in [("a\nb", "p"), ("a", "p\r\nq")] {
+        let refusal = sentinel().with_sentinel_login(user, password).unwrap_err();
+        assert!(
+            refusal.to_string().contains("control characters"),
+            "{refusal}"
+        );
     }
 }
 

@@ -4,6 +4,7 @@
 use percent_encoding::percent_decode_str;
 
 use super::{Endpoint, Kind, Login};
+use crate::bounds::Bounds;
 use crate::dial::Address;
 use crate::keys;
 use crate::tls::Tls;
@@ -15,10 +16,13 @@ const ESCAPES: &str =
     "in a user or password / ? # @ : and % are written %2F %3F %23 %40 %3A and %25";
 const DATABASE: &str = "the database is a number";
 const BARE_IPV6: &str = "an IPv6 address stands in [ ], as in redis://[::1]:6379";
+/// Most hosts of a URL. Any of them names all others.
+const MOST_HOSTS: usize = 16;
+const CONTROLS: &str = "user and password hold no control characters, such as %0A or %0D";
 const PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
-pub(super) fn parse(url: &str) -> Result<Endpoint, &'static str> {
+pub(super) fn parse(url: &str) -> Result<Endpoint, String> {
     // A URL that was read from a file tends to bring its newline.
     let (scheme, rest) = url.trim().split_once("://").ok_or(SCHEMES)?;
     // Schemes know no case. Redis and Valkey are spoken to in the same way.
@@ -27,23 +31,23 @@ pub(super) fn parse(url: &str) -> Result<Endpoint, &'static str> {
     let tls = match make {
         "redis" | "valkey" => false,
         "rediss" | "valkeys" => true,
-        _ => return Err(SCHEMES),
+        _ => return Err(SCHEMES.to_owned()),
     };
     let form = match form {
         "" if !scheme.ends_with('+') => Form::Standalone,
         "sentinel" => Form::Sentinel,
         "cluster" => Form::Cluster,
-        _ => return Err(SCHEMES),
+        _ => return Err(SCHEMES.to_owned()),
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(end);
     // Credentials end with the last @. One behind the hosts means that a character of the
     // credentials was taken for their end.
     if tail.contains('@') {
-        return Err(ESCAPES);
+        return Err(ESCAPES.to_owned());
     }
     if tail.contains('#') {
-        return Err("nothing stands behind a #");
+        return Err("nothing stands behind a #".to_owned());
     }
     let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
     let (userinfo, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
@@ -59,6 +63,7 @@ pub(super) fn parse(url: &str) -> Result<Endpoint, &'static str> {
         database,
         prefix: prefix(query)?,
         tls: tls.then(Tls::default),
+        bounds: Bounds::default(),
     })
 }
 
@@ -70,17 +75,25 @@ enum Form {
 }
 
 impl Form {
-    fn hosts(self, hosts: &str) -> Result<Vec<Address>, &'static str> {
+    fn hosts(self, hosts: &str) -> Result<Vec<Address>, String> {
         let default_port = match self {
             Self::Sentinel => SENTINEL_PORT,
             Self::Standalone | Self::Cluster => PORT,
         };
+        let count = hosts.split(',').count();
+        if count > MOST_HOSTS {
+            return Err(format!(
+                "it names {count} hosts and may name {MOST_HOSTS}: some of the sentinels or nodes are enough, \
+                 since each knows all others"
+            ));
+        }
         let hosts: Vec<_> = hosts
             .split(',')
             .map(|host| address(host, default_port))
             .collect::<Result<_, _>>()?;
         if matches!(self, Self::Standalone) && hosts.len() > 1 {
-            return Err("redis:// has one host; redis+sentinel:// and redis+cluster:// have many");
+            let rule = "redis:// has one host; redis+sentinel:// and redis+cluster:// have many";
+            return Err(rule.to_owned());
         }
         Ok(hosts)
     }
@@ -158,13 +171,21 @@ fn login(userinfo: &str) -> Result<Login, &'static str> {
     };
     let decoded = |text: &str| {
         let text = percent_decode_str(text).decode_utf8();
-        text.map(std::borrow::Cow::into_owned)
-            .map_err(|_| "user and password are UTF-8")
+        let text = text.map_err(|_| "user and password are UTF-8")?;
+        no_controls(&text).map(|()| text.into_owned())
     };
     Ok(Login {
         user: (!user.is_empty()).then(|| decoded(user)).transpose()?,
         password: Some(decoded(password)?),
     })
+}
+
+/// Whoever gives a URL for another's program chooses what that sends first, to any server.
+pub(super) fn no_controls(text: &str) -> Result<(), &'static str> {
+    if text.contains(char::is_control) {
+        return Err(CONTROLS);
+    }
+    Ok(())
 }
 
 fn prefix(query: &str) -> Result<String, &'static str> {

@@ -4,7 +4,7 @@
 -- returns {'stale'}; {'rest', now ms, counters, fault, when the first unique key ends and the oldest bucket was filled,
 --         in ms or -1} for a queue that holds no task and has no worker; or
 --         {'ok', now ms, counters, fault, figures, beginnings of the records at the heads of the lists}
---         fault: what keeps workers from taking tasks, or ''; counters: name and value of each; figures: scheduled, due, next due ms or -1, active, those of them that lapsed
+--         fault: what keeps workers from taking tasks, its first KiB, or ''; counters: name and value of each; figures: scheduled, due, next due ms or -1, active, those of them that lapsed
 --         workers hold, dead, parked, workers, lapsed workers, since when there is the oldest shelf at the head of a
 --         list in ms or -1, then the length of each list
 include 'current'
@@ -12,8 +12,10 @@ include 'record'
 
 if not current() then return {'stale'} end
 local now = now_ms()
+-- Whoever may write these keys may have put anything there, and who looks after many queues takes all of it in.
 local counters = table.concat(redis.call('HGETALL', STATS), ' ')
-local fault = redis.call('GET', FAULT) or ''
+if #counters > 8192 then return redis.error_reply('ERR the counters of the queue have ' .. #counters .. ' bytes: somebody else has written there') end
+local fault = string.sub(redis.call('GET', FAULT) or '', 1, 1024)
 if redis.call('EXISTS', DUE, LATER, ACTIVE, WORKERS, DEAD, PARKED, unpack(KEYS, FIRST_LIST, LAST_LIST)) == 0 then
   local function first(set) return redis.call('ZRANGE', set, '0', '0', 'WITHSCORES')[2] or -1 end
   return {'rest', now, counters, fault, first(UNIQUES) .. ' ' .. first(KEPT)}

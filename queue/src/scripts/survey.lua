@@ -1,22 +1,46 @@
 -- What there is to do for who keeps the queue in order. Writes only what it finds to be out of date.
 -- ARGV  3 most of each to return; 4 spans that begin at this time in units of a span or before have come near
 --       5 greatest age of ended tasks in ms; 6 most of them, '' for no bound; 7 least age in ms of those dropped by count
+--       8 bytes of records to return: once there are as many, no more; 9 most bytes that a record can have
 -- returns {'ok', now ms, ids of tasks that have expired, their records, ids of tasks to cancel that do not run, their
 --         records, numbers of spans that have come near, buckets to forget, name and last run of each schedule, 1 if parked tasks are to be let in}
 include 'ahead'
 
 local now = now_ms()
 local limit = ARGV[3]
+-- What others have written may be of any size, and is none of ours: who calls this takes all of it in.
+local room, largest = tonumber(ARGV[8]), tonumber(ARGV[9])
+local LONGEST_NAME = 128
+
+local function short(members)
+  local kept = {}
+  for _, member in ipairs(members) do
+    if #member <= LONGEST_NAME then kept[#kept + 1] = member end
+  end
+  return kept
+end
+
+local function short_fields(fields)
+  local kept = {}
+  for i = 1, #fields, 2 do
+    if #fields[i] <= LONGEST_NAME and #fields[i + 1] <= LONGEST_NAME then
+      kept[#kept + 1], kept[#kept + 2] = fields[i], fields[i + 1]
+    end
+  end
+  return kept
+end
 
 -- Those that run are left to their workers: `running` is called with them; `ended` with those that have ended.
 local function not_started(ids, ended, running)
   local out, records = {}, {}
   for _, id in ipairs(ids) do
-    local record = redis.call('HGET', TASKS, id)
-    if not record or redis.call('ZSCORE', DEAD, id) then
+    if room <= 0 then break end
+    local record = #id <= LONGEST_NAME and redis.call('HGET', TASKS, id)
+    if not record or #record > largest or redis.call('ZSCORE', DEAD, id) then
       ended(id)
     elseif redis.call('HEXISTS', ACTIVE, id) == 0 then
       out[#out + 1], records[#records + 1] = id, record
+      room = room - #record
     else
       running(id)
     end
@@ -54,8 +78,8 @@ if #old == 0 and ARGV[6] ~= '' then
 end
 return {
   'ok', now, expired, expired_records, marked, marked_records,
-  redis.call('ZRANGEBYSCORE', LATER, '-inf', ARGV[4], 'LIMIT', '0', limit),
-  old,
-  redis.call('HGETALL', SCHEDULES),
+  short(redis.call('ZRANGEBYSCORE', LATER, '-inf', ARGV[4], 'LIMIT', '0', limit)),
+  short(old),
+  short_fields(redis.call('HGETALL', SCHEDULES)),
   redis.call('HEXISTS', CONFIG, 'unpark'),
 }

@@ -24,7 +24,8 @@ for _ = 1, tonumber(ARGV[4]) do
   -- A key, a zero byte and an id; anything else is not ours.
   local key = string.match(parked, '^(.+)%z' .. string.rep('%w', 20) .. '$')
   if not key then
-    from = '(' .. parked
+    -- Past all that begin like it, if it is longer than any key.
+    from = #parked <= 1024 and '(' .. parked or '(' .. string.sub(parked, 1, 1024) .. '\255'
   else
     local came = let_in(key, tonumber(redis.call('HGET', HELD, key) or 0))
     woken = woken + came

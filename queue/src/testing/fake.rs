@@ -1,11 +1,29 @@
-//! A server that answers what a test says, for servers that cannot be had: old ones, foreign ones, and
-//! such as hang up.
+//! A server that answers what a test says, for servers that cannot be had: old ones, foreign ones, such as
+//! hang up, and hostile ones.
 
 use std::sync::Arc;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
+
+/// Bytes of an endless answer that are sent at a time.
+const CHUNK: usize = 64 * 1024;
+
+/// What such a server answers.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// This, such as `+OK\r\n`; after nothing at all it hangs up.
+    Text(String),
+    /// The first text, and then the second again and again, until the other side hangs up.
+    Endless(String, String),
+}
+
+impl From<String> for Answer {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
 
 /// Such a server on a free loopback port. It ends when this is dropped.
 #[derive(Debug)]
@@ -15,12 +33,13 @@ pub struct FakeServer {
 }
 
 impl FakeServer {
-    /// Starts one. `answer` is given the words of a command, the first one in capitals, and returns
-    /// what is sent, such as `+OK\r\n`; after nothing at all it hangs up.
-    pub async fn start(answer: impl Fn(&[String]) -> String + Send + Sync + 'static) -> Self {
+    /// Starts one. `answer` is given the words of a command, the first one in capitals.
+    pub async fn start<A: Into<Answer>>(
+        answer: impl Fn(&[String]) -> A + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let answer = Arc::new(answer);
+        let answer = Arc::new(move |words: &[String]| answer(words).into());
         let accepting = async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let answer = Arc::clone(&answer);
@@ -63,13 +82,24 @@ impl Drop for FakeServer {
 }
 
 /// Answers until either side hangs up.
-async fn serve(stream: TcpStream, answer: &(dyn Fn(&[String]) -> String + Send + Sync)) {
+async fn serve(stream: TcpStream, answer: &(dyn Fn(&[String]) -> Answer + Send + Sync)) {
     let mut stream = BufReader::new(stream);
     while let Some(mut words) = command(&mut stream).await {
         words[0].make_ascii_uppercase();
-        let said = answer(&words);
-        if said.is_empty() || stream.get_mut().write_all(said.as_bytes()).await.is_err() {
+        let (said, again) = match answer(&words) {
+            Answer::Text(said) => (said, String::new()),
+            Answer::Endless(first, again) => (first, again.repeat(CHUNK / again.len())),
+        };
+        if said.is_empty() && again.is_empty() {
             return;
+        }
+        if stream.get_mut().write_all(said.as_bytes()).await.is_err() {
+            return;
+        }
+        while !again.is_empty() {
+            if stream.get_mut().write_all(again.as_bytes()).await.is_err() {
+                return;
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 pub use self::cluster::Cluster;
-pub use self::fake::FakeServer;
+pub use self::fake::{Answer, FakeServer};
 pub use self::sentinels::Sentinels;
 pub use self::server::RedisServer;
 use crate::{Enqueued, TaskId};

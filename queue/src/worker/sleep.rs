@@ -51,7 +51,7 @@ impl Sleeper {
             let value = link.send(&command, "BLPOP").await?;
             let popped: Option<(String, String)> = match value {
                 Value::Nil => None,
-                value => redis::from_redis_value(value).map_err(|fault| {
+                value => crate::value::read(value).map_err(|fault| {
                     Fault::not_done(link.faults().script("BLPOP", fault.to_string()))
                 })?,
             };

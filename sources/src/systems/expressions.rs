@@ -20,7 +20,8 @@ pub(super) fn questions(of: &[Expression], now: Timestamp) -> Vec<Question> {
             Command::Zcount(unit) => Question::zcount(key, &score_of(now, unit)),
             Command::Hlen => Question::new("HLEN", key, Kind::Hash, &[]),
             Command::Xlen => Question::new("XLEN", key, Kind::Stream, &[]),
-            Command::Get => Question::new("GET", key, Kind::Text, &[]),
+            // A number is shorter, and anything else may be of any size.
+            Command::Get => Question::new("GETRANGE", key, Kind::Text, &["0", "63"]),
         }];
         if let Command::Zcount(unit) = expression.command {
             asked.push(Question::after(key, &score_of(now, unit)));
@@ -77,8 +78,12 @@ fn number(answers: &mut Answers<'_>) -> Result<u64, SourceError> {
     let (key, value) = answers.value()?;
     match value {
         Value::Nil => Ok(0),
-        value => text(value)
-            .and_then(|text| text.trim().parse().ok())
-            .ok_or_else(|| unreadable(key, "not a whole number")),
+        value => match text(value) {
+            // What there is of a key that is not there.
+            Some(text) if text.is_empty() => Ok(0),
+            text => text
+                .and_then(|text| text.trim().parse().ok())
+                .ok_or_else(|| unreadable(key, "not a whole number")),
+        },
     }
 }

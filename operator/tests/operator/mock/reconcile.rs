@@ -6,9 +6,12 @@ use std::{
     time::Duration,
 };
 
-use kube::runtime::controller::Action;
+use kube::{core::DeserializeGuard, runtime::controller::Action};
 use serde_json::json;
-use taskqueue_operator::reconcile::{Context, Guarded, error_policy, reconcile};
+use taskqueue_operator::{
+    reconcile::{Context, Guarded, error_policy, reconcile},
+    watch,
+};
 
 use super::{
     server::{Call, playing},
@@ -389,6 +392,25 @@ async fn an_object_that_does_not_parse_stops_nothing_and_waits_for_an_edit() {
     let action = error_policy(malformed, &error, Arc::clone(&world.context));
     world.end().await;
     assert_eq!(error.reason(), "Malformed");
+    assert_eq!(action, Action::await_change());
+}
+
+#[tokio::test]
+async fn a_spec_that_is_too_large_is_an_invalid_one_and_waits_for_an_edit() {
+    let world = World::new(Scenario::NobodyCalls);
+    let script = "x".repeat(watch::MOST_SPEC);
+    let container = json!({ "name": "a", "image": "a", "command": ["sh", "-c", script] });
+    let large = resource(&exec(json!({ "spec": { "containers": [container] } })));
+    let mut large: Guarded = DeserializeGuard(Ok(large));
+    watch::strip_resource(&mut large);
+    let large = Arc::new(large);
+    let error = reconcile(Arc::clone(&large), Arc::clone(&world.context))
+        .await
+        .unwrap_err();
+    let action = error_policy(large, &error, Arc::clone(&world.context));
+    world.end().await;
+    assert_eq!(error.reason(), "InvalidSpec");
+    assert!(error.chain().contains("131072"), "{}", error.chain());
     assert_eq!(action, Action::await_change());
 }
 

@@ -14,6 +14,7 @@ use kube::{
 use serde_json::{Value, json};
 use taskqueue_api::TaskQueue;
 use taskqueue_operator::{
+    allowed::AllowedRedis,
     config::Config,
     events,
     index::{Index, Problem},
@@ -22,7 +23,7 @@ use taskqueue_operator::{
         Context, Guarded, claim::Claims, error::Error, error_policy, memory::Memory, reconcile,
     },
     turns::Turns,
-    workload::Workload,
+    workload::{APPLIED, Workload},
 };
 use taskqueue_worker::config::LogFormat;
 use tokio::sync::mpsc;
@@ -64,7 +65,7 @@ impl Scenario {
         match self {
             Self::ANewDeploymentGetsReplicasThatAreHandedOver { replicas } => {
                 let mut calls = vec![Call::get(DEPLOYMENT).not_found()];
-                calls.extend(made_with(replicas));
+                calls.extend(made_with(replicas, true));
                 calls
             }
             Self::ADeploymentOfSomebodyElseComesInBetween => vec![
@@ -81,7 +82,7 @@ impl Scenario {
                 vec![without_replicas()]
             }
             Self::ADeploymentWithoutAnOwnerOfItsReplicasKeepsThem { replicas } => {
-                applied_with(replicas).into()
+                applied_with(replicas, true).into()
             }
             Self::ADeploymentOfSomebodyElseIsOnlyRead => {
                 vec![Call::get(DEPLOYMENT).answer(of_somebody_else("apps/v1", "Deployment"))]
@@ -100,7 +101,7 @@ impl Scenario {
                         assert_eq!(secret["metadata"]["ownerReferences"][0]["uid"], UID);
                     }),
                 ];
-                calls.extend(made_with(0));
+                calls.extend(made_with(0, false));
                 calls
             }
             Self::TheSecretThatWasSeenIsApplied => {
@@ -123,7 +124,7 @@ impl Scenario {
                     Call::get(DEPLOYMENT).not_found(),
                     Call::get(BUDGET).not_found(),
                 ];
-                calls.extend(made_with(0));
+                calls.extend(made_with(0, false));
                 calls.push(Call::make(BUDGET, OPERATOR).checked(|budget| {
                     assert_eq!(budget["spec"]["maxUnavailable"], "25%");
                     assert_eq!(budget["metadata"]["ownerReferences"][0]["uid"], UID);
@@ -163,23 +164,23 @@ impl Scenario {
     }
 }
 
-fn made_with(replicas: i32) -> [Call; 2] {
-    with(replicas, Call::make(DEPLOYMENT, OPERATOR), None)
+fn made_with(replicas: i32, alone: bool) -> [Call; 2] {
+    with(replicas, Call::make(DEPLOYMENT, OPERATOR), None, alone)
 }
 
-fn applied_with(replicas: i32) -> [Call; 2] {
-    with(
-        replicas,
-        Call::apply(DEPLOYMENT, OPERATOR),
-        Some("deployment"),
-    )
+fn applied_with(replicas: i32, alone: bool) -> [Call; 2] {
+    let call = Call::apply(DEPLOYMENT, OPERATOR);
+    with(replicas, call, Some("deployment"), alone)
 }
 
-fn with(replicas: i32, call: Call, uid: Option<&'static str>) -> [Call; 2] {
+/// The fingerprint of what was applied is on a Deployment without further children alone.
+fn with(replicas: i32, call: Call, uid: Option<&'static str>, alone: bool) -> [Call; 2] {
     [
         call.checked(move |deployment| {
             assert_eq!(deployment["metadata"]["uid"].as_str(), uid);
             assert_eq!(deployment["spec"]["replicas"], replicas);
+            let annotations = &deployment["metadata"]["annotations"];
+            assert_eq!(annotations.get(APPLIED).is_some(), alone, "{annotations}");
             let text = deployment.to_string();
             assert!(!text.contains("hunter2"), "{text}");
         }),
@@ -234,6 +235,7 @@ impl World {
             config: Config {
                 default_redis: Some(endpoint(url)),
                 allowed: allowed(),
+                redis_allowed: AllowedRedis::default(),
                 namespace: None,
                 worker_image: image(),
                 http_address: ([127, 0, 0, 1], 0).into(),

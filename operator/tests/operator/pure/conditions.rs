@@ -173,3 +173,20 @@ fn another_writer_of_the_replicas_is_told_and_a_write_that_fails_before_it() {
     let told = first(&entry(&[], Some(contested)), None);
     assert_eq!(condition(&told, "AbleToScale").reason, "WriteFailed");
 }
+
+#[test]
+fn what_others_say_is_cut_and_moves_no_cursor() {
+    let said = format!("\u{1b}[2J{}", "é".repeat(20_000));
+    let mut stuck = sight(Ok(snapshot()));
+    stuck.obstacle = Some(("HandlerFailing".to_owned(), said.clone()));
+    let unread = sight(Err(said));
+    for (sight, kind) in [(stuck, "Ready"), (unread, "RedisReachable")] {
+        let status = first(&entry(&[], Some(sight)), None);
+        let message = &condition(&status, kind).message;
+        assert!(message.len() <= 1_024, "{kind}: {} bytes", message.len());
+        assert!(
+            message.starts_with("\\u{1b}[2Jé") && message.ends_with('…'),
+            "{message}"
+        );
+    }
+}

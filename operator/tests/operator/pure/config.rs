@@ -130,3 +130,16 @@ fn resources_of_the_added_containers_are_read_and_what_is_misspelt_is_refused() 
         assert!(refusal.contains(part), "{refusal}");
     }
 }
+
+#[test]
+fn which_redis_task_queues_may_name_is_read_and_what_is_no_such_list_is_refused() {
+    let config = |list: &str| config(&["--redis-allowed", list]);
+    let near = "127.0.0.1".parse().unwrap();
+    let check = |list: &str| config(list).unwrap().redis_allowed.check("localhost", near);
+    check("").unwrap_err();
+    check("example.com,127.0.0.0/8").unwrap();
+    let refused = config("example.com;10.0.0.0/8").unwrap_err();
+    for part in ["--redis-allowed", "10.0.0.0/8", "example.com"] {
+        assert!(refused.contains(part), "{refused}");
+    }
+}

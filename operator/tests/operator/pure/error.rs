@@ -47,6 +47,7 @@ fn table() -> Vec<(Error, Follow, &'static str)> {
     let name = || "a".to_owned();
     vec![
         (Error::Malformed(name()), Follow::WaitForEdit, "Malformed"),
+        (Error::TooLarge(name()), Follow::WaitForEdit, "InvalidSpec"),
         (
             Error::Invalid(Invalid::NoRedis),
             Follow::WaitForEdit,

@@ -1,5 +1,6 @@
 //! Tables and properties of what decides without I/O.
 
+mod allowed;
 mod build;
 mod claim;
 mod conditions;

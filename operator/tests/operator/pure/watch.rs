@@ -8,7 +8,7 @@ use kube::{
 use serde_json::{Value, json};
 use taskqueue_operator::{reconcile::Guarded, watch};
 
-use crate::fixtures::{Edit, resource};
+use crate::fixtures::{Edit, exec, resource};
 
 fn guarded(edits: &[Edit]) -> Guarded {
     DeserializeGuard(Ok(resource(edits)))
@@ -35,6 +35,32 @@ fn of_a_task_queue_the_spec_the_status_and_our_own_annotations_are_kept() {
         given[2].clone(),
     ]);
     assert_eq!(kept.0.unwrap(), expected.0.unwrap());
+}
+
+#[test]
+fn of_a_spec_that_is_too_large_the_refusal_is_kept() {
+    let with_script = |bytes: usize| {
+        let script = "x".repeat(bytes);
+        let container = json!({ "name": "a", "image": "a", "command": ["sh", "-c", script] });
+        let template = json!({ "spec": { "containers": [container] } });
+        let mut kept = guarded(&exec(template));
+        watch::strip_resource(&mut kept);
+        kept
+    };
+    assert!(with_script(watch::MOST_SPEC - 1_000).0.is_ok());
+    let refused = with_script(watch::MOST_SPEC);
+    assert_eq!(kube::ResourceExt::name_any(&refused), "thumbnails");
+    let refused = refused.0.unwrap_err();
+    assert!(watch::is_too_large(&refused) && refused.error.len() < 1_000);
+    for part in ["131072", "bytes", "ConfigMaps"] {
+        assert!(refused.error.contains(part), "{}", refused.error);
+    }
+    let mut malformed = refused;
+    malformed.error = "unknown variant".repeat(10_000);
+    assert!(!watch::is_too_large(&malformed));
+    let mut kept = DeserializeGuard(Err(malformed));
+    watch::strip_resource(&mut kept);
+    assert!(kept.0.unwrap_err().error.len() <= 1_024);
 }
 
 /// The names of the objects of which these events are news.

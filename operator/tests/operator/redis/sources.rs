@@ -11,7 +11,9 @@ use kube::{
 use serde_json::{Value, json};
 use taskqueue_api::spec::TargetKind;
 use taskqueue_operator::{
+    allowed::AllowedRedis,
     autoscaler::{self, Shared},
+    dialing::Dialing,
     events,
     index::{Index, Sight},
     metrics::Metrics,
@@ -65,6 +67,7 @@ impl World {
             workloads,
             pods: Arc::default(),
             targets: Arc::clone(&targets),
+            dialing: Dialing::new(None, AllowedRedis::parse("127.0.0.0/8").unwrap()),
             events,
             metrics: Arc::clone(&metrics),
         };

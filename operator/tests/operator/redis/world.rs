@@ -19,7 +19,9 @@ use kube::{
 };
 use serde_json::{Value, json};
 use taskqueue_operator::{
+    allowed::AllowedRedis,
     autoscaler::{self, Shared, shrink::COST},
+    dialing::Dialing,
     events,
     fleet::{DELETION_COST, Pods, WorkerPod},
     index::{Index, Sight},
@@ -42,6 +44,8 @@ use tower_test::mock::{Handle, pair};
 
 use crate::fixtures::{Edit, endpoint, orders, standing};
 
+/// Time between two looks.
+pub(crate) const TICK: Duration = Duration::from_secs(1);
 /// Far longer than anything here takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -87,8 +91,17 @@ impl World {
         Self::with_failing_writes(0)
     }
 
+    /// TaskQueues may name these Redis alone.
+    pub(crate) fn with_allowed(list: &str) -> Self {
+        Self::with(0, list)
+    }
+
     /// The first so many scale writes fail.
     pub(crate) fn with_failing_writes(failures: usize) -> Self {
+        Self::with(failures, "127.0.0.0/8")
+    }
+
+    fn with(failures: usize, allowed: &str) -> Self {
         let (service, handle) = pair();
         let client = Client::new(service, "default");
         let (resources, _) = reflector::store();
@@ -113,6 +126,7 @@ impl World {
             index: Arc::clone(&index),
             workloads,
             targets: Arc::default(),
+            dialing: Dialing::new(None, AllowedRedis::parse(allowed).unwrap()),
             pods: Arc::clone(&cluster.pods),
             events,
             metrics: Arc::clone(&metrics),
