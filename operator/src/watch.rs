@@ -17,8 +17,7 @@ use kube::{
     runtime::watcher,
 };
 use serde::Serialize;
-
-use taskqueue_queue::printable;
+use taskqueue_plain as plain;
 
 use crate::{key::Key, reconcile::Guarded};
 
@@ -50,7 +49,7 @@ pub fn strip_resource(resource: &mut Guarded) {
                 resource.0 = Err(InvalidObject { error, metadata });
             }
         }
-        Err(invalid) => invalid.error = printable(&invalid.error, MOST_REASON),
+        Err(invalid) => invalid.error = plain::cut(&invalid.error, MOST_REASON),
     }
 }
 

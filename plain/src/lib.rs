@@ -19,6 +19,24 @@ pub fn cell(text: &str) -> Cow<'_, str> {
     escaped(text, |_| false)
 }
 
+/// Several lines in at most `most` bytes, at least 3, which end with … if there were more.
+pub fn cut(text: &str, most: usize) -> String {
+    let room = most.saturating_sub('…'.len_utf8());
+    let (mut plain, mut fits) = (String::new(), 0);
+    for it in text.chars() {
+        push(&mut plain, it, !steers(it) || matches!(it, '\t' | '\n'));
+        if plain.len() > most {
+            plain.truncate(fits);
+            plain.push('…');
+            break;
+        }
+        if plain.len() <= room {
+            fits = plain.len();
+        }
+    }
+    plain
+}
+
 /// Whether a character steers whoever shows it: a control character, or one that ends a line or turns the direction of
 /// writing.
 pub fn steers(it: char) -> bool {
@@ -35,17 +53,23 @@ fn escaped(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
     }
     let mut plain = String::with_capacity(text.len() + 16);
     for it in text.chars() {
-        if steers(it) && !stays(it) {
-            let _ = write!(plain, "\\u{:04x}", u32::from(it));
-        } else {
-            plain.push(it);
-        }
+        push(&mut plain, it, !steers(it) || stays(it));
     }
     Cow::Owned(plain)
 }
 
+fn push(plain: &mut String, it: char, stays: bool) {
+    if stays {
+        plain.push(it);
+    } else {
+        let _ = write!(plain, "\\u{:04x}", u32::from(it));
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -68,6 +92,32 @@ mod tests {
         assert_eq!(document(lines), lines);
         assert_eq!(line(lines), "a\tb\\u000ac");
         assert_eq!(cell(lines), r"a\u0009b\u000ac");
+    }
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        for (text, most, plain) in [
+            ("", 8, ""),
+            ("as it is\n", 9, "as it is\n"),
+            ("a\u{1b}[2Jb", 64, r"a\u001b[2Jb"),
+            ("a\r\u{85}\0", 64, r"a\u000d\u0085\u0000"),
+            ("123456789", 9, "123456789"),
+            ("1234567890", 9, "123456…"),
+            ("12345éé", 9, "12345éé"),
+            ("12345ééé", 9, "12345…"),
+            ("12345\u{1b}6", 9, "12345…"),
+        ] {
+            assert_eq!(cut(text, most), plain);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_cut_is_never_longer_and_steers_nothing(text in any::<String>(), most in 3_usize..40) {
+            let plain = cut(&text, most);
+            prop_assert!(plain.len() <= most);
+            prop_assert!(!plain.contains(|it: char| steers(it) && !matches!(it, '\t' | '\n')));
+        }
     }
 
     #[test]

@@ -5,13 +5,21 @@ use std::io;
 use std::time::Duration;
 
 use redis::{ErrorKind, RedisError, ServerError};
+use taskqueue_plain as plain;
 
 use crate::bounded::TooLarge;
 use crate::dial::{Address, Undialed};
 use crate::endpoint::Kind;
-use crate::printable::said;
 use crate::server::{Hello, Mode, OLDEST_REDIS, is_too_old};
 use crate::{Endpoint, Error};
+
+/// Bytes that are told of what a server says.
+const MOST_SAID: usize = 1_024;
+
+/// What a server says, as it can be told.
+fn said(text: &str) -> String {
+    plain::cut(text, MOST_SAID)
+}
 
 /// A call that failed, with what the caller must know to repeat it.
 #[derive(Debug, Clone)]

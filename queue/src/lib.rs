@@ -58,7 +58,6 @@ mod pages;
 mod payload;
 mod permits;
 mod policy;
-mod printable;
 mod produce;
 mod question;
 mod queue;
@@ -102,7 +101,6 @@ pub use policy::{
     Backoff, BackoffKind, Limits, Missed, Order, Policy, Rate, RetryAction, RetryPolicy, RetryRule,
     Schedule, Versioned,
 };
-pub use printable::printable;
 pub use produce::{MAX_BATCH_BYTES, MAX_BATCH_TASKS};
 pub use queue::Queue;
 pub use schedules::ScheduleState;

@@ -3,6 +3,8 @@
 
 /// What a value takes beside its bytes: the client library's own type, and what the allocator adds.
 const VALUE: usize = 64;
+/// Longest line, such as an error, that is taken for one. Texts have their lengths in front.
+const LONGEST_LINE: usize = 64 * 1024;
 /// Beyond this depth the client library reads no value.
 const DEEPEST: usize = 128;
 
@@ -31,6 +33,7 @@ enum Place {
 struct Line {
     kind: u8,
     number: Number,
+    length: usize,
     /// The last byte was a carriage return.
     returned: bool,
 }
@@ -90,6 +93,7 @@ impl Follower {
                     *place = Place::Line(Line {
                         kind: *byte,
                         number: Number::Unread,
+                        length: 0,
                         returned: false,
                     });
                     continue;
@@ -105,14 +109,20 @@ impl Follower {
                     ended,
                 };
             }
+            line.length += 1;
             line.returned = *byte == b'\r';
             if !line.returned {
                 line.number = line.number.then(*byte);
             }
         }
+        let endless = matches!(&self.place, Place::Line(line) if line.length > LONGEST_LINE);
         Step {
             bytes: bytes.len(),
-            cost: bytes.len() + beside,
+            cost: if endless {
+                usize::MAX
+            } else {
+                bytes.len() + beside
+            },
             ended: false,
         }
     }
@@ -302,6 +312,13 @@ mod tests {
             let (ends, cost) = follow(claim.as_bytes(), &[64]);
             assert!(ends.is_empty() && cost >= least, "{claim:?}: {cost}");
         }
+    }
+
+    #[test]
+    fn a_line_that_goes_on_and_on_is_too_large() {
+        let error = |bytes: usize| format!("-ERR {}", "x".repeat(bytes));
+        assert!(follow(error(60_000).as_bytes(), &[512]).1 < 100_000);
+        assert_eq!(follow(error(70_000).as_bytes(), &[512]).1, usize::MAX);
     }
 
     #[test]

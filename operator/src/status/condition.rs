@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use taskqueue_queue::printable;
+use taskqueue_plain as plain;
 
 use super::whole_seconds;
 
@@ -71,7 +71,7 @@ impl<'a> Conditions<'a> {
             type_: kind.to_owned(),
             status: status.to_owned(),
             reason: reason.to_owned(),
-            message: printable(&message.into(), MOST_MESSAGE),
+            message: plain::cut(&message.into(), MOST_MESSAGE),
             last_transition_time: since,
             observed_generation: self.generation,
         });

@@ -185,7 +185,7 @@ fn what_others_say_is_cut_and_moves_no_cursor() {
         let message = &condition(&status, kind).message;
         assert!(message.len() <= 1_024, "{kind}: {} bytes", message.len());
         assert!(
-            message.starts_with("\\u{1b}[2Jé") && message.ends_with('…'),
+            message.starts_with("\\u001b[2Jé") && message.ends_with('…'),
             "{message}"
         );
     }
