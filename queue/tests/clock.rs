@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use taskqueue_queue::testing::{RedisServer, eventually};
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
-use taskqueue_queue::{Limits, Policy, Queue, Selection, State, TaskId};
+use taskqueue_queue::{Limits, Queue, Selection, State, TaskId};
 use tokio::sync::Notify;
 
-use bench::{Running, SOON, next, queue, recording, snapshot, task, tasks, until};
+use bench::{Running, SOON, limited, next, queue, recording, snapshot, task, tasks, until};
 
 /// By how much it goes back: for so long everything else would stand still.
 const BACK: i64 = -600;
