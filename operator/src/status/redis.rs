@@ -47,7 +47,10 @@ fn missing(count: u64) -> String {
 fn concerns_all(risk: &Risk) -> bool {
     match risk {
         Risk::EvictsTasks { .. } | Risk::NearlyFull { .. } | Risk::NotPersisted => true,
-        Risk::EvictsRecords { .. } | Risk::Replica | Risk::TooOld { .. } => false,
+        Risk::EvictsRecords { .. }
+        | Risk::Replica
+        | Risk::TooOld { .. }
+        | Risk::TooFewReplicas { .. } => false,
     }
 }
 
