@@ -63,6 +63,8 @@ keys! {
     Workers = "workers";
     /// What workers say of themselves.
     Info = "info";
+    /// Workers whose leases were given more time, and until when.
+    Spared = "spared";
     /// How often a task lost its worker.
     Lost = "lost";
     /// Dead letters by the time of their death.

@@ -81,12 +81,21 @@ impl Queue {
     /// Takes back what workers with a lapsed lease hold, to the heads of the levels; a task that
     /// has lost more workers than the policy allows goes to the dead letters.
     pub async fn reclaim(&self) -> Result<Reclaimed, Error> {
-        self.reclaim_from(&[], Cause::WorkerLost, "").await
+        self.reclaim_beside(USUAL_LEASE).await
+    }
+
+    /// The same for one of workers with such a lease.
+    pub(crate) async fn reclaim_beside(&self, lease: Duration) -> Result<Reclaimed, Error> {
+        self.reclaim_from(&[], Cause::WorkerLost, "", lease).await
     }
 
     /// Takes back at once what workers hold that are known to be gone, and why: `cause` is what the
     /// policy's retry rules are asked for.
     pub async fn release(&self, workers: &[WorkerId], cause: Cause) -> Result<Reclaimed, Error> {
+    ///
+    /// When nobody has looked for lapsed leases for more than five seconds, the server may have been
+    /// away, or its clock have gone forward, and no worker could beat: then all are given ten seconds
+    /// first, once.
         self.release_because(workers, cause, "").await
     }
 
@@ -102,7 +111,7 @@ impl Queue {
             return Ok(Reclaimed::default());
         }
         let detail = &detail[..detail.floor_char_boundary(MOST_DETAIL_BYTES)];
-        self.reclaim_from(workers, cause, detail).await
+        self.reclaim_from(workers, cause, detail, USUAL_LEASE).await
     }
 
     async fn reclaim_from(
@@ -117,6 +126,7 @@ impl Queue {
             let known = rounds.next().await?;
             let on_loss = on_loss(&known.policy.retry, cause);
             let call = self
+        lease: Duration,
                 .call(&script::RECLAIM, &known, &shelves)
                 .arg(known.policy.max_losses);
             let mut call = self
@@ -133,7 +143,9 @@ impl Queue {
                 )
                 .arg(detail)
                 .arg(millis(LONGEST_LEASE))
-                .arg(millis(USUAL_LEASE));
+                .arg(millis(USUAL_LEASE))
+                .arg(millis(longest_silence(lease)))
+                .arg(millis(lease));
             for worker in workers {
                 call.push(worker.as_str());
             }
@@ -319,3 +331,9 @@ fn unstarted(reply: &mut Reply<'_>) -> Result<Vec<Unstarted>, Error> {
 
 /// How long the maintenance of a queue may wait between two rounds.
 pub const MAINTENANCE_PERIOD: Duration = Duration::from_secs(1);
+/// For how long nobody may look for lapsed leases before that says that nobody could: workers with such
+/// a lease look every third of it at the latest, and a busy machine holds up short ones.
+fn longest_silence(lease: Duration) -> Duration {
+    (lease / 2).max(Duration::from_secs(1))
+}
+

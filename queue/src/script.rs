@@ -103,9 +103,9 @@ macro_rules! pieces {
 }
 
 pieces! {
-    "admit" "ahead" "current" "discard" "due" "edit" "fetch" "ghosts" "holder" "keep" "laid" "letters" "levels"
-    "limits" "missing" "order" "places" "promote" "put_back" "record" "shelves" "sleepers" "sooner" "stored" "strict"
-    "unique" "wake"
+    "admit" "ahead" "current" "discard" "due" "edit" "fetch" "ghosts" "grace" "holder" "keep" "laid" "letters"
+    "levels" "limits" "missing" "order" "places" "promote" "put_back" "record" "shelves" "sleepers" "sooner" "stored"
+    "strict" "unique" "wake"
 }
 
 macro_rules! scripts {
@@ -138,7 +138,7 @@ scripts! {
     UNFOLD = "unfold" Tends [Tasks, Due, Later, Laterghosts, Stats, Idle, Wake];
     SURVEY = "survey" Tends [Config, Tasks, Active, Dead, Later, Unique, Uniques, Expiry, Cancel, Kept, Keptcount, Stats, Schedules];
     FORGET = "forget" Tends [Kept, Keptcount, Stats];
-    RECLAIM = "reclaim" Tends [Config, Tasks, Shelves, Due, Active, Workers, Info, Lost, Dead, Stats, Idle, Draining, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Progress];
+    RECLAIM = "reclaim" Tends [Config, Tasks, Shelves, Due, Active, Workers, Info, Spared, Lost, Dead, Stats, Idle, Draining, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Progress];
     BEAT = "beat" Tends [Active, Workers, Info, Draining, Cancel];
     NOTE = "note" Adds [Active, Progress];
     RESUME = "resume" Reads [Tasks, Active, Workers, Lost];
