@@ -85,6 +85,8 @@ keys! {
     Uniques = "uniques";
     /// Concurrency key to how many of its tasks are runnable or active.
     Held = "held";
+    /// Id of each of those tasks to its key.
+    Holders = "holders";
     /// Tasks that wait for their concurrency key, by key and id.
     Parked = "parked";
     /// Tasks that expire, by when.

@@ -15,6 +15,7 @@ use crate::record::Ending;
 use crate::reply::Reply;
 use crate::reply::buckets_named;
 use crate::retry::on_loss;
+use crate::stranded::LOOKED_EVERY;
 use crate::worker::{LONGEST_LEASE, USUAL_LEASE};
 use crate::{Cause, Error, TaskId, WorkerId, script};
 
@@ -50,6 +51,10 @@ pub struct Tidied {
     pub forgotten: u64,
     /// Runs of schedules that were enqueued.
     pub fired: u64,
+    /// Tasks found to lie nowhere: what held their ids was lost by the server, or deleted.
+    pub stranded: u64,
+    /// Tasks that lay nowhere and were put back; they count as [`missing`](crate::Counters::missing).
+    pub put_back: u64,
 }
 
 /// What there is to do.
@@ -61,6 +66,8 @@ struct Survey {
     last_runs: HashMap<String, String>,
     /// Whether parked tasks are to be let in: the policy has changed.
     unpark: bool,
+    /// The names of all shelves, if tasks are to be looked for that lie nowhere.
+    shelves: Option<Vec<Vec<u8>>>,
 }
 
 impl Queue {
@@ -80,6 +87,10 @@ impl Queue {
 
     /// Takes back what workers with a lapsed lease hold, to the heads of the levels; a task that
     /// has lost more workers than the policy allows goes to the dead letters.
+    ///
+    /// When nobody has looked for lapsed leases for more than five seconds, the server may have been
+    /// away, or its clock have gone forward, and no worker could beat: then all are given ten seconds
+    /// first, once.
     pub async fn reclaim(&self) -> Result<Reclaimed, Error> {
         self.reclaim_beside(USUAL_LEASE).await
     }
@@ -92,10 +103,6 @@ impl Queue {
     /// Takes back at once what workers hold that are known to be gone, and why: `cause` is what the
     /// policy's retry rules are asked for.
     pub async fn release(&self, workers: &[WorkerId], cause: Cause) -> Result<Reclaimed, Error> {
-    ///
-    /// When nobody has looked for lapsed leases for more than five seconds, the server may have been
-    /// away, or its clock have gone forward, and no worker could beat: then all are given ten seconds
-    /// first, once.
         self.release_because(workers, cause, "").await
     }
 
@@ -119,6 +126,7 @@ impl Queue {
         workers: &[WorkerId],
         cause: Cause,
         detail: &str,
+        lease: Duration,
     ) -> Result<Reclaimed, Error> {
         let mut shelves = Vec::new();
         let mut rounds = self.rounds();
@@ -126,7 +134,6 @@ impl Queue {
             let known = rounds.next().await?;
             let on_loss = on_loss(&known.policy.retry, cause);
             let call = self
-        lease: Duration,
                 .call(&script::RECLAIM, &known, &shelves)
                 .arg(known.policy.max_losses);
             let mut call = self
@@ -165,7 +172,8 @@ impl Queue {
     }
 
     /// Expires tasks that did not start in time, brings near what was scheduled far ahead, runs the
-    /// schedules, and forgets ended tasks beyond the policy's bounds.
+    /// schedules, forgets ended tasks beyond the policy's bounds, and now and then looks for tasks that
+    /// lie nowhere and puts them back.
     pub async fn tidy(&self) -> Result<Tidied, Error> {
         let mut tidied = Tidied::default();
         // A server that is full takes no new task, and so runs no schedule; but the rest makes room.
@@ -192,6 +200,11 @@ impl Queue {
                 self.unfold(*span).await?;
             }
             tidied.forgotten += self.forget(&survey.buckets).await?;
+            if let Some(names) = survey.shelves {
+                let stranded = self.find_stranded(buckets_named(&names)).await?;
+                tidied.stranded += stranded.found;
+                tidied.put_back += stranded.put_back;
+            }
             if !full {
                 break;
             }
@@ -226,7 +239,8 @@ impl Queue {
             .arg(near(self.link().clock().now_ms()))
             .arg(retention(&known.policy))
             .arg(most.map(|most| most.to_string()).unwrap_or_default())
-            .arg(millis(LEAST_RETENTION));
+            .arg(millis(LEAST_RETENTION))
+            .arg(millis(LOOKED_EVERY));
         let value = self.link().call(&call).await?;
         let mut reply = self.reply(&script::SURVEY, value)?;
         let _status: String = reply.next()?;
@@ -238,6 +252,7 @@ impl Queue {
             buckets: reply.next()?,
             last_runs: reply.next()?,
             unpark: reply.next()?,
+            shelves: reply.next()?,
         })
     }
 
@@ -318,6 +333,12 @@ impl Queue {
     }
 }
 
+/// For how long nobody may look for lapsed leases before that says that nobody could: workers with such
+/// a lease look every third of it at the latest, and a busy machine holds up short ones.
+fn longest_silence(lease: Duration) -> Duration {
+    (lease / 2).max(Duration::from_secs(1))
+}
+
 /// Ids and records, side by side. What is no id of ours is nothing of ours.
 fn unstarted(reply: &mut Reply<'_>) -> Result<Vec<Unstarted>, Error> {
     let ids: Vec<String> = reply.next()?;
@@ -331,9 +352,3 @@ fn unstarted(reply: &mut Reply<'_>) -> Result<Vec<Unstarted>, Error> {
 
 /// How long the maintenance of a queue may wait between two rounds.
 pub const MAINTENANCE_PERIOD: Duration = Duration::from_secs(1);
-/// For how long nobody may look for lapsed leases before that says that nobody could: workers with such
-/// a lease look every third of it at the latest, and a busy machine holds up short ones.
-fn longest_silence(lease: Duration) -> Duration {
-    (lease / 2).max(Duration::from_secs(1))
-}
-

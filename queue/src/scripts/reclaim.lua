@@ -20,11 +20,12 @@ include 'stored'
 include 'ghosts'
 include 'levels'
 include 'missing'
+include 'vacate'
 include 'places'
 include 'unique'
 include 'edit'
-
 include 'grace'
+
 if not current() then return {'stale'} end
 local now = now_ms()
 local lapsed = {}
@@ -39,8 +40,8 @@ else
   for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, longest, '+inf')) do
     redis.call('ZADD', WORKERS, text(now + ARGV[14]), worker)
   end
-  lapsed = redis.call('ZRANGEBYSCORE', WORKERS, '-inf', text(now))
   give_grace(now, tonumber(ARGV[15]), tonumber(ARGV[16]))
+  lapsed = redis.call('ZRANGEBYSCORE', WORKERS, '-inf', text(now))
 end
 if #lapsed == 0 then return {'ok', now, {}, 0, 0, 0} end
 local gone = {}
@@ -98,14 +99,14 @@ for _, id in ipairs(ids) do
       redis.call('ZADD', DEAD, text(now), id)
       let_go(id, record)
       redis.call('SREM', CANCEL, id)
-      give_back(key)
+      give_back(id, key)
       quarantined = quarantined + 1
     else
       if cause ~= 2 or counts or ARGV[11] ~= '' or detail ~= '' then note(id, record, 'lost its worker' .. detail) end
       may_expire(id, record)
       if ARGV[11] ~= '' then
         redis.call('ZADD', DUE, text(now + ARGV[11]), id)
-        give_back(key)
+        give_back(id, key)
       else
         local list = list_for(id, record)
         if redis.call('LPUSH', list, id) - ghosts_in(list) == 1 then was_empty = true end
@@ -114,6 +115,7 @@ for _, id in ipairs(ids) do
     end
   else
     count_missing(1)
+    vacate({id})
   end
 end
 for _, worker in ipairs(lapsed) do

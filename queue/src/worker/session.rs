@@ -180,7 +180,16 @@ async fn maintain(queue: &Queue, lease: Duration) {
     if let Err(error) = queue.promote().await {
         tracing::debug!(queue = %queue.name(), %error, "promotion failed");
     }
-    if let Err(error) = queue.tidy().await {
-        tracing::debug!(queue = %queue.name(), %error, "tidying failed");
+    match queue.tidy().await {
+        Ok(tidied) if tidied.stranded + tidied.put_back > 0 => {
+            tracing::warn!(
+                queue = %queue.name(),
+                tasks = tidied.stranded,
+                put_back = tidied.put_back,
+                "tasks lay nowhere: Redis evicted the list, the leases or the times that held them, or somebody deleted those"
+            );
+        }
+        Ok(_) => {}
+        Err(error) => tracing::debug!(queue = %queue.name(), %error, "tidying failed"),
     }
 }
