@@ -152,7 +152,8 @@ async fn too_few_replicas() {
     assert!(fault.contains("lower min-replicas-to-write"), "{fault}");
     // Nor does a worker end that starts meanwhile.
     let (handler, mut seen) = recording();
-    let starting = Worker::new(bench::queue(&scene.redis).await, handler);
+    let others = scene.redis.client().await.queue(name("others"));
+    let starting = Worker::new(others.clone(), handler);
     let probe = starting.probe();
     let starting = Running::start(starting);
     eventually(SOON, "it has tried", async || {
@@ -162,11 +163,10 @@ async fn too_few_replicas() {
     scene
         .admin(&["CONFIG", "SET", "min-replicas-to-write", "0"])
         .await;
-    scene.consumes().await;
-    scene.worker.stop().await;
-    scene.queue.enqueue(task(7)).await.unwrap();
-    while next(&mut seen, 1).await != [7] {}
+    others.enqueue(task(7)).await.unwrap();
+    assert_eq!(next(&mut seen, 1).await, [7]);
     starting.stop().await;
+    scene.ends_well().await;
 }
 
 #[tokio::test]
