@@ -133,6 +133,17 @@ async fn one_that_keeps_nothing_on_disk_is_a_warning() {
 }
 
 #[tokio::test]
+async fn one_with_too_few_replicas_is_a_problem() {
+    let redis = server(&["--min-replicas-to-write", "1"]).await;
+    let ended = doctor(&redis.url(), &[]).await;
+    let words = [
+        "min-replicas-to-write is 1 and 0 follow",
+        "CONFIG SET min-replicas-to-write 0",
+    ];
+    assert_told(&ended, &[("settings", &words)], &[]);
+}
+
+#[tokio::test]
 async fn a_replica_is_a_problem() {
     let primary = server(&[]).await;
     let port = primary.port().to_string();

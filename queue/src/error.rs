@@ -166,6 +166,18 @@ pub enum Error {
         /// What the server said.
         reason: String,
     },
+    /// Fewer replicas follow the server than its `min-replicas-to-write` asks for (`NOREPLICAS`), and
+    /// it refuses writes.
+    #[error(
+        "Redis at {endpoint} refuses writes because too few replicas follow it: {reason}; bring the \
+         replicas back, or lower min-replicas-to-write"
+    )]
+    TooFewReplicas {
+        /// The address, without credentials.
+        endpoint: String,
+        /// What the server said.
+        reason: String,
+    },
     /// A script or command of someone occupies the server (`BUSY`).
     #[error("Redis at {endpoint} is busy: {reason}")]
     Busy {
@@ -214,6 +226,7 @@ impl Error {
             | Self::OutOfMemory { .. }
             | Self::Loading { .. }
             | Self::Misconfigured { .. }
+            | Self::TooFewReplicas { .. }
             | Self::Busy { .. }
             | Self::Timeout { .. } => true,
             Self::Invalid { .. }
@@ -230,6 +243,14 @@ impl Error {
             | Self::Script { .. }
             | Self::Corrupt { .. } => false,
         }
+    }
+
+    /// Whether no waiting heals it: what the call was given is not allowed, or somebody has to change
+    /// the credentials, the URL, the server behind it or the data. An answer that is not known
+    /// ([`Error::Script`]) is neither that nor transient: whoever runs for long waits for a better one,
+    /// and tells.
+    pub fn is_final(&self) -> bool {
+        !self.is_transient() && !matches!(self, Self::Script { .. })
     }
 
     /// Whether it is about the task that was handed over, before anything was asked of Redis.

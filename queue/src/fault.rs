@@ -224,7 +224,7 @@ impl Faults {
         let (code, detail) = (&*said(code), &*said(detail));
         let reason = detail.to_owned();
         // Redis 6.2 hides the code of a command inside a script in the text of a general error.
-        let code = ["OOM", "READONLY", "MISCONF", "NOPERM"]
+        let code = ["OOM", "READONLY", "MISCONF", "NOREPLICAS", "NOPERM"]
             .into_iter()
             .find(|hidden| code == "ERR" && detail.contains(&format!("-{hidden} ")))
             .unwrap_or(code);
@@ -255,6 +255,7 @@ impl Faults {
             "OOM" => Error::OutOfMemory { endpoint, reason },
             "LOADING" => Error::Loading { endpoint },
             "MISCONF" => Error::Misconfigured { endpoint, reason },
+            "NOREPLICAS" => Error::TooFewReplicas { endpoint, reason },
             "BUSY" => Error::Busy { endpoint, reason },
             "MOVED" | "ASK" if self.kind != Kind::Cluster => {
                 self.wrong_server("it is a node of a cluster; write redis+cluster://")

@@ -63,6 +63,8 @@ keys! {
     Workers = "workers";
     /// What workers say of themselves.
     Info = "info";
+    /// Workers whose leases were given more time, and until when.
+    Spared = "spared";
     /// How often a task lost its worker.
     Lost = "lost";
     /// Dead letters by the time of their death.
@@ -83,6 +85,8 @@ keys! {
     Uniques = "uniques";
     /// Concurrency key to how many of its tasks are runnable or active.
     Held = "held";
+    /// Id of each of those tasks to its key.
+    Holders = "holders";
     /// Tasks that wait for their concurrency key, by key and id.
     Parked = "parked";
     /// Tasks that expire, by when.

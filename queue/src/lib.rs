@@ -74,6 +74,7 @@ pub mod server;
 mod shared;
 mod slots;
 mod snapshot;
+mod stranded;
 mod task;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -15,6 +15,7 @@ use crate::record::Ending;
 use crate::reply::Reply;
 use crate::reply::buckets_named;
 use crate::retry::on_loss;
+use crate::stranded::LOOKED_EVERY;
 use crate::worker::{LONGEST_LEASE, USUAL_LEASE};
 use crate::{Cause, Error, MAX_PAYLOAD_BYTES, TaskId, WorkerId, script};
 
@@ -57,6 +58,10 @@ pub struct Tidied {
     pub forgotten: u64,
     /// Runs of schedules that were enqueued.
     pub fired: u64,
+    /// Tasks found to lie nowhere: what held their ids was lost by the server, or deleted.
+    pub stranded: u64,
+    /// Tasks that lay nowhere and were put back; they count as [`missing`](crate::Counters::missing).
+    pub put_back: u64,
 }
 
 /// What there is to do.
@@ -68,6 +73,8 @@ struct Survey {
     last_runs: HashMap<String, String>,
     /// Whether parked tasks are to be let in: the policy has changed.
     unpark: bool,
+    /// The names of all shelves, if tasks are to be looked for that lie nowhere.
+    shelves: Option<Vec<Vec<u8>>>,
 }
 
 impl Survey {
@@ -97,8 +104,17 @@ impl Queue {
 
     /// Takes back what workers with a lapsed lease hold, to the heads of the levels; a task that
     /// has lost more workers than the policy allows goes to the dead letters.
+    ///
+    /// When nobody has looked for lapsed leases for more than five seconds, the server may have been
+    /// away, or its clock have gone forward, and no worker could beat: then all are given ten seconds
+    /// first, once.
     pub async fn reclaim(&self) -> Result<Reclaimed, Error> {
-        self.reclaim_from(&[], Cause::WorkerLost, "").await
+        self.reclaim_beside(USUAL_LEASE).await
+    }
+
+    /// The same for one of workers with such a lease.
+    pub(crate) async fn reclaim_beside(&self, lease: Duration) -> Result<Reclaimed, Error> {
+        self.reclaim_from(&[], Cause::WorkerLost, "", lease).await
     }
 
     /// Takes back at once what workers hold that are known to be gone, and why: `cause` is what the
@@ -119,7 +135,7 @@ impl Queue {
             return Ok(Reclaimed::default());
         }
         let detail = &detail[..detail.floor_char_boundary(MOST_DETAIL_BYTES)];
-        self.reclaim_from(workers, cause, detail).await
+        self.reclaim_from(workers, cause, detail, USUAL_LEASE).await
     }
 
     async fn reclaim_from(
@@ -127,6 +143,7 @@ impl Queue {
         workers: &[WorkerId],
         cause: Cause,
         detail: &str,
+        lease: Duration,
     ) -> Result<Reclaimed, Error> {
         let mut shelves = Vec::new();
         let mut rounds = self.rounds();
@@ -150,7 +167,9 @@ impl Queue {
                 )
                 .arg(detail)
                 .arg(millis(LONGEST_LEASE))
-                .arg(millis(USUAL_LEASE));
+                .arg(millis(USUAL_LEASE))
+                .arg(millis(longest_silence(lease)))
+                .arg(millis(lease));
             for worker in workers {
                 call.push(worker.as_str());
             }
@@ -170,7 +189,8 @@ impl Queue {
     }
 
     /// Expires tasks that did not start in time, brings near what was scheduled far ahead, runs the
-    /// schedules, and forgets ended tasks beyond the policy's bounds.
+    /// schedules, forgets ended tasks beyond the policy's bounds, and now and then looks for tasks that
+    /// lie nowhere and puts them back.
     pub async fn tidy(&self) -> Result<Tidied, Error> {
         let mut tidied = Tidied::default();
         // A server that is full takes no new task, and so runs no schedule; but the rest makes room.
@@ -191,6 +211,11 @@ impl Queue {
                 self.unfold(*span).await?;
             }
             tidied.forgotten += self.forget(&survey.buckets).await?;
+            if let Some(names) = survey.shelves {
+                let stranded = self.find_stranded(buckets_named(&names)).await?;
+                tidied.stranded += stranded.found;
+                tidied.put_back += stranded.put_back;
+            }
             if !full {
                 break;
             }
@@ -227,7 +252,8 @@ impl Queue {
             .arg(most.map(|most| most.to_string()).unwrap_or_default())
             .arg(millis(LEAST_RETENTION))
             .arg(MOST_BYTES)
-            .arg(LARGEST_RECORD);
+            .arg(LARGEST_RECORD)
+            .arg(millis(LOOKED_EVERY));
         let value = self.link().call(&call).await?;
         let mut reply = self.reply(&script::SURVEY, value)?;
         let _status: String = reply.next()?;
@@ -239,6 +265,7 @@ impl Queue {
             buckets: reply.next()?,
             last_runs: reply.next()?,
             unpark: reply.next()?,
+            shelves: reply.next()?,
         })
     }
 
@@ -319,6 +346,12 @@ impl Queue {
         let _now: u64 = reply.next()?;
         Ok(reply.next()?)
     }
+}
+
+/// For how long nobody may look for lapsed leases before that says that nobody could: workers with such
+/// a lease look every third of it at the latest, and a busy machine holds up short ones.
+fn longest_silence(lease: Duration) -> Duration {
+    (lease / 2).max(Duration::from_secs(1))
 }
 
 /// Ids and records, side by side. What is no id of ours is nothing of ours.

@@ -103,9 +103,9 @@ macro_rules! pieces {
 }
 
 pieces! {
-    "admit" "ahead" "current" "discard" "due" "edit" "fetch" "ghosts" "holder" "keep" "laid" "letters" "levels"
-    "limits" "missing" "order" "places" "promote" "put_back" "record" "shelves" "sleepers" "sooner" "stored" "strict"
-    "unique" "wake"
+    "admit" "ahead" "current" "discard" "due" "edit" "fetch" "ghosts" "grace" "holder" "keep" "laid" "letters"
+    "levels" "limits" "missing" "order" "places" "promote" "put_back" "record" "shelves" "sleepers" "sooner" "stored"
+    "strict" "unique" "vacate" "wake"
 }
 
 macro_rules! scripts {
@@ -130,15 +130,16 @@ macro_rules! scripts {
 }
 
 scripts! {
-    ENQUEUE = "enqueue" Adds [Config, Tasks, Shelves, Due, Later, Laterghosts, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry];
-    EXCHANGE = "exchange" Tends [Config, Tasks, Shelves, Due, Active, Workers, Lost, Stats, Idle, Draining, Wake, Ghosts, Held, Parked, Progress, Kept, Keptcount, Rate];
-    SETTLE = "settle" Tends [Config, Tasks, Shelves, Due, Active, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Progress, Kept, Keptcount];
-    REMOVE = "remove" Tends [Config, Tasks, Shelves, Due, Later, Laterghosts, Active, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Kept, Keptcount];
-    PROMOTE = "promote" Tends [Config, Tasks, Shelves, Due, Lost, Dead, Stats, Idle, Draining, Wake, Ghosts, Held, Parked, Fault];
+    ENQUEUE = "enqueue" Adds [Config, Tasks, Shelves, Active, Due, Later, Laterghosts, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Holders, Parked, Expiry];
+    EXCHANGE = "exchange" Tends [Config, Tasks, Shelves, Due, Active, Workers, Lost, Stats, Idle, Draining, Wake, Ghosts, Held, Holders, Parked, Progress, Kept, Keptcount, Rate];
+    SETTLE = "settle" Tends [Config, Tasks, Shelves, Due, Active, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Holders, Parked, Expiry, Cancel, Progress, Kept, Keptcount];
+    REMOVE = "remove" Tends [Config, Tasks, Shelves, Due, Later, Laterghosts, Active, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Holders, Parked, Expiry, Cancel, Kept, Keptcount];
+    PROMOTE = "promote" Tends [Config, Tasks, Shelves, Due, Lost, Dead, Stats, Idle, Draining, Wake, Ghosts, Held, Holders, Parked, Fault];
     UNFOLD = "unfold" Tends [Tasks, Due, Later, Laterghosts, Stats, Idle, Wake];
-    SURVEY = "survey" Tends [Config, Tasks, Active, Dead, Later, Unique, Uniques, Expiry, Cancel, Kept, Keptcount, Stats, Schedules];
+    SURVEY = "survey" Tends [Config, Tasks, Shelves, Active, Dead, Later, Unique, Uniques, Expiry, Cancel, Kept, Keptcount, Stats, Schedules];
+    STRAND = "strand" Tends [Config, Tasks, Shelves, Due, Later, Active, Lost, Dead, Stats, Idle, Wake, Ghosts, Held, Holders, Parked];
     FORGET = "forget" Tends [Kept, Keptcount, Stats];
-    RECLAIM = "reclaim" Tends [Config, Tasks, Shelves, Due, Active, Workers, Info, Lost, Dead, Stats, Idle, Draining, Wake, Ghosts, Unique, Uniques, Held, Parked, Expiry, Cancel, Progress];
+    RECLAIM = "reclaim" Tends [Config, Tasks, Shelves, Due, Active, Workers, Info, Spared, Lost, Dead, Stats, Idle, Draining, Wake, Ghosts, Unique, Uniques, Held, Holders, Parked, Expiry, Cancel, Progress];
     BEAT = "beat" Tends [Active, Workers, Info, Draining, Cancel];
     NOTE = "note" Adds [Active, Progress];
     RESUME = "resume" Reads [Tasks, Active, Workers, Lost];
@@ -150,12 +151,12 @@ scripts! {
     SNAPSHOT = "snapshot" Reads [Config, Tasks, Shelves, Due, Later, Active, Workers, Dead, Stats, Ghosts, Parked, Expiry, Uniques, Kept, Fault];
     INSPECT = "inspect" Reads [Tasks, Due, Later, Active, Lost, Dead, Progress];
     PAGE = "page" Reads [Tasks, Due, Active, Lost, Dead, Parked, Kept, Keptcount];
-    REDRIVE = "redrive" Tends [Config, Tasks, Shelves, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Parked];
+    REDRIVE = "redrive" Tends [Config, Tasks, Shelves, Active, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Holders, Parked];
     PURGE = "purge" Tends [Tasks, Lost, Dead, Stats];
     CONFIGURE = "configure" Tends [Config, Idle, Wake];
-    UNPARK = "unpark" Tends [Config, Tasks, Shelves, Stats, Idle, Wake, Ghosts, Held, Parked];
+    UNPARK = "unpark" Tends [Config, Tasks, Shelves, Stats, Idle, Wake, Ghosts, Held, Holders, Parked];
     LACKED = "lacked" Reads [Config];
-    FIRE = "fire" Adds [Config, Schedules, Tasks, Shelves, Stats, Idle, Wake, Ghosts, Held, Parked];
+    FIRE = "fire" Adds [Config, Schedules, Tasks, Shelves, Stats, Idle, Wake, Ghosts, Held, Holders, Parked];
 }
 
 impl Script {

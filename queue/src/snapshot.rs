@@ -96,8 +96,9 @@ pub struct Counters {
     pub dropped: u64,
     /// Ids whose tasks are gone from Redis although nobody ended them, counted as they are met: their
     /// records were evicted, or deleted by somebody else. Any number above 0 says that tasks were lost.
-    /// What went together with its place in the queue (a whole list, say) is not met and not counted;
-    /// where the count of cancelled ids went, those count as missing.
+    /// A task whose record is there and whose place went (a whole list, say) counts when it is put back;
+    /// what went together with its place is not met and not counted; where the count of cancelled ids
+    /// went, those count as missing.
     pub missing: u64,
     /// Time that completed attempts ran, together.
     pub run: Duration,

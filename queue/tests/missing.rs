@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use taskqueue_queue::testing::{RedisServer, eventually, ids};
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
-use taskqueue_queue::{Cancelled, Order, Policy, Queue, TaskId};
+use taskqueue_queue::{Cancelled, Enqueued, Order, Policy, Queue, TaskId};
 use tokio::sync::Notify;
 
 use bench::{
@@ -146,6 +146,94 @@ async fn what_is_lost_while_it_is_scheduled_parked_or_active_is_counted_too() {
     assert_eq!(missing().await, 4);
     let figures = snapshot(&queue, &client).await;
     assert_eq!((figures.backlog(), figures.active), (0, 0));
+}
+
+#[tokio::test]
+async fn a_lost_task_keeps_neither_its_unique_key_nor_its_place_of_a_concurrency_key() {
+    let redis = RedisServer::start().await;
+    let queue = queue(&redis).await;
+    let client = redis.client().await;
+    queue.configure(&per_key(Some(1))).await.unwrap();
+    let unique = |n| task(n).unique("u", HOUR);
+    let keyed = |n| task(n).concurrency_key("k");
+    let lost_unique = queue.enqueue(unique(1)).await.unwrap().id();
+    let lost_keyed = queue.enqueue(keyed(2)).await.unwrap().id();
+    queue.enqueue(keyed(3)).await.unwrap();
+    assert_eq!(snapshot(&queue, &client).await.blocked, 1);
+    lose(&redis, &lost_unique).await;
+    lose(&redis, &lost_keyed).await;
+    // The unique key is free before anybody has met the id of who had it.
+    let next_one = queue.enqueue(unique(4)).await.unwrap();
+    assert!(matches!(next_one, Enqueued::New(_)), "{next_one:?}");
+    let stands = queue.enqueue(unique(5)).await.unwrap();
+    assert_eq!(stands, Enqueued::Existing(next_one.id()));
+    let (handler, mut seen) = recording();
+    let worker = Running::start(Worker::new(queue.clone(), handler));
+    let mut got = next(&mut seen, 2).await;
+    got.sort_unstable();
+    assert_eq!(got, [3, 4]);
+    let figures = until(&client, &queue, "both completed", |s| {
+        s.counters.completed == 2
+    })
+    .await;
+    assert_eq!(figures.counters.missing, 2);
+    worker.stop().await;
+    for key in ["held", "holders", "unique"] {
+        let left: u64 = redis
+            .command(&format!("EXISTS tq:{{test/jobs}}:{key}"))
+            .await;
+        assert_eq!(left, 0, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_is_lost_while_it_runs_gives_back_its_place_when_it_ends() {
+    for dies in [false, true] {
+        let redis = RedisServer::start().await;
+        let queue = queue(&redis).await;
+        let client = redis.client().await;
+        queue.configure(&per_key(Some(1))).await.unwrap();
+        let gate = Arc::new(Notify::new());
+        let opened = Arc::clone(&gate);
+        let worker = Worker::new(queue.clone(), move |_: LeasedTask| {
+            let opened = Arc::clone(&opened);
+            async move {
+                opened.notified().await;
+                Outcome::Completed(None)
+            }
+        });
+        let worker = Running::start(worker.lease(Duration::from_millis(300)));
+        let keyed = |n| task(n).concurrency_key("k").unique("u", HOUR);
+        let id = queue.enqueue(keyed(1)).await.unwrap().id();
+        until(&client, &queue, "it runs", |s| s.active == 1).await;
+        lose(&redis, &id).await;
+        // While it runs its unique key is taken.
+        let stands = queue.enqueue(keyed(2)).await.unwrap();
+        assert_eq!(stands, Enqueued::Existing(id));
+        queue.enqueue(task(3).concurrency_key("k")).await.unwrap();
+        if dies {
+            worker.crash().await;
+        } else {
+            gate.notify_one();
+            until(&client, &queue, "it has ended", |s| {
+                s.counters.completed == 1
+            })
+            .await;
+            worker.stop().await;
+        }
+        let (handler, mut seen) = recording();
+        let next_one = Worker::new(queue.clone(), handler).lease(Duration::from_millis(300));
+        let next_one = Running::start(next_one);
+        assert_eq!(next(&mut seen, 1).await, [3], "its worker dies: {dies}");
+        let free = queue.enqueue(keyed(4)).await.unwrap();
+        assert!(matches!(free, Enqueued::New(_)), "{free:?}");
+        assert_eq!(next(&mut seen, 1).await, [4]);
+        next_one.stop().await;
+        let places: u64 = redis
+            .command("EXISTS tq:{test/jobs}:held tq:{test/jobs}:holders")
+            .await;
+        assert_eq!(places, 0);
+    }
 }
 
 #[tokio::test]

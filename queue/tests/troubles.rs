@@ -140,6 +140,56 @@ async fn a_disk_that_takes_no_dump() {
 }
 
 #[tokio::test]
+async fn too_few_replicas() {
+    let mut scene = Scene::start().await;
+    scene
+        .admin(&["CONFIG", "SET", "min-replicas-to-write", "1"])
+        .await;
+    let fault = scene
+        .told(|fault| matches!(fault, Error::TooFewReplicas { .. }))
+        .await;
+    let fault = fault.to_string();
+    assert!(fault.contains("lower min-replicas-to-write"), "{fault}");
+    // Nor does a worker end that starts meanwhile.
+    let (handler, mut seen) = recording();
+    let others = scene.redis.client().await.queue(name("others"));
+    let starting = Worker::new(others.clone(), handler);
+    let probe = starting.probe();
+    let starting = Running::start(starting);
+    eventually(SOON, "it has tried", async || {
+        (!probe.redis_up()).then_some(())
+    })
+    .await;
+    scene
+        .admin(&["CONFIG", "SET", "min-replicas-to-write", "0"])
+        .await;
+    others.enqueue(task(7)).await.unwrap();
+    assert_eq!(next(&mut seen, 1).await, [7]);
+    starting.stop().await;
+    scene.ends_well().await;
+}
+
+#[tokio::test]
+async fn an_error_that_nobody_knows_is_waited_out_by_a_worker_that_starts() {
+    let redis = RedisServer::start().await;
+    let queue = bench::queue(&redis).await;
+    // What a script says that comes upon something that is not its own.
+    let _: () = redis.command("SET tq:{test/jobs}:workers x").await;
+    let (handler, mut seen) = recording();
+    let worker = Worker::new(bench::queue(&redis).await, handler);
+    let probe = worker.probe();
+    let worker = Running::start(worker);
+    eventually(SOON, "it has tried", async || {
+        (!probe.redis_up()).then_some(())
+    })
+    .await;
+    let _: u64 = redis.command("DEL tq:{test/jobs}:workers").await;
+    queue.enqueue(task(1)).await.unwrap();
+    assert_eq!(next(&mut seen, 1).await, [1]);
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn a_script_of_someone_that_does_not_end() {
     let mut scene = Scene::start().await;
     scene

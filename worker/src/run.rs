@@ -242,7 +242,7 @@ async fn connect(
         loop {
             match Client::connect(&endpoint).await {
                 Ok(client) => return Ok(client),
-                Err(error) if error.is_transient() => {
+                Err(error) if !error.is_final() => {
                     let message = error.to_string();
                     if message != told {
                         tracing::warn!("waiting for Redis: {message}");

@@ -119,7 +119,10 @@ fn of_servers(reports: &[ServerReport]) -> Vec<Finding> {
 /// How bad a risk is: a problem if tasks are lost or refused as things are.
 fn level(risk: &Risk) -> Level {
     match risk {
-        Risk::Replica | Risk::TooOld { .. } | Risk::EvictsTasks { .. } => Level::Problem,
+        Risk::Replica
+        | Risk::TooOld { .. }
+        | Risk::TooFewReplicas { .. }
+        | Risk::EvictsTasks { .. } => Level::Problem,
         // Rounded down to a multiple of five: what is left takes hardly a task.
         Risk::NearlyFull { percent, .. } if *percent >= 95 => Level::Problem,
         Risk::NearlyFull { .. } | Risk::EvictsRecords { .. } | Risk::NotPersisted => Level::Warning,

@@ -38,8 +38,8 @@ pub(super) fn safety(
 
 fn missing(count: u64) -> String {
     format!(
-        "{count} tasks are gone from Redis though nobody ended them, the last within an hour: evicted, or \
-         deleted by somebody; what went with a whole list is not among them"
+        "{count} tasks are gone from Redis though nobody ended them, or were put back after it lost their \
+         places, the last within an hour: evicted, or deleted by somebody"
     )
 }
 
@@ -47,7 +47,10 @@ fn missing(count: u64) -> String {
 fn concerns_all(risk: &Risk) -> bool {
     match risk {
         Risk::EvictsTasks { .. } | Risk::NearlyFull { .. } | Risk::NotPersisted => true,
-        Risk::EvictsRecords { .. } | Risk::Replica | Risk::TooOld { .. } => false,
+        Risk::EvictsRecords { .. }
+        | Risk::Replica
+        | Risk::TooOld { .. }
+        | Risk::TooFewReplicas { .. } => false,
     }
 }
 

@@ -10,6 +10,7 @@ use super::{ALL, Kind, Script};
 use crate::lease::{Ack, End, Exchange, Exchanged, Leased, Note, Settlement};
 use crate::produce::Taken;
 use crate::record::{Done, Ending, Record};
+use crate::stranded::Stranded;
 use crate::testing::RedisServer;
 use crate::worker::LONGEST_LEASE;
 use crate::{
@@ -353,6 +354,9 @@ async fn keeps_order(scene: &mut Scene, far: TaskId, late: TaskId) {
     policy.schedules.clear();
     queue.configure(&policy).await.unwrap();
     scene.works(&script::SURVEY, queue.tidy()).await;
+    let found = queue.find_stranded(Vec::new());
+    let found = scene.works(&script::STRAND, found).await;
+    assert_eq!(found, Stranded::default());
     let buckets = ["000000000".to_owned()];
     scene.works(&script::FORGET, queue.forget(&buckets)).await;
 

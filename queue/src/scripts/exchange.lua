@@ -48,6 +48,7 @@ if rare or ARGV[11] ~= '' or again and again <= now then
   include 'stored'
   include 'ghosts'
   include 'missing'
+  include 'vacate'
   include 'laid'
   include 'levels'
   include 'promote'
@@ -194,14 +195,15 @@ end
 if ghosts > 0 then
   -- Those among what was taken that have no record are forgotten.
   include 'missing'
+  include 'vacate'
   include 'laid'
   local at = 0
   for _, run in ipairs(runs) do
-    local gone = 0
+    local gone = {}
     for i = at + 1, at + run[2] do
-      if not records[i] then gone = gone + 1 end
+      if not records[i] then gone[#gone + 1] = ids[i] end
     end
-    if gone > 0 then lay(run[1], gone) end
+    if #gone > 0 then lay(run[1], gone) end
     at = at + run[2]
   end
 end

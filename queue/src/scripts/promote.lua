@@ -12,6 +12,7 @@ include 'shelves'
 include 'stored'
 include 'ghosts'
 include 'missing'
+include 'vacate'
 include 'laid'
 include 'levels'
 include 'promote'
@@ -26,14 +27,14 @@ if was_empty then redis.call('PUBLISH', ARGV[7], ARGV[8]) end
 
 for i = FIRST_LIST, LAST_LIST do
   local left = math.min(ghosts_in(KEYS[i]) + 0, 500)
-  local laid = 0
-  while laid < left do
+  local laid = {}
+  while #laid < left do
     local id = redis.call('LINDEX', KEYS[i], '0')
     if not id or record_of(id) ~= nil then break end
     redis.call('LPOP', KEYS[i])
-    laid = laid + 1
+    laid[#laid + 1] = id
   end
-  if laid > 0 then lay(KEYS[i], laid) end
+  if #laid > 0 then lay(KEYS[i], laid) end
 end
 
 local marks = redis.call('HMGET', STATS, 'completed', 'mark_ms', 'next_ms')

@@ -4,10 +4,11 @@
 -- ARGV  3 losses a task may have; 4 '1' to wake workers; 5 channel to announce on; 6 the queue's name
 --       7 number of the cause; 8 what a loss does: 'retry' or 'dead'; 9 '1' if it counts as an attempt; 10 most
 --       attempts; 11 delay in ms before it runs again, '' for at once; 12 what is known of the loss, '' for nothing
---       13 the longest lease that a worker can have, in ms; 14 what a longer one is cut to, in ms
+--       13 the longest lease that a worker can have, in ms; 14 what a longer one is cut to, in ms; 15 for how long nobody
+--       may have looked for lapsed leases, in ms, before they are given time (see grace.lua); 16 that time, in ms
 --       then ids of workers that are gone, or none for those whose lease has lapsed
 -- returns {'stale'} with nothing done, or {'ok', now ms, names of shelves that are to be declared, released, quarantined,
---         workers}; if there are such names, nothing is done
+--         workers}; if there are such names, nothing was taken back
 include 'current'
 include 'wake'
 include 'due'
@@ -19,15 +20,17 @@ include 'stored'
 include 'ghosts'
 include 'levels'
 include 'missing'
+include 'vacate'
 include 'places'
 include 'unique'
 include 'edit'
+include 'grace'
 
 if not current() then return {'stale'} end
 local now = now_ms()
 local lapsed = {}
-if #ARGV > 14 then
-  for i = 15, #ARGV do
+if #ARGV > 16 then
+  for i = 17, #ARGV do
     if redis.call('ZSCORE', WORKERS, ARGV[i]) then lapsed[#lapsed + 1] = ARGV[i] end
   end
 else
@@ -37,6 +40,7 @@ else
   for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, longest, '+inf')) do
     redis.call('ZADD', WORKERS, text(now + ARGV[14]), worker)
   end
+  give_grace(now, tonumber(ARGV[15]), tonumber(ARGV[16]))
   lapsed = redis.call('ZRANGEBYSCORE', WORKERS, '-inf', text(now))
 end
 if #lapsed == 0 then return {'ok', now, {}, 0, 0, 0} end
@@ -95,14 +99,14 @@ for _, id in ipairs(ids) do
       redis.call('ZADD', DEAD, text(now), id)
       let_go(id, record)
       redis.call('SREM', CANCEL, id)
-      give_back(key)
+      give_back(id, key)
       quarantined = quarantined + 1
     else
       if cause ~= 2 or counts or ARGV[11] ~= '' or detail ~= '' then note(id, record, 'lost its worker' .. detail) end
       may_expire(id, record)
       if ARGV[11] ~= '' then
         redis.call('ZADD', DUE, text(now + ARGV[11]), id)
-        give_back(key)
+        give_back(id, key)
       else
         local list = list_for(id, record)
         if redis.call('LPUSH', list, id) - ghosts_in(list) == 1 then was_empty = true end
@@ -111,6 +115,7 @@ for _, id in ipairs(ids) do
     end
   else
     count_missing(1)
+    vacate({id})
   end
 end
 for _, worker in ipairs(lapsed) do

@@ -41,7 +41,7 @@ local function take_out(id, record)
   end
   local list = list_of(record) or KEYS[LAST_LIST]
   redis.call('HINCRBY', GHOSTS, string.match(list, '[^:]*$'), '1')
-  give_back(key)
+  give_back(id, key)
   return true
 end
 

@@ -20,6 +20,7 @@ include 'stored'
 include 'ghosts'
 include 'levels'
 include 'missing'
+include 'vacate'
 include 'places'
 include 'unique'
 include 'keep'
@@ -65,6 +66,7 @@ for i = 6, 6 + 6 * (count - 1), 6 do
         handed_back = handed_back + 1
       else
         count_missing(1)
+        vacate({id})
       end
     else
       if is_end[what] then
@@ -86,7 +88,9 @@ for i = 6, 6 + 6 * (count - 1), 6 do
       if kept then
         if is_end[what] or what == 'dead' or what == 'quarantined' then let_go(id, kept) else may_expire(id, kept) end
         local _, _, key = extras_of(kept)
-        give_back(key)
+        give_back(id, key)
+      else
+        vacate({id})
       end
     end
   end

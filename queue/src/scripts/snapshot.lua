@@ -2,7 +2,8 @@
 -- a list of them.
 -- ARGV  3 length of a span in ms (see later.rs); 4 the longest lease that a worker can have, in ms
 -- returns {'stale'}; {'rest', now ms, counters, fault, when the first unique key ends and the oldest bucket was filled,
---         in ms or -1} for a queue that holds no task and has no worker; or
+--         in ms or -1} for a queue that holds no task and has no worker; the first time is now if there are records all the
+--         same, of tasks that lie nowhere (see strand.lua); or
 --         {'ok', now ms, counters, fault, figures, beginnings of the records at the heads of the lists}
 --         fault: what keeps workers from taking tasks, its first KiB, or ''; counters: name and value of each; figures: scheduled, due, next due ms or -1, active, those of them that lapsed
 --         workers hold, dead, parked, workers, lapsed workers, since when there is the oldest shelf at the head of a
@@ -18,7 +19,8 @@ if #counters > 8192 then return redis.error_reply('ERR the counters of the queue
 local fault = string.sub(redis.call('GET', FAULT) or '', 1, 1024)
 if redis.call('EXISTS', DUE, LATER, ACTIVE, WORKERS, DEAD, PARKED, unpack(KEYS, FIRST_LIST, LAST_LIST)) == 0 then
   local function first(set) return redis.call('ZRANGE', set, '0', '0', 'WITHSCORES')[2] or -1 end
-  return {'rest', now, counters, fault, first(UNIQUES) .. ' ' .. first(KEPT)}
+  local soon = redis.call('EXISTS', TASKS, SHELVES) > 0 and text(now) or first(UNIQUES)
+  return {'rest', now, counters, fault, soon .. ' ' .. first(KEPT)}
 end
 
 local lengths, heads, runnable, shelved = {}, {}, 0, nil

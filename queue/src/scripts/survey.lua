@@ -2,8 +2,10 @@
 -- ARGV  3 most of each to return; 4 spans that begin at this time in units of a span or before have come near
 --       5 greatest age of ended tasks in ms; 6 most of them, '' for no bound; 7 least age in ms of those dropped by count
 --       8 bytes of records to return: once there are as many, no more; 9 most bytes that a record can have
+--       10 how often somebody is to see whether tasks lie nowhere (see strand.lua), in ms
 -- returns {'ok', now ms, ids of tasks that have expired, their records, ids of tasks to cancel that do not run, their
---         records, numbers of spans that have come near, buckets to forget, name and last run of each schedule, 1 if parked tasks are to be let in}
+--         records, numbers of spans that have come near, buckets to forget, name and last run of each schedule, 1 if parked tasks are to be let in,
+--         names of all shelves if the caller is to look for tasks that lie nowhere, or nothing}
 include 'ahead'
 
 local now = now_ms()
@@ -76,10 +78,16 @@ if #old == 0 and ARGV[6] ~= '' then
     end
   end
 end
+local looked, shelved = tonumber(redis.call('HGET', CONFIG, 'looked_ms') or ''), false
+if not looked or now - looked >= tonumber(ARGV[10]) or looked > now then
+  redis.call('HSET', CONFIG, 'looked_ms', text(now))
+  shelved = redis.call('HKEYS', SHELVES)
+end
 return {
   'ok', now, expired, expired_records, marked, marked_records,
   short(redis.call('ZRANGEBYSCORE', LATER, '-inf', ARGV[4], 'LIMIT', '0', limit)),
   short(old),
   short_fields(redis.call('HGETALL', SCHEDULES)),
   redis.call('HEXISTS', CONFIG, 'unpark'),
+  shelved,
 }

@@ -34,6 +34,10 @@ pub struct ServerReport {
     pub mode: Option<Mode>,
     /// Whether it takes writes.
     pub role: Option<Role>,
+    /// `min-replicas-to-write`; 0 is none.
+    pub min_replicas: Option<u64>,
+    /// How many replicas follow without delay; told only where some are wanted.
+    pub good_replicas: Option<u64>,
     /// `maxmemory-policy`, such as `noeviction`.
     pub eviction_policy: Option<String>,
     /// Bytes of memory that its data takes.

@@ -19,12 +19,13 @@ pub(super) enum Topic {
 }
 
 impl Topic {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Hello,
         Self::Info("server"),
         Self::Info("memory"),
         Self::Info("persistence"),
         Self::Info("replication"),
+        Self::Config("min-replicas-to-write"),
         Self::Config("maxmemory-policy"),
         Self::Config("maxmemory"),
         Self::Config("appendonly"),
@@ -117,6 +118,11 @@ fn take_info(report: &mut ServerReport, text: &str) {
     keep(&mut report.mode, mode.and_then(|mode| mode_named(mode)));
     let role = info.get("role").and_then(|role| Role::named(role));
     keep(&mut report.role, role);
+    let good = number("min_slaves_good_slaves");
+    // The section on replication has that line only where some are wanted.
+    let none_wanted = info.contains_key("role") && good.is_none();
+    keep(&mut report.min_replicas, none_wanted.then_some(0));
+    keep(&mut report.good_replicas, good);
     keep(&mut report.eviction_policy, word("maxmemory_policy"));
     keep(&mut report.used_memory, number("used_memory"));
     keep(&mut report.max_memory, number("maxmemory"));
@@ -138,6 +144,7 @@ pub(crate) fn version_in_info(answer: &Value) -> Hello {
 
 fn take_setting(report: &mut ServerReport, name: &str, value: String) {
     match name {
+        "min-replicas-to-write" => keep(&mut report.min_replicas, value.parse().ok()),
         "maxmemory-policy" => keep(&mut report.eviction_policy, Some(value)),
         "maxmemory" => keep(&mut report.max_memory, value.parse().ok()),
         "appendonly" => keep(&mut report.append_only, Some(value == "yes")),

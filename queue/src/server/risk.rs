@@ -17,6 +17,8 @@ pub enum Setting {
     Role,
     /// The version of the server.
     Version,
+    /// `min-replicas-to-write` and how many replicas follow.
+    Replicas,
     /// `maxmemory-policy`.
     Eviction,
     /// `maxmemory` and how much of it is taken.
@@ -27,20 +29,22 @@ pub enum Setting {
 
 impl Setting {
     /// All of them, the gravest first.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Role,
         Self::Version,
+        Self::Replicas,
         Self::Eviction,
         Self::Memory,
         Self::Persistence,
     ];
 
-    /// Its name in the server's own words: `role`, `version`, `maxmemory-policy`, `maxmemory` or
-    /// `appendonly`.
+    /// Its name in the server's own words: `role`, `version`, `min-replicas-to-write`,
+    /// `maxmemory-policy`, `maxmemory` or `appendonly`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Role => "role",
             Self::Version => "version",
+            Self::Replicas => "min-replicas-to-write",
             Self::Eviction => "maxmemory-policy",
             Self::Memory => "maxmemory",
             Self::Persistence => "appendonly",
@@ -85,6 +89,13 @@ pub enum Risk {
         /// What it is.
         version: Version,
     },
+    /// Fewer replicas follow than `min-replicas-to-write` asks for: the server takes no writes.
+    TooFewReplicas {
+        /// How many follow without delay.
+        good: u64,
+        /// `min-replicas-to-write`.
+        wanted: u64,
+    },
     /// A policy that evicts any key: tasks are lost.
     EvictsTasks {
         /// `maxmemory-policy`.
@@ -119,18 +130,20 @@ impl Risk {
         match self {
             Self::Replica => Setting::Role,
             Self::TooOld { .. } => Setting::Version,
+            Self::TooFewReplicas { .. } => Setting::Replicas,
             Self::EvictsTasks { .. } | Self::EvictsRecords { .. } => Setting::Eviction,
             Self::NearlyFull { .. } => Setting::Memory,
             Self::NotPersisted => Setting::Persistence,
         }
     }
 
-    /// It in a word of Kubernetes' kind: `Replica`, `TooOld`, `EvictsTasks`, `EvictsRecords`,
-    /// `NearlyFull` or `NotPersisted`.
+    /// It in a word of Kubernetes' kind: `Replica`, `TooOld`, `TooFewReplicas`, `EvictsTasks`,
+    /// `EvictsRecords`, `NearlyFull` or `NotPersisted`.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Replica => "Replica",
             Self::TooOld { .. } => "TooOld",
+            Self::TooFewReplicas { .. } => "TooFewReplicas",
             Self::EvictsTasks { .. } => "EvictsTasks",
             Self::EvictsRecords { .. } => "EvictsRecords",
             Self::NearlyFull { .. } => "NearlyFull",
@@ -143,6 +156,9 @@ impl Risk {
         match self {
             Self::Replica => "role is replica".to_owned(),
             Self::TooOld { version } => format!("version is {version}"),
+            Self::TooFewReplicas { good, wanted } => {
+                format!("min-replicas-to-write is {wanted} and {good} follow")
+            }
             Self::EvictsTasks { policy, .. } | Self::EvictsRecords { policy, .. } => {
                 format!("maxmemory-policy is {policy}")
             }
@@ -159,6 +175,9 @@ impl Risk {
             Self::Replica => "a replica refuses every write".to_owned(),
             Self::TooOld { .. } => {
                 "the scripts of queues need commands and rules of newer servers".to_owned()
+            }
+            Self::TooFewReplicas { .. } => {
+                "the server refuses every write until more replicas follow it".to_owned()
             }
             Self::EvictsTasks { bounded, .. } => format!(
                 "a full server deletes tasks and whole queues without a word{}",
@@ -185,6 +204,9 @@ impl Risk {
             Self::Replica => "give the address of the primary, or redis+sentinel://".to_owned(),
             Self::TooOld { .. } => {
                 format!("upgrade to Redis {OLDEST_REDIS} or newer, or to Valkey")
+            }
+            Self::TooFewReplicas { good, .. } => {
+                format!("bring the replicas back, or CONFIG SET min-replicas-to-write {good}")
             }
             Self::EvictsTasks { .. } | Self::EvictsRecords { .. } => {
                 set_for_good("maxmemory-policy noeviction")
@@ -234,6 +256,7 @@ pub(super) fn judge(report: &ServerReport, setting: Setting) -> Judgement {
             let too_old = is_too_old(report.make.as_deref(), version);
             too_old.then_some(Risk::TooOld { version })
         }),
+        Setting::Replicas => replicas(report),
         Setting::Eviction => seen(report.eviction_policy.as_deref(), |policy| {
             eviction(policy, report)
         }),
@@ -270,6 +293,17 @@ fn eviction(policy: &str, report: &ServerReport) -> Option<Risk> {
         Some(Risk::EvictsRecords { policy, bounded })
     } else {
         Some(Risk::EvictsTasks { policy, bounded })
+    }
+}
+
+fn replicas(report: &ServerReport) -> Judgement {
+    match (report.min_replicas, report.good_replicas) {
+        (Some(0), _) => Judgement::Safe,
+        (Some(wanted), Some(good)) if good < wanted => {
+            Judgement::Unsafe(Risk::TooFewReplicas { good, wanted })
+        }
+        (Some(_), Some(_)) => Judgement::Safe,
+        (Some(_), None) | (None, _) => Judgement::Unknown,
     }
 }
 

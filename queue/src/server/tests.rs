@@ -46,6 +46,7 @@ fn safe() -> ServerReport {
         version: Some(Version::new(7, 0, 15)),
         mode: Some(Mode::Standalone),
         role: Some(Role::Primary),
+        min_replicas: Some(0),
         eviction_policy: Some("noeviction".to_owned()),
         used_memory: Some(10 << 20),
         max_memory: Some(100 << 20),
@@ -99,8 +100,11 @@ fn the_rest_is_read_from_info_or_from_config() {
     assert_eq!(by_info.append_only, Some(false));
     assert_eq!(by_info.snapshots, None);
 
+    assert_eq!(by_info.min_replicas, Some(0));
+
     let setting = |name: &'static str, value| (Topic::Config(name), pairs(&[(name, value)]));
     let by_config = report(&[
+        setting("min-replicas-to-write", "2"),
         setting("maxmemory-policy", "noeviction"),
         setting("maxmemory", "0"),
         setting("appendonly", "yes"),
@@ -108,6 +112,7 @@ fn the_rest_is_read_from_info_or_from_config() {
         setting("save", "3600 1 300 100"),
     ]);
     assert_eq!(by_config.eviction_policy.as_deref(), Some("noeviction"));
+    assert_eq!(by_config.min_replicas, Some(2));
     assert_eq!(by_config.max_memory, Some(0));
     assert_eq!(by_config.append_only, Some(true));
     assert_eq!(by_config.fsync.as_deref(), Some("always"));
@@ -160,7 +165,7 @@ fn a_version_is_read_as_far_as_it_goes() {
 #[test]
 fn each_setting_that_breaks_a_promise_is_told_with_its_fix() {
     type Spoil = fn(&mut ServerReport);
-    let cases: [(Spoil, &str, &str, &[&str]); 9] = [
+    let cases: [(Spoil, &str, &str, &[&str]); 10] = [
         (
             |r| r.eviction_policy = Some("allkeys-lfu".into()),
             "maxmemory-policy",
@@ -235,6 +240,16 @@ fn each_setting_that_breaks_a_promise_is_told_with_its_fix() {
             "TooOld",
             &["is 6.2.14", "7.0"],
         ),
+        (
+            |r| (r.min_replicas, r.good_replicas) = (Some(2), Some(1)),
+            "min-replicas-to-write",
+            "TooFewReplicas",
+            &[
+                "min-replicas-to-write is 2 and 1 follow",
+                "refuses every write",
+                "CONFIG SET min-replicas-to-write 1",
+            ],
+        ),
     ];
     for (spoil, setting, reason, words) in cases {
         let mut report = safe();
@@ -253,8 +268,9 @@ fn each_setting_that_breaks_a_promise_is_told_with_its_fix() {
 #[test]
 fn what_breaks_no_promise_is_no_risk() {
     type Change = fn(&mut ServerReport);
-    let cases: [Change; 6] = [
+    let cases: [Change; 7] = [
         |_| {},
+        |r| (r.min_replicas, r.good_replicas) = (Some(2), Some(2)),
         // Snapshots alone lose what came after the last one, which is what was asked for.
         |r| {
             r.append_only = Some(false);
@@ -302,7 +318,7 @@ fn without_rights_most_is_unknown_and_the_rights_are_named() {
     let told = safety.untold().unwrap_or_default();
     assert_eq!(
         told,
-        "maxmemory-policy, maxmemory, appendonly cannot be seen; the user would see more with \
+        "min-replicas-to-write, maxmemory-policy, maxmemory, appendonly cannot be seen; the user would see more with \
          +config|get +info"
     );
     // Nothing at all is known of none.

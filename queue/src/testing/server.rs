@@ -42,10 +42,14 @@ impl RedisServer {
 
     /// Starts one that keeps nothing on disk, and whose clock can be moved. Needs a C compiler.
     pub async fn start_with_clock() -> Self {
+        Self::start_with_clock_and(&["--save", "", "--appendonly", "no"]).await
+    }
+
+    /// Starts one with these arguments whose clock can be moved. Needs a C compiler.
+    pub async fn start_with_clock_and(arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         clock::make(directory.path());
-        let arguments = ["--save", "", "--appendonly", "no"];
-        Self::start_in(directory, None, &arguments).await
+        Self::start_in(directory, None, arguments).await
     }
 
     /// Moves the clock of one that was started with such a one: it is this many seconds ahead of the

@@ -114,12 +114,11 @@ impl<H: Handler> Turner<H> {
     }
 
     fn take_in(&mut self, exchanged: Exchanged, slots: usize) {
-        let refused = exchanged.refused.len();
         if exchanged.lapsed {
-            self.lose(refused);
+            self.lose(exchanged.refused.len());
             return;
         }
-        self.note_lost(refused);
+        self.note_refused(&exchanged.refused);
         self.recovered();
         if exchanged.missing > 0 {
             tracing::warn!(
@@ -245,6 +244,19 @@ impl<H: Handler> Turner<H> {
                     }
                 },
             }
+        }
+        self.note_refused(refused);
+    }
+
+    /// Results that Redis did not take under a lease that holds.
+    fn note_refused(&mut self, refused: &[TaskId]) {
+        if let [first, ..] = refused {
+            tracing::warn!(
+                queue = %self.queue.name(),
+                tasks = refused.len(),
+                %first,
+                "results are dropped: this worker holds those tasks no more; they were taken from it, or Redis lost its leases"
+            );
         }
         self.note_lost(refused.len());
     }

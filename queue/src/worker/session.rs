@@ -97,7 +97,7 @@ async fn beat(queue: Queue, lease: Lease, span: Duration, vitals: Vitals) {
                 lease.set_draining(told.draining);
                 let rhythm = rhythm(&queue, span);
                 if maintained.is_none_or(|at| at.elapsed() >= rhythm) {
-                    maintain(&queue).await;
+                    maintain(&queue, span).await;
                     maintained = Some(Instant::now());
                 }
                 // An exchange may have told it something newer.
@@ -163,8 +163,8 @@ async fn write_down(queue: Queue, lease: Lease) {
 
 /// So that a queue keeps moving whoever else is alive. What fails now is done by the next beat, or
 /// a peer's.
-async fn maintain(queue: &Queue) {
-    match queue.reclaim().await {
+async fn maintain(queue: &Queue, lease: Duration) {
+    match queue.reclaim_beside(lease).await {
         Ok(reclaimed) if reclaimed.workers > 0 => {
             tracing::warn!(
                 queue = %queue.name(),
@@ -180,7 +180,16 @@ async fn maintain(queue: &Queue) {
     if let Err(error) = queue.promote().await {
         tracing::debug!(queue = %queue.name(), %error, "promotion failed");
     }
-    if let Err(error) = queue.tidy().await {
-        tracing::debug!(queue = %queue.name(), %error, "tidying failed");
+    match queue.tidy().await {
+        Ok(tidied) if tidied.stranded + tidied.put_back > 0 => {
+            tracing::warn!(
+                queue = %queue.name(),
+                tasks = tidied.stranded,
+                put_back = tidied.put_back,
+                "tasks lay nowhere: Redis evicted the list, the leases or the times that held them, or somebody deleted those"
+            );
+        }
+        Ok(_) => {}
+        Err(error) => tracing::debug!(queue = %queue.name(), %error, "tidying failed"),
     }
 }

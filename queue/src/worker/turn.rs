@@ -141,7 +141,7 @@ impl<H: Handler> Turner<H> {
             vitals.probe.turned(0);
             match opened {
                 Ok(session) => break session,
-                Err(error) if error.is_transient() => {
+                Err(error) if !error.is_final() => {
                     tracing::warn!(queue = %queue.name(), %error, "waiting for Redis");
                     tokio::select! {
                         () = stop.cancelled() => return Ok(None),

@@ -34,6 +34,7 @@ fn sound() -> ServerReport {
         version: Some(Version::new(9, 1, 2)),
         mode: Some(Mode::Standalone),
         role: Some(Role::Primary),
+        min_replicas: Some(0),
         eviction_policy: Some("noeviction".to_owned()),
         used_memory: Some(1),
         max_memory: Some(0),

@@ -1,10 +1,12 @@
--- Shared: who has a unique key.
+-- Shared: who has a unique key. Tasks with one have their records in TASKS, never on a shelf (see admit.lua).
 
--- The id of another task that has it, if there is one.
+-- The id of another task that has it, if there is one. Without a record there is none, unless it is running: then the
+-- server has lost it, or somebody else deleted it.
 local function holder_of(unique, id, now)
   if unique == '' then return nil end
   local holder = redis.call('HGET', UNIQUE, unique)
-  if holder and holder ~= id and tonumber(redis.call('ZSCORE', UNIQUES, unique) or 0) > now then return holder end
+  if not holder or holder == id or tonumber(redis.call('ZSCORE', UNIQUES, unique) or 0) <= now then return nil end
+  if redis.call('HEXISTS', TASKS, holder) == 1 or redis.call('HEXISTS', ACTIVE, holder) == 1 then return holder end
   return nil
 end
 

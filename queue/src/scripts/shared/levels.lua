@@ -26,7 +26,8 @@ local function list_for(id, record)
 end
 
 -- A task with a concurrency key is put into its list only while it has a place of that key, which it keeps until
--- it is neither runnable nor active any more. HELD counts the places taken. Without a free one it is parked.
+-- it is neither runnable nor active any more. HELD counts the places taken, HOLDERS says who has them. Without a free
+-- one it is parked.
 local function claim(id, key)
   local limit = tonumber(redis.call('HGET', CONFIG, 'perKey') or '')
   if limit and tonumber(redis.call('HGET', HELD, key) or 0) >= limit then
@@ -34,6 +35,7 @@ local function claim(id, key)
     return false
   end
   redis.call('HINCRBY', HELD, key, '1')
+  redis.call('HSET', HOLDERS, id, key)
   return true
 end
 

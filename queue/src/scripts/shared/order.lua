@@ -5,7 +5,7 @@ local patience = 2000
 
 -- Since when the first task of a list is runnable, in ms; nil for an empty list, 0 for a list to take from in any case.
 local function since(list)
-  local laid, from = 0, nil
+  local laid, from = {}, nil
   local id = redis.call('LINDEX', list, '0')
   while id do
     local record = record_of(id)
@@ -13,10 +13,10 @@ local function since(list)
     if body then from = math.max(body[1], body[2]) break end
     if record ~= nil or patience == 0 then from = 0 break end
     redis.call('LPOP', list)
-    laid, patience = laid + 1, patience - 1
+    laid[#laid + 1], patience = id, patience - 1
     id = redis.call('LINDEX', list, '0')
   end
-  if laid > 0 then lay(list, laid) end
+  if #laid > 0 then lay(list, laid) end
   return from
 end
 

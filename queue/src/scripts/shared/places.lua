@@ -14,6 +14,7 @@ local function let_in(key, held)
     if record then
       redis.call('RPUSH', list_for(id, record), id)
       held = redis.call('HINCRBY', HELD, key, '1')
+      redis.call('HSET', HOLDERS, id, key)
       came = came + 1
     else
       count_missing(1)
@@ -23,8 +24,9 @@ local function let_in(key, held)
 end
 
 -- A task is neither runnable nor active any more.
-local function give_back(key)
+local function give_back(id, key)
   if key == '' then return end
+  redis.call('HDEL', HOLDERS, id)
   local came, held = let_in(key, redis.call('HINCRBY', HELD, key, '-1'))
   if held <= 0 then redis.call('HDEL', HELD, key) end
   wake(came)
