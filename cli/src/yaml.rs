@@ -11,8 +11,8 @@ use taskqueue_plain as plain;
 const DEEPEST: usize = 64;
 /// The longest key in bytes: YAML takes a longer one only in a form of its own.
 const LONGEST_KEY: usize = 500;
-/// Plain words that readers of YAML 1.1 take for something else than a text.
-const WORDS: [&str; 5] = ["yes", "no", "on", "off", "="];
+/// Plain words that readers of YAML 1.1 take for something else than a text. `<<` merges a mapping into that around it.
+const WORDS: [&str; 6] = ["yes", "no", "on", "off", "=", "<<"];
 
 /// The object as a YAML document. An error is that of JSON that is none.
 pub(crate) fn document(json: &str) -> serde_json::Result<String> {
@@ -276,6 +276,7 @@ mod tests {
             " ",
             "a",
             "no",
+            "<<",
             "Yes",
             "n",
             "off",

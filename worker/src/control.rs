@@ -20,6 +20,7 @@ use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
+use bytes::Bytes;
 use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -159,10 +160,10 @@ async fn progress(
 async fn log(
     State(controls): State<Controls>,
     Path(token): Path<String>,
-    body: String,
+    body: Bytes,
 ) -> Result<StatusCode, Refusal> {
     let task = controls.task(&token)?;
-    for line in body
+    for line in String::from_utf8_lossy(&body)
         .trim_start_matches(BYTE_ORDER_MARK)
         .lines()
         .filter(|line| !line.is_empty())
@@ -198,16 +199,32 @@ async fn snooze(
 #[derive(Deserialize)]
 struct Wait {
     #[serde(default)]
-    wait: u64,
+    wait: Option<String>,
+}
+
+impl Wait {
+    /// How long that is; what is above the most is the most.
+    fn span(&self) -> Result<Duration, Refusal> {
+        let Some(text) = &self.wait else {
+            return Ok(Duration::ZERO);
+        };
+        let span = wait::seconds(text).ok_or_else(|| {
+            let most = LONGEST_WAIT.as_secs();
+            refuse(&format!(
+                "wait is a number of seconds from 0 to {most}, such as 30, and not {text:?}"
+            ))
+        })?;
+        Ok(span.min(LONGEST_WAIT))
+    }
 }
 
 async fn cancelled(
     State(controls): State<Controls>,
     Path(token): Path<String>,
-    Query(Wait { wait }): Query<Wait>,
+    Query(wait): Query<Wait>,
 ) -> Result<String, Refusal> {
     let task = controls.task(&token)?;
-    let wait = Duration::from_secs(wait).min(LONGEST_WAIT);
+    let wait = wait.span()?;
     // Resolved at once if it is so already, however short the wait.
     let cancelled = tokio::time::timeout(wait, task.cancelled()).await.is_ok();
     Ok(format!("{cancelled}\n"))
@@ -247,6 +264,30 @@ fn refuse(reason: &str) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wait_is_bounded_and_what_is_none_names_its_field_and_its_range() {
+        let of = |wait: Option<&str>| {
+            let wait = wait.map(str::to_owned);
+            Wait { wait }.span()
+        };
+        for (wait, millis) in [
+            (None, 0),
+            (Some("0"), 0),
+            (Some("1.5"), 1_500),
+            (Some("30"), 30_000),
+            (Some("61"), 60_000),
+            (Some("1e20"), 60_000),
+        ] {
+            assert_eq!(of(wait), Ok(Duration::from_millis(millis)), "{wait:?}");
+        }
+        for odd in ["", "-1", "soon", "30s", "nan"] {
+            let (status, reason) = of(Some(odd)).expect_err("it is refused");
+            assert_eq!(status, StatusCode::BAD_REQUEST);
+            let named = reason.starts_with("wait is a number of seconds from 0 to 60");
+            assert!(named && reason.contains(&format!("{odd:?}")), "{reason}");
+        }
+    }
 
     #[test]
     fn times_are_seconds_or_have_units() {

@@ -99,7 +99,7 @@ impl Handler for AnyHandler {
     fn available(&self) -> bool {
         match &self.kind {
             Kind::Stdio(stdio) => stdio.is_ready(),
-            Kind::Http(http) => http.is_open(),
+            Kind::Http(http) => http.available(),
             Kind::Exec(_) | Kind::Native(_) => true,
         }
     }

@@ -2,22 +2,24 @@
 //! table is in [`verdict`]).
 //!
 //! Nothing is fetched before the server has answered for the first time, nor while nobody listens. An attempt that is
-//! cut off (time-out, shutdown, lost lease, cancellation) closes its connection, or resets its stream in HTTP/2. A request
-//! that the server certainly did not process (`unprocessed`) is sent again, and costs nothing.
+//! cut off (time-out, shutdown, lost lease, cancellation) closes its connection, or resets its stream in HTTP/2, and has
+//! the server asked for a sign of life if none of its answer had come ([`door`]). A request that the server certainly did not
+//! process (`unprocessed`) is sent again, and costs nothing. One that it may not have seen, since it closed the kept
+//! connection meanwhile, is sent once more on a new one.
 
 mod connect;
+mod door;
 mod event;
+mod sending;
 mod unprocessed;
 mod verdict;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::http::header::RETRY_AFTER;
-use axum::http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use axum::http::{Extensions, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -28,8 +30,11 @@ use crate::config::{HttpHandler, HttpProtocol};
 use crate::control::{Control, Controls};
 use crate::fault::Fault;
 use crate::output::{self, Output};
-use connect::{Connector, Place};
-use unprocessed::is_unprocessed;
+use crate::pending;
+use connect::{Connector, Place, Traffic};
+use door::Door;
+use sending::{Sending, Sent};
+use unprocessed::{is_foreign, is_unprocessed};
 use verdict::{Verdict, judge, retry_after};
 
 /// Servers begin with the worker, and take their time: until this is over, that nobody listens is no fault.
@@ -56,13 +61,16 @@ const WORDS: usize = 900;
 /// The `http` handler.
 #[derive(Clone, Debug)]
 pub struct Http {
-    client: Client<Connector, Full<Bytes>>,
+    /// On connections that are kept.
+    client: Client<Connector, Sending>,
+    /// On a new connection for each request.
+    afresh: Client<Connector, Sending>,
+    protocol: HttpProtocol,
     place: Place,
     uri: Uri,
     controls: Controls,
     fault: Fault,
-    /// Somebody listens, as far as is known.
-    open: Arc<AtomicBool>,
+    door: Arc<Door>,
 }
 
 /// What an attempt came to, if not to an answer.
@@ -90,100 +98,171 @@ impl Http {
             .scheme("http")
             .authority(host)
             .path_and_query(config.path.as_str());
-        let client = Client::builder(TokioExecutor::new())
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder
             .pool_idle_timeout(IDLE)
             .pool_timer(TokioTimer::new())
-            .http2_only(config.protocol == HttpProtocol::H2c)
-            .build(Connector(place.clone()));
+            .http2_only(config.protocol == HttpProtocol::H2c);
         Self {
-            client,
+            client: builder.build(Connector(place.clone())),
+            afresh: builder
+                .pool_max_idle_per_host(0)
+                .build(Connector(place.clone())),
+            protocol: config.protocol,
             place,
             // The path was checked with the configuration.
             uri: uri.build().unwrap_or_default(),
             controls,
             fault,
-            open: Arc::default(),
+            door: Arc::default(),
         }
     }
 
-    /// Whether somebody listens, as far as is known.
-    pub(crate) fn is_open(&self) -> bool {
-        self.open.load(Ordering::Relaxed)
-    }
-
-    /// Looks whether somebody listens, for as long as this future is polled.
+    /// Looks whether the server answers, for as long as this future is polled.
     pub(crate) async fn watch(&self) {
         let began = Instant::now();
         let mut starting = true;
         loop {
-            // One that works on tasks may be too busy to answer; that it takes connections is enough then.
-            let knocked = if self.is_open() {
-                self.place
-                    .dial()
-                    .await
+            // One that works on tasks may be too busy to answer; that it takes connections is enough then, unless it let
+            // the time of a task run out.
+            let doubted = self.door.is_doubted();
+            let knocked = if self.door.is_open() && !doubted {
+                let dialled = self.place.dial().await;
+                dialled
                     .map(drop)
-                    .map_err(|error| error.to_string())
+                    .map_err(|error| self.silent(&error.to_string()))
             } else {
                 self.knock().await
             };
             match knocked {
                 Ok(()) => {
                     starting = false;
-                    self.open.store(true, Ordering::Relaxed);
+                    self.door.open();
                     self.fault.clear();
                 }
                 Err(_) if starting && began.elapsed() < STARTING => {}
-                Err(reason) => self.close(&reason),
+                // It has answered to a task meanwhile.
+                Err(_) if doubted && self.door.is_open() && !self.door.is_doubted() => {}
+                Err(fault) => self.close(fault),
             }
-            let pause = if self.is_open() {
+            let pause = if self.door.is_open() {
                 KNOCK_LATER
             } else {
                 KNOCK_AGAIN
             };
-            tokio::time::sleep(pause).await;
+            let _ = tokio::time::timeout(pause, self.door.doubted()).await;
         }
     }
 
     /// Asks for any answer at all.
     async fn knock(&self) -> Result<(), String> {
-        let mut request = Request::new(Full::default());
+        let mut request = Request::new(Sending::default());
         *request.method_mut() = Method::HEAD;
         *request.uri_mut() = self.uri.clone();
-        match tokio::time::timeout(KNOCK_BOUND, self.client.request(request)).await {
+        match tokio::time::timeout(KNOCK_BOUND, self.afresh.request(request)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(cause(&error)),
-            Err(_) => Err(format!("no answer within {} s", KNOCK_BOUND.as_secs())),
+            Ok(Err(error)) if is_foreign(&error) => Err(self.foreign(&cause(&error))),
+            Ok(Err(error)) => Err(self.silent(&cause(&error))),
+            Err(_) => Err(self.silent(&format!("no answer within {} s", KNOCK_BOUND.as_secs()))),
         }
     }
 
-    /// Nobody listens any more.
-    fn close(&self, reason: &str) {
-        self.open.store(false, Ordering::Relaxed);
+    fn silent(&self, reason: &str) -> String {
         let place = &self.place;
-        self.fault.set(format!(
+        format!(
             "nothing answers on {place} of the pod, where handler.http says that the server listens: {reason}"
-        ));
+        )
     }
 
-    async fn ask(&self, task: &LeasedTask, control: &Control) -> Result<Answer, Broken> {
+    fn foreign(&self, reason: &str) -> String {
+        let place = &self.place;
+        let protocol = match self.protocol {
+            HttpProtocol::Http1 => "HTTP/1.1",
+            HttpProtocol::H2c => "HTTP/2 without TLS",
+        };
+        format!(
+            "what listens on {place} of the pod does not speak {protocol}, as handler.http.protocol says that it does: {reason}"
+        )
+    }
+
+    /// No task is taken until it answers.
+    fn close(&self, fault: String) {
+        self.door.close();
+        self.fault.set(fault);
+    }
+
+    async fn ask(
+        &self,
+        task: &LeasedTask,
+        control: &Control,
+        sent: &Sent,
+    ) -> Result<Answer, Broken> {
         let mut waits = SEND_AGAIN.iter();
+        // How the connection ended on which the request may not have been seen.
+        let mut unseen: Option<String> = None;
         loop {
-            let request = event::request(task, &self.uri, &control.url(), Timestamp::now());
-            let error = match self.client.request(request).await {
-                Ok(answer) => return Answer::read(answer).await,
+            let request = event::request(
+                task,
+                &self.uri,
+                &control.url(),
+                Timestamp::now(),
+                sent.clone(),
+            );
+            let client = if unseen.is_some() {
+                &self.afresh
+            } else {
+                &self.client
+            };
+            let asked = self.door.ask();
+            let error = match client.request(request).await {
+                Ok(answer) => {
+                    asked.answered();
+                    return Answer::read(answer).await;
+                }
                 Err(error) => error,
             };
+            asked.failed();
             let reason = cause(&error);
             if error.is_connect() {
-                return Err(Broken::Unsent(reason));
+                // It went away with the request, and may have seen it.
+                return Err(unseen.map_or(Broken::Unsent(reason), Broken::Unanswered));
             }
-            if !is_unprocessed(&error) {
+            if is_unprocessed(&error) {
+                sent.was_not();
+                // On another connection, if this one is about to close.
+                match waits.next() {
+                    Some(wait) => tokio::time::sleep(*wait).await,
+                    None => return Err(Broken::Unprocessed(reason)),
+                }
+            } else if unseen.is_none() && self.may_be_unseen(&error) {
+                unseen = Some(reason);
+            } else {
                 return Err(Broken::Unanswered(reason));
             }
-            // On another connection, if this one is about to close.
-            match waits.next() {
-                Some(wait) => tokio::time::sleep(*wait).await,
-                None => return Err(Broken::Unprocessed(reason)),
+        }
+    }
+
+    /// Whether the server may have closed the connection before it saw the request.
+    fn may_be_unseen(&self, error: &Error) -> bool {
+        let mut known = Extensions::new();
+        if let Some(connection) = error.connect_info() {
+            connection.get_extras(&mut known);
+        }
+        let traffic = known.get::<Traffic>();
+        // A server of HTTP/2 says what it did not process.
+        self.protocol == HttpProtocol::Http1 && traffic.is_some_and(Traffic::may_be_unseen)
+    }
+
+    /// Keeps the time of an attempt from running while its request is not sent, until that has lasted for as long as the
+    /// attempt may run.
+    async fn unsent(&self, task: &LeasedTask, sent: &Sent) {
+        let mut since = Instant::now();
+        while since.elapsed() < task.timeout {
+            tokio::time::sleep(pending::pace(task.timeout)).await;
+            if sent.is_sent() {
+                since = Instant::now();
+            } else {
+                pending::put_off(task);
             }
         }
     }
@@ -193,14 +272,14 @@ impl Http {
         match broken {
             Broken::Unsent(reason) => {
                 tracing::warn!(id = %task.id, r#type = task.kind, reason, "nobody takes the task: handing it back");
-                self.close(&reason);
+                self.close(self.silent(&reason));
                 Outcome::Released
             }
             Broken::Unprocessed(reason) => {
                 tracing::warn!(id = %task.id, r#type = task.kind, reason, "the server refuses the task unseen: handing it back");
                 match self.knock().await {
                     Ok(()) => tokio::time::sleep(PAUSE).await,
-                    Err(reason) => self.close(&reason),
+                    Err(fault) => self.close(fault),
                 }
                 Outcome::Released
             }
@@ -212,7 +291,7 @@ impl Http {
                     after: None,
                 },
                 Err(gone) => {
-                    self.close(&gone.to_string());
+                    self.close(self.silent(&gone.to_string()));
                     Outcome::Lost {
                         error: format!("the server went away while it ran the task: {reason}"),
                     }
@@ -225,8 +304,13 @@ impl Http {
 impl Handler for Http {
     async fn handle(&self, task: LeasedTask) -> Outcome {
         let control = self.controls.open(&task);
+        let sent = Sent::default();
         let answered = tokio::select! {
-            answered = self.ask(&task, &control) => answered,
+            answered = self.ask(&task, &control, &sent) => answered,
+            () = self.unsent(&task, &sent) => {
+                tracing::warn!(id = %task.id, r#type = task.kind, "the task waits for a connection as long as it may run: handing it back");
+                return Outcome::Released;
+            }
             // The task may be running elsewhere by now.
             () = task.lease_lost() => return Outcome::Released,
         };
@@ -237,7 +321,7 @@ impl Handler for Http {
     }
 
     fn available(&self) -> bool {
-        self.is_open()
+        self.door.is_open() && !self.door.is_doubted()
     }
 }
 

@@ -22,6 +22,7 @@ pub mod logs;
 pub mod metrics;
 pub mod native;
 mod output;
+mod pending;
 mod process;
 pub mod run;
 mod safety;

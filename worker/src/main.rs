@@ -64,7 +64,10 @@ fn consume(config: WorkerConfig) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return complain(1, &format!("cannot start: {error}")),
     };
-    run::ended(runtime.block_on(run::run(config)))
+    let code = run::ended(runtime.block_on(run::run(config)));
+    // Nobody waits for a thread that a task has left behind, which may never end.
+    runtime.shutdown_background();
+    code
 }
 
 /// For what goes wrong before there is a log.

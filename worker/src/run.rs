@@ -40,6 +40,9 @@ const COMPLAINT_KEPT: Duration = Duration::from_secs(30);
 /// How long those who asked over HTTP are waited for at the end.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
+/// How long a program may take to end once its worker has.
+const LEAVE: Duration = Duration::from_secs(5);
+
 /// Why a worker could not start, or not go on.
 #[derive(Debug, Error)]
 pub enum RunError {
@@ -78,11 +81,20 @@ pub async fn run(config: WorkerConfig) -> Result<Report, RunError> {
 ///
 /// Panics of the handler are failed attempts. The program's own panic hook stays in force; with
 /// [`log_panics`](crate::logs::log_panics) before this they are told in the log.
+///
+/// A thread that a task has left behind, as [`Routes::on_blocking`](taskqueue_queue::worker::Routes::on_blocking) may, would
+/// keep the program's runtime from ending: five seconds after this has returned the process ends all the same.
 pub async fn serve(handler: impl Handler) -> ExitCode {
     match WorkerConfig::from_env(|name| std::env::var(name).ok()) {
         Ok(config) => {
             logs::start(config.log_format, "info");
-            ended(live(config, |_, _| Ok((handler, None))).await)
+            let code = tell_end(live(config, |_, _| Ok((handler, None))).await);
+            logs::finish();
+            std::thread::spawn(move || {
+                std::thread::sleep(LEAVE);
+                std::process::exit(code.into());
+            });
+            code.into()
         }
         Err(error) => {
             logs::start(LogFormat::Json, "info");
@@ -98,10 +110,10 @@ pub async fn serve(handler: impl Handler) -> ExitCode {
 pub fn ended(ended: Result<Report, RunError>) -> ExitCode {
     let code = tell_end(ended);
     logs::finish();
-    code
+    code.into()
 }
 
-fn tell_end(ended: Result<Report, RunError>) -> ExitCode {
+fn tell_end(ended: Result<Report, RunError>) -> u8 {
     match ended {
         Ok(report) => {
             tracing::info!(
@@ -113,14 +125,14 @@ fn tell_end(ended: Result<Report, RunError>) -> ExitCode {
                 undelivered = report.undelivered,
                 "drained"
             );
-            ExitCode::SUCCESS
+            0
         }
         Err(error) => {
             tracing::error!("{error}");
             termination::leave(&error.to_string());
             match error {
-                RunError::Program(_) => 2.into(),
-                RunError::Listen { .. } | RunError::Queue(_) | RunError::System(_) => 1.into(),
+                RunError::Program(_) => 2,
+                RunError::Listen { .. } | RunError::Queue(_) | RunError::System(_) => 1,
             }
         }
     }
@@ -175,11 +187,11 @@ async fn live<H: Handler>(
     if let Some(ours) = ours {
         ours.settle().await;
     }
+    drain.done.cancel();
+    drain.answered.cancel();
     if let Some(traces) = traces {
         traces.finish().await;
     }
-    drain.done.cancel();
-    drain.answered.cancel();
     // Whoever asked over HTTP is told before the process is gone.
     let _ = tokio::time::timeout(LAST_ANSWERS, serving).await;
     Ok(report)

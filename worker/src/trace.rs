@@ -83,13 +83,19 @@ impl Traces {
         }))
     }
 
-    /// Sends what was not sent yet.
+    /// Sends what was not sent yet, if the collector takes it soon.
     pub(crate) async fn finish(self) {
         let provider = self.provider;
         // It blocks its thread.
         let sent = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(PATIENCE));
-        if let Ok(Err(error)) = sent.await {
-            tracing::warn!(%error, "the last spans could not be sent");
+        // It waits longer than that: for each of its batches.
+        match tokio::time::timeout(PATIENCE, sent).await {
+            Ok(Ok(Err(error))) => tracing::warn!(%error, "the last spans could not be sent"),
+            Ok(_) => {}
+            Err(_) => tracing::warn!(
+                "the last spans could not be sent within {} s",
+                PATIENCE.as_secs()
+            ),
         }
     }
 

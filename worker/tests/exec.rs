@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 use taskqueue_queue::testing::eventually;
 use taskqueue_queue::{Cause, Policy, RetryPolicy, State};
@@ -238,6 +240,46 @@ async fn what_left_the_group_is_killed_when_its_command_has_ended_and_no_other_s
         gone(pid).await;
     }
     worker.childless().await;
+}
+
+/// An agent of keys keeps others of its user from reading its environment.
+#[tokio::test]
+async fn a_daemon_that_is_to_stay_stays_although_its_environment_cannot_be_read() {
+    let stage = Stage::new().await;
+    let daemon = r#"import ctypes, os, sys, time
+ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
+left, leave = os.pipe()
+if os.fork() > 0:
+    os.read(left, 1)
+    sys.exit()
+os.setsid()
+for stream in (0, 1, 2): os.close(stream)
+with open(os.environ["PIDS"], "a") as pids: pids.write(f"{os.getpid()}\n")
+os.write(leave, b"!")
+time.sleep(1000)"#;
+    let script = r#"TASK_PROCESS= python3 -c "$DAEMON""#;
+    let pids = stage.path("pids");
+    // Root may read any environment.
+    let words: &[&str] = if fs::metadata("/proc/self").expect("/proc is there").uid() == 0 {
+        &["setpriv", "--bounding-set=-all"]
+    } else {
+        &[]
+    };
+    let variables = [("PIDS", pids.as_str()), ("DAEMON", daemon)];
+    let worker = stage.start_through(words, &shell(script), &variables);
+    for _ in 0..2 {
+        let id = stage.enqueue("any", &json!(null)).await;
+        assert_eq!(stage.ended(&id).await.state, State::Completed);
+    }
+    let pids = stage.lines("pids", 2).await;
+    // By the end of the second command the first one's daemon would be gone and reaped.
+    assert!(runs(&pids[0]), "it was to stay");
+    worker.signal(Signal::SIGTERM);
+    assert!(worker.exit().await.success());
+    for pid in &pids {
+        let pid = Pid::from_raw(pid.parse().expect("a process id"));
+        let _ = kill(pid, Signal::SIGKILL);
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The http handler with a server of HTTP/2 that does not process what it is sent: the real program, a real Redis, and Node.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::json;
 use taskqueue_queue::testing::eventually;
@@ -14,9 +15,14 @@ use process::{PATIENCE, Stage, patient};
 
 /// A server of Node's `node:http2`, which does this with each request (`stream`, of which it is the `n`th); its port.
 async fn node(script: &str) -> (Child, u16) {
+    node_with("{}", script).await
+}
+
+/// The same with these options.
+async fn node_with(options: &str, script: &str) -> (Child, u16) {
     let script = format!(
         "const http2 = require('node:http2');
-         const server = http2.createServer();
+         const server = http2.createServer({options});
          let n = 0;
          const answer = stream => setTimeout(() => {{
              if (!stream.destroyed) {{ stream.respond({{':status': 200}}); stream.end('42'); }}
@@ -109,4 +115,37 @@ async fn a_request_of_http_2_that_was_cut_off_may_have_been_processed_and_costs_
         .task_when(&id, "it fails", |task| !task.errors.is_empty())
         .await;
     assert_eq!((task.state, task.attempts), (State::Scheduled, 1));
+}
+
+/// Streams are few, and all of them busy for a while: what waits for one does not run yet.
+#[tokio::test]
+async fn the_time_of_a_task_does_not_run_while_it_waits_for_a_stream() {
+    const TASKS: usize = 24;
+    let script = "setTimeout(() => answer(stream), 600);";
+    let (_server, port) = node_with("{settings: {maxConcurrentStreams: 2}}", script).await;
+    let mut policy = patient();
+    policy.timeout = Duration::from_secs(3);
+    let stage = Stage::with_policy(&policy).await;
+    let handler = json!({ "http": { "port": port, "protocol": "H2C" } }).to_string();
+    let many = TASKS.to_string();
+    let _worker = stage
+        .worker(&handler, &[("TASKQUEUE_CONCURRENCY", many.as_str())])
+        .await;
+    let mut ids = Vec::new();
+    for _ in 0..TASKS {
+        ids.push(stage.enqueue("any", &json!(null)).await);
+    }
+    for id in &ids {
+        let task = stage
+            .task_when(id, "its attempt ends", |task| {
+                task.finished.is_some() || !task.errors.is_empty()
+            })
+            .await;
+        assert_eq!(
+            (task.state, task.attempts, task.losses),
+            (State::Completed, 0, 0),
+            "{:?}",
+            task.errors
+        );
+    }
 }

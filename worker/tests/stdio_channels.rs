@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::json;
-use taskqueue_queue::{State, Task};
+use taskqueue_queue::{Cause, Policy, State, Task};
 
 mod process;
 
@@ -19,8 +19,14 @@ open(os.environ["SEEN"], "a").close()"#;
 /// Enqueues so many tasks, and has a child run them that is broken by `fault` the first time it starts. None may have
 /// cost anything.
 async fn broken_at_first(fault: &str, told: &str) {
+    broken_at_first_under(Policy::default().timeout, fault, told).await;
+}
+
+/// The same with this time for each attempt.
+async fn broken_at_first_under(timeout: Duration, fault: &str, told: &str) {
     let mut policy = policy();
     policy.retry.max_attempts = 2;
+    policy.timeout = timeout;
     let stage = Stage::with_policy(&policy).await;
     let start = format!("{ONCE}\nif first:\n    {}", fault.replace('\n', "\n    "));
     let handler = child_with(&start, r#"say(done={"id": id})"#);
@@ -69,6 +75,59 @@ async fn a_child_that_never_reads_its_input_is_replaced_and_its_tasks_cost_nothi
         "it does not read its standard input",
     )
     .await;
+}
+
+#[tokio::test]
+async fn the_time_of_a_task_does_not_run_before_the_child_has_read_it() {
+    broken_at_first_under(
+        Duration::from_secs(2),
+        "say(ready={})\nwhile True: time.sleep(1)",
+        "it does not read its standard input",
+    )
+    .await;
+}
+
+/// A child that reads one line after the other, and none behind a task that it goes on with for ever.
+#[tokio::test]
+async fn tasks_behind_one_that_the_child_does_not_drop_are_handed_back_and_cost_nothing() {
+    let mut policy = patient();
+    policy.timeout = Duration::from_secs(2);
+    let stage = Stage::with_policy(&policy).await;
+    let script = r#"import json, os, sys, time
+def say(**message): print(json.dumps(message), flush=True)
+lines = open(0, "rb", buffering=0)
+say(ready={})
+while line := lines.readline():
+    message = json.loads(line)
+    if "task" in message:
+        task = message["task"]
+        if task["type"] == "stuck":
+            open(task["payload"], "w").write("begun\n")
+            time.sleep(1000)
+        say(done={"id": task["id"]})"#;
+    let _worker = stage
+        .worker(&python(script), &[("TASKQUEUE_CONCURRENCY", "3")])
+        .await;
+    let stuck = stage.enqueue("stuck", &json!(stage.path("begun"))).await;
+    stage.lines("begun", 1).await;
+    let mut behind = Vec::new();
+    for _ in 0..2 {
+        behind.push(stage.enqueue("any", &json!(null)).await);
+    }
+    for id in &behind {
+        let task = stage
+            .task_when(id, "its attempt ends", |task| {
+                task.finished.is_some() || !task.errors.is_empty()
+            })
+            .await;
+        assert_eq!(
+            (task.state, task.attempts, task.losses),
+            (State::Completed, 0, 0),
+            "{:?}",
+            task.errors
+        );
+    }
+    assert_eq!(stage.task(&stuck).await.errors[0].cause, Cause::Timeout);
 }
 
 #[tokio::test]

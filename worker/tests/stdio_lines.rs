@@ -1,5 +1,6 @@
 //! What a stdio child may write: odd lines cost the task that they name, or nobody.
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use taskqueue_queue::State;
 
@@ -109,6 +110,49 @@ async fn a_line_about_a_task_that_is_no_message_is_that_task_s_failure_alone() {
         );
         assert!(log.contains("which is no message"), "{log}");
     }
+}
+
+/// As `print` writes them in several threads: the ends of their lines come behind.
+#[tokio::test]
+async fn messages_that_came_to_stand_in_one_line_are_all_heard_and_an_odd_one_costs_its_own_task() {
+    let script = r#"with changed:
+    ids[task["type"]] = id
+    changed.notify_all()
+    changed.wait_for(lambda: len(ids) == 3)
+if task["type"] == "one":
+    out('{"done":{"id":"%s"}}{"done":{"id":"%s","took":5}} {"done":{"id":"%s","result":3}}\n\n' % (ids["one"], ids["two"], ids["three"]))"#;
+    let stage = Stage::with_policy(&patient()).await;
+    let worker = stage
+        .worker(
+            &child_with("ids = {}", script),
+            &[("TASKQUEUE_CONCURRENCY", "3")],
+        )
+        .await;
+    let mut tasks = Vec::new();
+    for kind in ["one", "two", "three"] {
+        let id = stage.enqueue(kind, &json!(null)).await;
+        tasks.push((kind, id));
+    }
+    for (kind, id) in tasks {
+        let task = stage
+            .task_when(&id, "its attempt ends", |task| {
+                task.finished.is_some() || !task.errors.is_empty()
+            })
+            .await;
+        let wanted = if kind == "two" {
+            (State::Scheduled, 1, 0)
+        } else {
+            (State::Completed, 0, 0)
+        };
+        assert_eq!((task.state, task.attempts, task.losses), wanted, "{kind}");
+        if kind == "two" {
+            assert!(last_error(&task).contains("unknown field `took`"));
+        }
+    }
+    worker.signal(Signal::SIGTERM);
+    let log = worker.exit_with_log().await;
+    // Of the odd one, as a line of the process and as a failed attempt.
+    assert_eq!(log.matches("which is no message").count(), 2, "{log}");
 }
 
 #[tokio::test]

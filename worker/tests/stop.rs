@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use serde_json::json;
 use taskqueue_queue::testing::eventually;
 use taskqueue_queue::{NewTask, Payload, Snapshot, State};
+use tokio::net::unix::pipe;
 
 mod process;
 
@@ -321,6 +322,29 @@ async fn a_worker_that_was_frozen_ends_the_commands_whose_tasks_it_lost() {
         "{metrics}"
     );
     first.ready().await;
+}
+
+/// Whoever reads a file that nothing is written to waits for ever, in a thread that nothing ends.
+#[tokio::test]
+async fn a_thread_that_a_task_left_behind_does_not_keep_the_worker() {
+    let stage = Stage::new().await;
+    let file = stage.path("fifo");
+    let made = Command::new("mkfifo").arg(&file).status();
+    assert!(made.expect("mkfifo runs").success());
+    let worker = stage
+        .worker(NATIVE, &[("TASKQUEUE_DRAIN_TIMEOUT", "100ms")])
+        .await;
+    let id = stage.enqueue("checksum", &json!(file)).await;
+    let writer = eventually(PATIENCE, "a thread reads the file", || async {
+        // Refused while nobody reads it.
+        pipe::OpenOptions::new().open_sender(&file).ok()
+    })
+    .await;
+    worker.signal(Signal::SIGTERM);
+    assert_eq!(worker.exit().await.code(), Some(0));
+    drop(writer);
+    let task = stage.task(&id).await;
+    assert_eq!((task.state, task.attempts), (State::Waiting, 0));
 }
 
 #[tokio::test]

@@ -230,3 +230,27 @@ async fn an_http_handler_continues_the_span_and_what_was_cut_off_is_told() {
         "cut_off"
     );
 }
+
+/// It has many batches to send, each of which the exporter waits for.
+#[tokio::test]
+async fn a_collector_that_takes_spans_and_never_answers_is_waited_for_once() {
+    const TASKS: usize = 900;
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", silent.local_addr().expect("an address"));
+    let stage = Stage::new().await;
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
+        ("TASKQUEUE_CONCURRENCY", "100"),
+    ];
+    let worker = stage.worker(process::NATIVE, &variables).await;
+    let payload = Payload::of(&json!(null)).expect("a payload");
+    let tasks = (0..TASKS).map(|_| NewTask::new("echo", payload.clone()));
+    let tasks = stage.queue.enqueue_many(tasks.collect()).await;
+    for task in tasks.expect("they are enqueued") {
+        assert_eq!(stage.ended(&task.id()).await.state, State::Completed);
+    }
+    worker.signal(nix::sys::signal::Signal::SIGTERM);
+    let log = worker.exit_with_log().await;
+    assert!(log.contains("could not be sent within 5 s"), "{log}");
+    drop(silent);
+}

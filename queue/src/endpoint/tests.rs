@@ -105,6 +105,8 @@ fn what_is_wrong_in_a_url_is_named() {
         ("redis://h?protocol=resp3", "prefix=…"),
         ("redis://h?prefix=", "1 to 32 characters"),
         ("redis://h#insecure", "behind a #"),
+        ("\u{feff}redis://h", "byte order mark"),
+        (" \u{feff}redis://h", "byte order mark"),
         ("redis://:%ff@h", "UTF-8"),
         ("redis://:a%0d%0aSET%20x@h", "control characters"),
         ("redis://a%00b:p@h", "control characters"),

@@ -14,6 +14,8 @@ const SCHEMES: &str = "it starts with redis:// or valkey:// for one server, redi
                        (valkeys) instead for TLS";
 const ESCAPES: &str =
     "in a user or password / ? # @ : and % are written %2F %3F %23 %40 %3A and %25";
+const BYTE_ORDER_MARK: &str =
+    "it begins with a byte order mark (U+FEFF): write it without one, as UTF-8 needs none";
 const DATABASE: &str = "the database is a number";
 const BARE_IPV6: &str = "an IPv6 address stands in [ ], as in redis://[::1]:6379";
 /// Most hosts of a URL. Any of them names all others.
@@ -23,6 +25,10 @@ const PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
 pub(super) fn parse(url: &str) -> Result<Endpoint, String> {
+    // What some editors begin a file with, which nobody sees.
+    if url.trim_start().starts_with('\u{feff}') {
+        return Err(BYTE_ORDER_MARK.to_owned());
+    }
     // A URL that was read from a file tends to bring its newline.
     let (scheme, rest) = url.trim().split_once("://").ok_or(SCHEMES)?;
     // Schemes know no case. Redis and Valkey are spoken to in the same way.

@@ -1,10 +1,12 @@
-//! Connections to the handler: TCP on loopback, or a Unix socket.
+//! Connections to the handler: TCP on loopback, or a Unix socket; and what is known of the traffic on each.
 
 use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -40,9 +42,9 @@ impl Place {
                         .map_err(|_| error)?,
                 };
                 stream.set_nodelay(true)?;
-                Ok(Stream::Tcp(stream))
+                Ok(Channel::Tcp(stream).into())
             }
-            Self::Socket(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
+            Self::Socket(path) => Ok(Channel::Unix(UnixStream::connect(path).await?).into()),
         }
     }
 
@@ -68,10 +70,59 @@ impl std::fmt::Display for Place {
     }
 }
 
+/// What went over a connection of HTTP/1.1, where a request follows the answer to the one before. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Traffic(Arc<Heard>);
+
+#[derive(Debug, Default)]
+struct Heard {
+    /// Something was ever read.
+    ever: AtomicBool,
+    /// Something had been read when the last request was written.
+    before: AtomicBool,
+    /// Nothing was read since then.
+    silent: AtomicBool,
+}
+
+impl Traffic {
+    /// Whether the last request may have met a server that was closing the connection: it had answered another on it
+    /// before, and nothing of an answer came.
+    pub(super) fn may_be_unseen(&self) -> bool {
+        self.0.before.load(Ordering::Relaxed) && self.0.silent.load(Ordering::Relaxed)
+    }
+
+    /// A request, or a piece of one, is to be written.
+    fn write(&self) {
+        let before = self.0.ever.load(Ordering::Relaxed);
+        self.0.before.store(before, Ordering::Relaxed);
+        self.0.silent.store(true, Ordering::Relaxed);
+    }
+
+    fn read(&self) {
+        self.0.ever.store(true, Ordering::Relaxed);
+        self.0.silent.store(false, Ordering::Relaxed);
+    }
+}
+
+/// A connection.
+pub(super) struct Stream {
+    channel: Channel,
+    traffic: Traffic,
+}
+
 /// A connection of either kind.
-pub(super) enum Stream {
+enum Channel {
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+impl From<Channel> for Stream {
+    fn from(channel: Channel) -> Self {
+        Self {
+            channel,
+            traffic: Traffic::default(),
+        }
+    }
 }
 
 impl AsyncRead for Stream {
@@ -80,10 +131,16 @@ impl AsyncRead for Stream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
+        let Self { channel, traffic } = self.get_mut();
+        let before = buffer.filled().len();
+        let polled = match channel {
+            Channel::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
+            Channel::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
+        };
+        if buffer.filled().len() > before {
+            traffic.read();
         }
+        polled
     }
 }
 
@@ -93,30 +150,33 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
+        let Self { channel, traffic } = self.get_mut();
+        // Also if it fails: it does where the server has closed the connection.
+        traffic.write();
+        match channel {
+            Channel::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
+            Channel::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_flush(context),
-            Self::Unix(stream) => Pin::new(stream).poll_flush(context),
+        match &mut self.get_mut().channel {
+            Channel::Tcp(stream) => Pin::new(stream).poll_flush(context),
+            Channel::Unix(stream) => Pin::new(stream).poll_flush(context),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
+        match &mut self.get_mut().channel {
+            Channel::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
+            Channel::Unix(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        Connected::new()
+        Connected::new().extra(self.traffic.clone())
     }
 }
 

@@ -7,22 +7,26 @@ use std::time::Duration;
 use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use axum::http::{Method, Request, Uri};
 use bytes::Bytes;
-use http_body_util::Full;
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use taskqueue_queue::worker::LeasedTask;
 
+use super::sending::{Sending, Sent};
+
 /// What the binding wants encoded in header values, besides all that is not ASCII: section 3.1.3.2.
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 
-/// The request for an attempt that begins at `now`; `control` is where its handler can be heard.
+/// The request for an attempt that begins at `now`; `control` is where its handler can be heard, and `sent` is told when
+/// the request is on its way.
 pub(super) fn request(
     task: &LeasedTask,
     uri: &Uri,
     control: &str,
     now: Timestamp,
-) -> Request<Full<Bytes>> {
-    let mut request = Request::new(Full::new(Bytes::copy_from_slice(task.payload.as_bytes())));
+    sent: Sent,
+) -> Request<Sending> {
+    let payload = Bytes::copy_from_slice(task.payload.as_bytes());
+    let mut request = Request::new(Sending::new(payload, sent));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri.clone();
     let headers = request.headers_mut();

@@ -1,5 +1,5 @@
 //! Which requests a server has certainly not begun to process, so that they may be sent again: RFC 9113, section 8.7, says
-//! which refusals of HTTP/2 promise that. Pure.
+//! which refusals of HTTP/2 promise that; and which answers are none of the protocol. Pure.
 
 use std::error::Error;
 
@@ -15,6 +15,23 @@ pub(super) fn is_unprocessed(error: &(dyn Error + 'static)) -> bool {
         if let Some(error) = error.downcast_ref::<hyper::Error>()
             // The connection ended while the request waited to be written.
             && error.is_canceled()
+        {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// Whether what the server wrote is of another protocol, or of another version of it.
+pub(super) fn is_foreign(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            return error.is_library();
+        }
+        if let Some(error) = error.downcast_ref::<hyper::Error>()
+            && error.is_parse()
         {
             return true;
         }

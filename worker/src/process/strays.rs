@@ -14,8 +14,9 @@ pub(super) const MARK: &str = "TASK_PROCESS";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Orphan {
     pub(super) pid: Pid,
-    /// Its environment, as far as it can be read.
-    pub(super) environment: Vec<u8>,
+    /// Its environment; `None` if that cannot be read: a process that keeps secrets, such as an agent of keys, bars others of
+    /// the same user from it.
+    pub(super) environment: Option<Vec<u8>>,
 }
 
 /// The commands that run: their leaders and their marks.
@@ -26,17 +27,21 @@ pub(super) type Commands = HashMap<Pid, String>;
 ///
 /// What has the mark of a command that runs is left alone. What has lost its environment (`env -i`, a process title) is
 /// taken for the command's if no other runs, whose it could be. What has the worker's own variables was started by
-/// somebody else, in the container: `kubectl exec`; and what has the mark empty was started to stay.
+/// somebody else, in the container: `kubectl exec`; and what has the mark empty was started to stay. What bars others from
+/// its environment may have been, and is left alone.
 pub(super) fn left_by(leader: Pid, commands: &Commands, orphans: &[Orphan]) -> Vec<Pid> {
     let others = || commands.iter().filter(|(other, _)| **other != leader);
     let left = orphans.iter().filter(|orphan| {
         if commands.contains_key(&orphan.pid) {
             return false;
         }
-        match mark_in(&orphan.environment) {
+        let Some(environment) = &orphan.environment else {
+            return false;
+        };
+        match mark_in(environment) {
             Some(b"") => false,
             Some(found) => others().all(|(_, mark)| mark.as_bytes() != found),
-            None => others().next().is_none() && !has_own_variables(&orphan.environment),
+            None => others().next().is_none() && !has_own_variables(environment),
         }
     });
     left.map(|orphan| orphan.pid).collect()
@@ -61,7 +66,7 @@ pub(super) fn orphans(commands: &Commands) -> Vec<Orphan> {
         .filter(|pid| !commands.contains_key(pid) && runs_below(*pid, own))
         .map(|pid| Orphan {
             pid,
-            environment: fs::read(format!("/proc/{pid}/environ")).unwrap_or_default(),
+            environment: fs::read(format!("/proc/{pid}/environ")).ok(),
         })
         .collect()
 }
@@ -114,7 +119,7 @@ mod tests {
     fn orphan(pid: i32, environment: &str) -> Orphan {
         Orphan {
             pid: Pid::from_raw(pid),
-            environment: environment.replace(' ', "\0").into_bytes(),
+            environment: Some(environment.replace(' ', "\0").into_bytes()),
         }
     }
 
@@ -153,6 +158,18 @@ mod tests {
         assert_eq!(left(&[], &orphans), pids(&[20, 21]));
         assert_eq!(left(&[(10, "mine"), (11, "other")], &orphans), []);
         assert_eq!(left(&[(11, "other")], &orphans), []);
+    }
+
+    #[test]
+    fn what_bars_others_from_its_environment_may_be_one_that_is_to_stay() {
+        let barred = Orphan {
+            pid: Pid::from_raw(20),
+            environment: None,
+        };
+        assert_eq!(
+            left(&[(10, "mine")], &[barred, orphan(21, "")]),
+            pids(&[21])
+        );
     }
 
     #[test]

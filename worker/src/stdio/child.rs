@@ -14,7 +14,7 @@ use super::input::{Input, Unread};
 use super::jobs::{Job, Jobs};
 use super::lines::{ENDLESS_BYTES, Line, Lines};
 use super::message::{self, Message};
-use super::reading::{self, Odd, Reading};
+use super::reading::{Odd, Reading, Said};
 use crate::process::{Allowance, Complaint, Running, Streams, drain};
 
 /// How long a child may take to end by itself once it can write no more, and how long its last lines are read: what it
@@ -22,8 +22,6 @@ use crate::process::{Allowance, Complaint, Running, Streams, drain};
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A child that ends closes its standard input a little before.
 const DYING: Duration = Duration::from_millis(250);
-/// How often it is looked whether a child reads.
-const LOOK: Duration = Duration::from_secs(1);
 /// How much is logged of one odd line.
 const MOST_TOLD_BYTES: usize = 2048;
 /// How long a child that has written something else may take until it is ready, before that is told.
@@ -63,6 +61,8 @@ pub(super) struct Child {
     complaining: tokio::task::JoinHandle<String>,
     pub(super) jobs: Jobs,
     unread: Unread,
+    /// What it has said in its last line and is not heeded yet.
+    said: Said,
     /// How it ended, and until when its last lines are read; once it has.
     ended: Option<(ExitStatus, Instant)>,
     /// When it is told that it closed its standard input, unless it ends before; once it has.
@@ -86,6 +86,7 @@ impl Child {
             complaining: tokio::spawn(complain(streams.stderr, pid)),
             jobs: Jobs::default(),
             unread: Unread::default(),
+            said: Said::default(),
             ended: None,
             closing: None,
             deaf: false,
@@ -123,10 +124,10 @@ impl Child {
 
     /// Gives it the tasks that are ordered, until it ends.
     pub(super) async fn serve(&mut self, orders: &mut mpsc::UnboundedReceiver<Order>) -> End {
-        let mut look = tokio::time::interval(LOOK);
-        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut looked = Instant::now();
         loop {
             let overdue = self.jobs.overdue();
+            let look = looked + self.jobs.pace();
             // In no order: a child that never stops writing must not keep the others from being looked at.
             tokio::select! {
                 reading = self.next() => match reading {
@@ -140,16 +141,23 @@ impl Child {
                     None => return End::Dismissed,
                 },
                 () = until(overdue) => return End::Disobedient,
-                _ = look.tick(), if !self.jobs.is_empty() => {
-                    let read = self.input.read();
-                    let idle = self.jobs.all_unread(read);
-                    if self.unread.look(read, idle, Instant::now()) {
+                () = until(Some(look)), if self.jobs.any() => {
+                    looked = Instant::now();
+                    if self.look(looked) {
                         self.deaf = true;
                         return End::Deaf("it does not read its standard input");
                     }
                 }
             }
         }
+    }
+
+    /// Looks what it has read: the time of what it has not does not run. Tells whether it reads nothing for too long.
+    fn look(&mut self, now: Instant) -> bool {
+        let read = self.input.read();
+        self.jobs.put_off(read, now);
+        let idle = self.jobs.all_unread(read);
+        self.unread.look(read, idle, now)
     }
 
     /// Lets it finish what it has, without any more; until it ends by itself or has nothing left but what it does not
@@ -161,7 +169,9 @@ impl Child {
         } else {
             self.jobs.hand_back(u64::MAX);
         }
+        let mut looked = Instant::now();
         while !self.jobs.is_empty() {
+            let look = looked + self.jobs.pace();
             tokio::select! {
                 reading = self.next() => match reading {
                     Ok(reading) => self.heed(reading),
@@ -177,6 +187,13 @@ impl Child {
                     Some(Order::Drop(id)) => self.jobs.forget(id),
                     None => return,
                 },
+                () = until(Some(look)) => {
+                    looked = Instant::now();
+                    if self.look(looked) {
+                        let read = self.input.stop().await;
+                        self.jobs.hand_back(read);
+                    }
+                }
             }
         }
     }
@@ -204,7 +221,7 @@ impl Child {
             return;
         }
         let at = self.input.send(message::task(&job.task));
-        self.jobs.give(job, at);
+        self.jobs.give(job, at, Instant::now());
     }
 
     fn cancel(&mut self, id: TaskId) {
@@ -233,18 +250,21 @@ impl Child {
     /// The next that it says, or why there is no more.
     async fn next(&mut self) -> Result<Reading, End> {
         loop {
+            if let Some(reading) = self.said.next() {
+                return Ok(reading);
+            }
             let ended = self.ended.map(|(_, until)| until);
             let closing = self.closing.filter(|_| !self.deaf);
             tokio::select! {
-                line = self.lines.next() => return match line {
-                    Some(Ok(Line::Endless)) => Err(End::Broken(format!(
+                line = self.lines.next() => match line {
+                    Some(Ok(Line::Endless)) => return Err(End::Broken(format!(
                         "it wrote a line of more than {ENDLESS_BYTES} bytes"
                     ))),
-                    Some(Ok(line)) => Ok(reading::read(&line)),
-                    Some(Err(error)) => Err(End::Broken(format!(
+                    Some(Ok(line)) => self.said = Said::by(&line),
+                    Some(Err(error)) => return Err(End::Broken(format!(
                         "its standard output cannot be read: {error}"
                     ))),
-                    None => Err(End::Over),
+                    None => return Err(End::Over),
                 },
                 () = until(ended) => return Err(End::Over),
                 status = self.running.exited(), if ended.is_none() => match status {

@@ -7,6 +7,8 @@ use taskqueue_queue::TaskId;
 use taskqueue_queue::worker::{LeasedTask, Outcome};
 use tokio::sync::oneshot;
 
+use crate::pending;
+
 /// How long a child may go on with a task that it was told to drop.
 const OBEY: Duration = Duration::from_secs(5);
 
@@ -31,6 +33,8 @@ pub(super) struct Jobs {
     dropped: HashMap<TaskId, Instant>,
     /// Tasks that came back before it has dropped them: its answer would be taken for that of the attempt before.
     held: Vec<Job>,
+    /// How often it is to be looked which tasks the child has read.
+    pace: Duration,
 }
 
 /// A task that is on its way to the child, or there.
@@ -38,17 +42,31 @@ struct Given {
     job: Job,
     /// The child has it once it has read so many bytes.
     at: u64,
+    /// When it was given.
+    since: Instant,
 }
 
 impl Jobs {
     /// The child is given a task, which it has once it has read so many bytes.
-    pub(super) fn give(&mut self, job: Job, at: u64) {
-        self.given.insert(job.task.id, Given { job, at });
+    pub(super) fn give(&mut self, job: Job, at: u64, now: Instant) {
+        self.keep_pace(&job);
+        let since = now;
+        self.given.insert(job.task.id, Given { job, at, since });
     }
 
     /// A task comes that the child has not dropped yet.
     pub(super) fn hold(&mut self, job: Job) {
+        self.keep_pace(&job);
         self.held.push(job);
+    }
+
+    fn keep_pace(&mut self, job: &Job) {
+        let pace = pending::pace(job.task.timeout);
+        self.pace = if self.any() {
+            self.pace.min(pace)
+        } else {
+            pace
+        };
     }
 
     /// The task, if the child is to work on it.
@@ -69,6 +87,29 @@ impl Jobs {
     /// Whether the child, having read so many bytes, has tasks, and all of them unread.
     pub(super) fn all_unread(&self, read: u64) -> bool {
         !self.given.is_empty() && self.given.values().all(|given| given.at > read)
+    }
+
+    /// Whether there are tasks for the child, with it or on their way.
+    pub(super) fn any(&self) -> bool {
+        !self.given.is_empty() || !self.held.is_empty()
+    }
+
+    /// How often it is to be looked which tasks the child has read.
+    pub(super) fn pace(&self) -> Duration {
+        self.pace
+    }
+
+    /// Puts the end of the tasks off that wait, or that the child, having read so many bytes, has left unread for a while.
+    pub(super) fn put_off(&self, read: u64, now: Instant) {
+        for job in &self.held {
+            pending::put_off(&job.task);
+        }
+        for Given { job, at, since } in self.given.values() {
+            let waited = now.saturating_duration_since(*since);
+            if *at > read && waited >= pending::pace(job.task.timeout) {
+                pending::put_off(&job.task);
+            }
+        }
     }
 
     /// When the first task that was told to be dropped must be.

@@ -1,8 +1,7 @@
-//! What a line of a child says: a message, something about one task that is not quite a message, or nothing. Strings and
+//! What a line of a child says: messages, something about one task that is not quite a message, or nothing. Strings and
 //! numbers are read leniently, ids strictly: no task is charged for a line that does not name it. Pure.
 
-use std::borrow::Cow;
-
+use serde::de::IgnoredAny;
 use taskqueue_queue::TaskId;
 
 use super::lines::Line;
@@ -15,7 +14,7 @@ const EXCERPT_BYTES: usize = 200;
 /// How much of a result that is too long is kept.
 const RESULT_HEAD_BYTES: usize = 4 * 1024;
 
-/// What a line says.
+/// What a line says, or a part of it.
 #[derive(Debug)]
 pub(super) enum Reading {
     /// A message.
@@ -52,42 +51,154 @@ pub(super) enum Kind {
     Unknown,
 }
 
-/// Reads a line.
-pub(super) fn read(line: &Line) -> Reading {
-    match line {
-        Line::Whole(bytes) => whole(bytes),
-        Line::Long { head, bytes } => long(&String::from_utf8_lossy(head), *bytes),
-        // Its writer is gone, which is told for itself: no task is charged for what was cut with it.
-        Line::Unfinished(bytes) => match whole(bytes) {
-            Reading::Odd(Odd { why, .. }) => Reading::Stray(why),
-            reading => reading,
-        },
-        Line::Endless => Reading::Stray("it wrote a line without an end".to_owned()),
-    }
+/// What a line says and nobody has heard yet. Mostly that is one message; but those of several threads may come to stand in
+/// one line, with the ends of their lines behind it, so that an empty line says nothing.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    /// What a line says that is not read bit by bit.
+    all: Option<Reading>,
+    text: String,
+    /// How much of the text was read.
+    at: usize,
+    /// What was wrong with the line, if it had to be mended.
+    wrong: Option<String>,
+    /// It is in another encoding.
+    utf_16: bool,
+    /// The stream ended within it.
+    cut: bool,
 }
 
-fn whole(bytes: &[u8]) -> Reading {
-    let (text, garbled) = match std::str::from_utf8(bytes) {
-        Ok(text) => (Cow::Borrowed(text), None),
-        Err(error) => (String::from_utf8_lossy(bytes), Some(error)),
-    };
-    let text = text.trim_start_matches('\u{feff}').trim();
-    let error = match (serde_json::from_str(text), garbled) {
-        (Ok(message), None) => return Reading::Message(message),
-        (Ok(message), Some(error)) => return Reading::Mended(message, error.to_string()),
-        (Err(error), _) => error,
-    };
-    let mended = repair(text);
-    match serde_json::from_str(&mended) {
-        Ok(message) => Reading::Mended(message, error.to_string()),
-        Err(lasting) => {
-            let why = no_message(text, &reason(bytes, &lasting));
-            match named(&mended) {
-                Some((kind, id)) => odd(&kind, id, why),
-                None => Reading::Stray(why),
+impl Said {
+    /// What this line says.
+    pub(super) fn by(line: &Line) -> Self {
+        match line {
+            Line::Whole(bytes) => Self::text(bytes),
+            Line::Unfinished(bytes) => Self {
+                cut: true,
+                ..Self::text(bytes)
+            },
+            Line::Long { head, bytes } => Self::all(long(&String::from_utf8_lossy(head), *bytes)),
+            Line::Endless => Self::all(Reading::Stray("it wrote a line without an end".to_owned())),
+        }
+    }
+
+    fn all(reading: Reading) -> Self {
+        Self {
+            all: Some(reading),
+            ..Self::default()
+        }
+    }
+
+    fn text(bytes: &[u8]) -> Self {
+        let wrong = std::str::from_utf8(bytes).err();
+        Self {
+            text: String::from_utf8_lossy(bytes).into_owned(),
+            wrong: wrong.map(|error| error.to_string()),
+            utf_16: matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]),
+            ..Self::default()
+        }
+    }
+
+    /// Where the first of several things ends that are yet to be read.
+    fn end_of_first(&mut self) -> Option<usize> {
+        let rest = &self.text[self.at..];
+        let length = match object(rest) {
+            Ok(length) => length,
+            Err(error) => {
+                let mended = repair(rest);
+                let length = object(&mended).ok()?;
+                if is_blank(&mended[length..]) {
+                    return None;
+                }
+                self.wrong.get_or_insert(error);
+                (self.text, self.at) = (mended, 0);
+                length
+            }
+        };
+        let end = self.at + length;
+        (!is_blank(&self.text[end..])).then_some(end)
+    }
+
+    /// What a text says that is all of a message, or none.
+    fn one(&self, text: &str) -> Reading {
+        let error = match (serde_json::from_str(text), &self.wrong) {
+            (Ok(message), None) => return Reading::Message(message),
+            (Ok(message), Some(wrong)) => return Reading::Mended(message, wrong.clone()),
+            (Err(error), _) => error,
+        };
+        let mended = repair(text);
+        match serde_json::from_str(&mended) {
+            Ok(message) => Reading::Mended(message, error.to_string()),
+            Err(lasting) => {
+                let why = no_message(text, &self.reason(&lasting));
+                match named(&mended) {
+                    Some((kind, id)) => odd(&kind, id, why),
+                    None => Reading::Stray(why),
+                }
             }
         }
     }
+
+    fn reason(&self, error: &serde_json::Error) -> String {
+        if self.utf_16 {
+            return "it begins with the byte order mark of UTF-16: write UTF-8".to_owned();
+        }
+        error.to_string()
+    }
+}
+
+/// Each is read when it is asked for: what a line says may take much more memory than the line.
+impl Iterator for Said {
+    type Item = Reading;
+
+    fn next(&mut self) -> Option<Reading> {
+        if let Some(all) = self.all.take() {
+            return Some(all);
+        }
+        let rest = self.text[self.at..].trim_start_matches(is_skipped);
+        self.at = self.text.len() - rest.len();
+        if rest.is_empty() {
+            return None;
+        }
+        let message = serde_json::from_str(rest).ok();
+        if let (Some(message), None) = (message, &self.wrong) {
+            self.at = self.text.len();
+            return Some(Reading::Message(message));
+        }
+        if let Some(end) = self.end_of_first() {
+            let first = self.one(&self.text[self.at..end]);
+            self.at = end;
+            return Some(first);
+        }
+        let last = self.one(self.text[self.at..].trim_end());
+        self.at = self.text.len();
+        Some(match last {
+            // Its writer is gone, which is told for itself: no task is charged for what was cut with it.
+            Reading::Odd(Odd { why, .. }) if self.cut => Reading::Stray(why),
+            last => last,
+        })
+    }
+}
+
+/// The length of the object that a text begins with, or why it begins with none.
+fn object(text: &str) -> Result<usize, String> {
+    if !text.starts_with('{') {
+        return Err("it is no object".to_owned());
+    }
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+    match values.next() {
+        Some(Err(error)) => Err(error.to_string()),
+        Some(Ok(_)) | None => Ok(values.byte_offset()),
+    }
+}
+
+fn is_blank(text: &str) -> bool {
+    text.chars().all(is_skipped)
+}
+
+/// White space, and the byte order mark.
+fn is_skipped(it: char) -> bool {
+    it.is_whitespace() || it == '\u{feff}'
 }
 
 fn long(head: &str, bytes: u64) -> Reading {
@@ -121,15 +232,6 @@ fn odd(kind: &str, id: TaskId, why: String) -> Reading {
         _ => Kind::Unknown,
     };
     Reading::Odd(Odd { id, kind, why })
-}
-
-fn reason(bytes: &[u8], error: &serde_json::Error) -> String {
-    match bytes {
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
-            "it begins with the byte order mark of UTF-16: write UTF-8".to_owned()
-        }
-        _ => error.to_string(),
-    }
 }
 
 fn no_message(line: &str, reason: &str) -> String {

@@ -16,6 +16,18 @@ fn filled(line: &str) -> Bytes {
     line.replace("ID", &format!("\"{ID}\"")).into()
 }
 
+fn all_of(line: &str) -> Vec<Reading> {
+    Said::by(&Line::Whole(filled(line))).collect()
+}
+
+/// The only thing that a line says.
+fn read(line: &Line) -> Reading {
+    let mut said: Vec<_> = Said::by(line).collect();
+    let last = said.pop().expect("it says something");
+    assert!(said.is_empty(), "{said:?} and {last:?}");
+    last
+}
+
 fn of(line: &str) -> Reading {
     read(&Line::Whole(filled(line)))
 }
@@ -166,7 +178,6 @@ fn a_line_that_names_its_task_is_charged_to_it() {
         (r#"{"done":{"id":ID,"result":undefined}}"#, Kind::End),
         (r#"{"done":{"id":ID,"result":{"a":1}"#, Kind::End),
         (r#"{"done":{"id":ID,"took":5}}"#, Kind::End),
-        (r#"{"done":{"id":ID}} {"x":1}"#, Kind::End),
         (r#"{"retry":{"id":ID,"error":"a"b"}}"#, Kind::End),
         (r#"{"dead":{"id":ID,"error":'none'}}"#, Kind::Dead),
         (r#"{"snooze":{"id":ID}}"#, Kind::End),
@@ -192,7 +203,6 @@ fn a_line_that_names_its_task_is_charged_to_it() {
 fn a_line_that_names_no_task_or_two_is_charged_to_none() {
     for (line, reason) in [
         ("hello", "expected value"),
-        ("", "EOF"),
         (r#"{"done":{"id":"7"}}"#, "task id"),
         (r#"{"done":{"id":7}}"#, "invalid type"),
         (r#"{"done":{"result":undefined,"id":ID}}"#, "expected value"),
@@ -215,6 +225,77 @@ fn a_line_that_names_no_task_or_two_is_charged_to_none() {
         unreachable!("UTF-16 is no message");
     };
     assert!(why.contains("UTF-16"), "{why}");
+}
+
+/// What a line says, in short: the task's end, an odd one, or something stray.
+fn told(line: &str) -> Vec<(&'static str, Option<String>)> {
+    let told = all_of(line).into_iter().map(|reading| match reading {
+        Reading::Message(message) => ("message", message.id()),
+        Reading::Mended(message, _) => ("mended", message.id()),
+        Reading::Odd(odd) => ("odd", Some(odd.id)),
+        Reading::Stray(_) => ("stray", None),
+    });
+    told.map(|(what, id)| (what, id.map(|id| id.to_string())))
+        .collect()
+}
+
+#[test]
+fn several_messages_in_one_line_are_read_one_by_one() {
+    let (this, other) = (Some(ID.to_owned()), Some(OTHER.to_owned()));
+    let both = |what| vec![(what, this.clone()), (what, other.clone())];
+    for line in [
+        r#"{"done":{"id":ID}}{"done":{"id":OTHER}}"#,
+        "{\"done\":{\"id\":ID,\"result\":\"}{\"}} \t{\"dead\":{\"id\":OTHER}} \r",
+    ] {
+        assert_eq!(told(line), both("message"), "{line}");
+    }
+    // One that has to be mended, before another and behind it.
+    for line in [
+        r#"{"done":{"id":ID,"result":NaN}}{"done":{"id":OTHER}}"#,
+        r#"{"done":{"id":ID,"result":"\udce9"}}{"done":{"id":OTHER,"result":NaN}}"#,
+    ] {
+        let told = told(line);
+        let ids: Vec<_> = told.iter().map(|(_, id)| id.clone()).collect();
+        assert_eq!(ids, [this.clone(), other.clone()], "{told:?}");
+        assert!(
+            told.iter()
+                .all(|(what, _)| ["message", "mended"].contains(what))
+        );
+    }
+    // An odd one costs its own task.
+    for (line, wanted) in [
+        (
+            r#"{"done":{"id":ID,"took":5}}{"done":{"id":OTHER}}"#,
+            vec![("odd", this.clone()), ("message", other.clone())],
+        ),
+        (
+            r#"{"done":{"id":ID}}{"done":{"id":OTHER,"result":undefined}}"#,
+            vec![("message", this.clone()), ("odd", other.clone())],
+        ),
+        (
+            r#"{"done":{"id":ID}} {"x":1}"#,
+            vec![("message", this.clone()), ("stray", None)],
+        ),
+        (
+            r#"{"done":{"id":ID}} and so on"#,
+            vec![("message", this.clone()), ("stray", None)],
+        ),
+        (
+            r#"{"level":"info"}{"done":{"id":ID}}"#,
+            vec![("stray", None), ("message", this.clone())],
+        ),
+    ] {
+        assert_eq!(told(line), wanted, "{line}");
+    }
+    for line in ["", " \t\r", "\u{feff}"] {
+        assert_eq!(told(line), [], "{line:?}");
+    }
+}
+
+#[test]
+fn a_line_of_very_many_things_is_read_in_a_while_that_grows_with_its_length() {
+    let line = Line::Whole(Bytes::from("{} ".repeat(200_000)));
+    assert_eq!(Said::by(&line).count(), 200_000);
 }
 
 #[test]
@@ -281,21 +362,26 @@ fn a_result_is_kept_to_the_letter() {
 proptest! {
     #[test]
     fn any_bytes_are_survived(bytes in any::<Vec<u8>>(), tail in any::<Vec<u8>>()) {
-        let _ = read(&Line::Whole(bytes.clone().into()));
-        let line = [filled(r#"{"done":{"id":ID,"#).as_ref(), &bytes].concat();
-        let _ = read(&Line::Whole(line.into()));
-        let _ = read(&Line::Long { head: tail.into(), bytes: 2_000_000 });
+        let begun = [filled(r#"{"done":{"id":ID,"#).as_ref(), &bytes].concat();
+        let glued = [filled(r#"{"done":{"id":ID}}"#).as_ref(), &bytes].concat();
+        for line in [bytes, begun, glued] {
+            let _ = Said::by(&Line::Whole(line.clone().into())).count();
+            let _ = Said::by(&Line::Unfinished(line.into())).count();
+        }
+        let _ = Said::by(&Line::Long { head: tail.into(), bytes: 2_000_000 }).count();
     }
 
     #[test]
     fn no_end_of_a_line_names_another_task(tail in "\\PC*") {
         let line = format!(r#"{{"done":{{"id":ID,{tail}"#);
-        match of(&line) {
-            Reading::Odd(odd) => prop_assert_eq!(odd.id.as_str(), ID),
-            Reading::Message(message) | Reading::Mended(message, _) => {
-                prop_assert_eq!(message.id().map(|id| id.to_string()), Some(ID.to_owned()));
+        for said in all_of(&line) {
+            match said {
+                Reading::Odd(odd) => prop_assert_eq!(odd.id.as_str(), ID),
+                Reading::Message(message) | Reading::Mended(message, _) => {
+                    prop_assert_eq!(message.id().map(|id| id.to_string()), Some(ID.to_owned()));
+                }
+                Reading::Stray(_) => {}
             }
-            Reading::Stray(_) => {}
         }
     }
 }
