@@ -19,7 +19,11 @@ use kube::{
     },
 };
 use taskqueue_queue::{Cause, Reclaimed};
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::mpsc,
+    time::{Duration, Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     key::Key,
@@ -29,6 +33,9 @@ use outbox::{Dropped, Outbox};
 
 /// The API server's bound on a note.
 const MAX_NOTE: usize = 1024;
+
+/// How long Events may keep an operator that stops: the Lease is given up after them, and others wait for it.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Takes Events.
 #[derive(Clone)]
@@ -214,12 +221,22 @@ impl Events {
 }
 
 impl Publisher {
-    /// Publishes until every taker is gone, and then what is left.
-    pub async fn run(mut self) {
-        while self.woken.recv().await.is_some() {
+    /// Publishes until every taker is gone, and then what is left; after `stop` no longer than `LAST_WORDS`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let late = async {
+            stop.cancelled().await;
+            sleep(LAST_WORDS).await;
+        };
+        let all = async {
+            while self.woken.recv().await.is_some() {
+                self.publish().await;
+            }
             self.publish().await;
+        };
+        tokio::select! {
+            () = all => {}
+            () = late => tracing::warn!("stopped before all Events were published"),
         }
-        self.publish().await;
     }
 
     /// Publishes what waits.

@@ -217,7 +217,7 @@ async fn work(
         .touched_objects();
 
     let tasks = TaskTracker::new();
-    tasks.spawn(publisher.run());
+    tasks.spawn(publisher.run(stop.clone()));
     let targets = watch_what_is_scaled(&tasks, &client, namespace, &pods, &stop);
     let telling_of_redis = events.clone();
     let Config {
@@ -267,7 +267,7 @@ async fn work(
             future::ready(())
         })
         .await;
-    // The publisher ends when the last of the others has dropped its side.
+    // The publisher ends when the last of the others has dropped its side, or soon after `stop`.
     let _ = future::join4(scaling, writing, watching, following).await;
     tasks.close();
     tasks.wait().await;

@@ -108,7 +108,7 @@ impl World {
         let stop = CancellationToken::new();
         let (events, publisher) = events::channel(client.clone(), "operator-0", resources.clone());
         // It ends with the writer.
-        tokio::spawn(publisher.run());
+        tokio::spawn(publisher.run(stop.clone()));
         let writer = status::Writer::new(client, Arc::clone(&index), resources, workloads, events);
         Self {
             index,
