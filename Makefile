@@ -159,6 +159,12 @@ bench-memory: ## Memory, CPU and writes of the operator with 1, 1,000 and 10,000
 bench-failover: ## How long tasks wait for workers when the leader is killed, on an API server alone
 	@$(ALONE) failover
 
+# Knobs of `make bench-siege`: SIEGE="--seconds 60 --each 0 --alone 30"; the document is written by a whole run.
+SIEGE ?=
+.PHONY: bench-siege
+bench-siege: ## Whether a hostile tenant harms honest queues or the operator: attackers one by one, then all; half an hour
+	@$(ALONE) siege -- $(or $(SIEGE),--output docs/bench-siege.md)
+
 .PHONY: bench-scale-in
 bench-scale-in: install ## Whether scaling in interrupts tasks: 1,000 scale-ins of 20 queues under load, pods simulated
 	@$(IN_CLUSTER) cargo run --quiet --locked --package taskqueue-bench --bin scale-in -- --output docs/bench-scale-in.md

@@ -8,7 +8,7 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -200,7 +200,7 @@ pub struct Operator {
 impl Operator {
     /// Starts the operator that the variable OPERATOR names, under this identity. It may do everything.
     pub fn start(server: &ApiServer, identity: &str, redis: &str) -> Self {
-        Self::start_as(server, &server.kubeconfig(), "default", identity, redis)
+        Self::launch(&[], server, &server.kubeconfig(), "default", identity, redis)
     }
 
     /// Starts it as who this kubeconfig says, with its Lease in this namespace.
@@ -211,12 +211,36 @@ impl Operator {
         identity: &str,
         redis: &str,
     ) -> Self {
-        let program = std::env::var("OPERATOR")
+        Self::launch(&[], server, kubeconfig, namespace, identity, redis)
+    }
+
+    /// As [`Operator::start`], by a command that makes itself what is named behind it (as `env` does),
+    /// so that the process that was started is the operator's.
+    pub fn start_by(launcher: &[String], server: &ApiServer, identity: &str, redis: &str) -> Self {
+        let kubeconfig = server.kubeconfig();
+        Self::launch(launcher, server, &kubeconfig, "default", identity, redis)
+    }
+
+    fn launch(
+        launcher: &[String],
+        server: &ApiServer,
+        kubeconfig: &Path,
+        namespace: &str,
+        identity: &str,
+        redis: &str,
+    ) -> Self {
+        let operator = std::env::var("OPERATOR")
             .expect("OPERATOR must name the taskqueue-operator binary: the make targets set it");
+        let words = [launcher, &[operator]].concat();
+        let program = &words[0];
         let [port] = free_ports();
         let address = format!("127.0.0.1:{port}");
-        let log = fs::File::create(server.folder().join(format!("{identity}.log")));
-        let process = Command::new(&program)
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(server.folder().join(format!("{identity}.log")));
+        let process = Command::new(program)
+            .args(&words[1..])
             .arg("run")
             .env("KUBECONFIG", kubeconfig)
             .env("TASKQUEUE_REDIS_URL", redis)
@@ -231,6 +255,21 @@ impl Operator {
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {program}: {error}"));
         Self { process, address }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Where its probes and metrics are.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.try_wait().expect("it is our child")
     }
 
     /// Ends it as a node that dies does.
