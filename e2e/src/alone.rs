@@ -200,7 +200,14 @@ pub struct Operator {
 impl Operator {
     /// Starts the operator that the variable OPERATOR names, under this identity. It may do everything.
     pub fn start(server: &ApiServer, identity: &str, redis: &str) -> Self {
-        Self::launch(&[], server, &server.kubeconfig(), "default", identity, redis)
+        Self::launch(
+            &[],
+            server,
+            &server.kubeconfig(),
+            "default",
+            identity,
+            redis,
+        )
     }
 
     /// Starts it as who this kubeconfig says, with its Lease in this namespace.

@@ -1,5 +1,5 @@
 //! Which Redis a TaskQueue may name. The operator connects from its own place in the network, so that
-//! without a rule a tenant reaches what a NetworkPolicy keeps from the tenant's pods. Pure.
+//! without a rule a tenant reaches what a network policy keeps from the tenant's pods. Pure.
 
 use std::net::IpAddr;
 

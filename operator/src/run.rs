@@ -220,12 +220,8 @@ async fn work(
     tasks.spawn(publisher.run(stop.clone()));
     let targets = watch_what_is_scaled(&tasks, &client, namespace, &pods, &stop);
     let telling_of_redis = events.clone();
-    let Config {
-        default_redis,
-        redis_allowed,
-        ..
-    } = &context.config;
-    let dialing = Dialing::new(default_redis.clone(), redis_allowed.clone());
+    let config = &context.config;
+    let dialing = Dialing::new(config.default_redis.clone(), config.redis_allowed.clone());
     let shared = Arc::new(autoscaler::Shared {
         client: client.clone(),
         index: Arc::clone(&index),

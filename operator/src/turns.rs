@@ -200,6 +200,8 @@ mod tests {
         line.join("other", 0);
         assert_eq!(line.next(), None, "no place is left");
         line.leave("slow");
+        assert_eq!(line.next(), Some(("slow".to_owned(), 3)), "it came first");
+        line.leave("slow");
         assert_eq!(line.next(), Some(("other".to_owned(), 0)));
     }
 

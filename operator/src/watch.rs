@@ -49,7 +49,7 @@ pub fn strip_resource(resource: &mut Guarded) {
                 resource.0 = Err(InvalidObject { error, metadata });
             }
         }
-        Err(invalid) => invalid.error = plain::cut(&invalid.error, MOST_REASON),
+        Err(invalid) => invalid.error = plain::cut(invalid.error.as_str(), MOST_REASON),
     }
 }
 

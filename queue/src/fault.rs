@@ -17,7 +17,7 @@ use crate::{Endpoint, Error};
 const MOST_SAID: usize = 1_024;
 
 /// What a server says, as it can be told.
-fn said(text: &str) -> String {
+fn said(text: impl Into<String>) -> String {
     plain::cut(text, MOST_SAID)
 }
 
@@ -195,7 +195,7 @@ impl Faults {
         Error::Script {
             endpoint: self.endpoint.clone(),
             script,
-            reason: said(&reason),
+            reason: said(reason),
         }
     }
 
@@ -215,7 +215,7 @@ impl Faults {
     pub(crate) fn wrong_server(&self, reason: impl Into<String>) -> Error {
         Error::WrongServer {
             endpoint: self.endpoint.clone(),
-            reason: said(&reason.into()),
+            reason: said(reason),
         }
     }
 
@@ -281,14 +281,14 @@ impl Faults {
     fn auth(&self, reason: String) -> Error {
         Error::AuthFailed {
             endpoint: self.endpoint.clone(),
-            reason: said(&reason),
+            reason: said(reason),
         }
     }
 
     pub(crate) fn tls_failed(&self, reason: String) -> Error {
         Error::TlsFailed {
             endpoint: self.endpoint.clone(),
-            reason: said(&reason),
+            reason: said(reason),
         }
     }
 
@@ -310,14 +310,14 @@ impl Faults {
     pub(crate) fn read_only(&self, reason: String) -> Error {
         Error::ReadOnly {
             endpoint: self.endpoint.clone(),
-            reason: said(&reason),
+            reason: said(reason),
         }
     }
 
     pub(crate) fn unreachable(&self, reason: String) -> Error {
         Error::Unreachable {
             endpoint: self.endpoint.clone(),
-            reason: said(&reason),
+            reason: said(reason),
         }
     }
 }

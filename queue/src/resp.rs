@@ -132,8 +132,8 @@ impl Follower {
         self.place = Place::Between;
         let number = line.number.read();
         match (line.kind, number) {
-            (b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(', _) => (0, self.end()),
-            (b'$' | b'*' | b'~' | b'>', Some((true, _))) => (0, self.end()),
+            (b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(', _)
+            | (b'$' | b'*' | b'~' | b'>', Some((true, _))) => (0, self.end()),
             (b'$' | b'!' | b'=', Some((false, length))) => {
                 let length = length.saturating_add(2);
                 self.place = Place::Text(length);

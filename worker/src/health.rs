@@ -56,6 +56,7 @@ impl Drain {
     }
 
     /// One that whoever shows this token can ask for.
+    #[must_use]
     pub fn with_token(self, token: Option<DrainToken>) -> Self {
         Self { token, ..self }
     }

@@ -73,7 +73,7 @@ pub(crate) fn merge(what: &'static str, path: String, body: Value, verdict: Verd
 }
 
 /// A server-side apply as the operator does it: makes or changes something, whoever has what of it.
-pub(crate) fn apply(what: &'static str, path: String, body: Value, verdict: Verdict) -> Row {
+pub(crate) fn apply(what: &'static str, path: &str, body: Value, verdict: Verdict) -> Row {
     let path = format!("{path}?fieldManager=taskqueue-operator&force=true");
     row(
         what,

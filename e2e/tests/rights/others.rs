@@ -36,13 +36,13 @@ pub(super) fn rows(
     vec![
         apply(
             "make the budget of a TaskQueue",
-            format!("{budgets}/jobs"),
+            &format!("{budgets}/jobs"),
             budget(owner("jobs")),
             YES,
         ),
         apply(
             "make a budget that nobody owns",
-            format!("{budgets}/jobs"),
+            &format!("{budgets}/jobs"),
             budget(json!([])),
             no("has the name of the TaskQueue that owns it"),
         ),
@@ -77,7 +77,7 @@ pub(super) fn rows(
         ),
         apply(
             "write a TaskQueue's status",
-            format!("/apis/taskqueue.dev/v1alpha1/namespaces/{tenant}/taskqueues/held/status"),
+            &format!("/apis/taskqueue.dev/v1alpha1/namespaces/{tenant}/taskqueues/held/status"),
             status,
             YES,
         ),

@@ -53,13 +53,13 @@ fn secrets(Place { tenant, .. }: &Place) -> Vec<Row> {
     vec![
         apply(
             "make the Secret of a TaskQueue",
-            path(tenant, "jobs-redis"),
+            &path(tenant, "jobs-redis"),
             ours(),
             YES,
         ),
         apply(
             "make a Secret that becomes a token of an account",
-            path(tenant, "jobs-redis"),
+            &path(tenant, "jobs-redis"),
             token,
             no("of type Opaque"),
         ),
@@ -71,25 +71,25 @@ fn secrets(Place { tenant, .. }: &Place) -> Vec<Row> {
         ),
         apply(
             "make a Secret with another key",
-            path(tenant, "jobs-redis"),
+            &path(tenant, "jobs-redis"),
             more,
             no("no key but url"),
         ),
         apply(
             "make a Secret that nobody owns",
-            path(tenant, "jobs-redis"),
+            &path(tenant, "jobs-redis"),
             secret("jobs-redis", json!([])),
             no(named),
         ),
         apply(
             "make a Secret of another name",
-            path(tenant, "jobs"),
+            &path(tenant, "jobs"),
             secret("jobs", owner("jobs")),
             no(named),
         ),
         apply(
             "take a Secret over",
-            path(tenant, "theirs-redis"),
+            &path(tenant, "theirs-redis"),
             secret("theirs-redis", owner("theirs")),
             no("changes no Secret that no TaskQueue owns"),
         ),
@@ -101,7 +101,7 @@ fn secrets(Place { tenant, .. }: &Place) -> Vec<Row> {
         ),
         apply(
             "make a Secret in kube-system",
-            path("kube-system", "jobs-redis"),
+            &path("kube-system", "jobs-redis"),
             ours(),
             no("namespace of Kubernetes"),
         ),
@@ -127,43 +127,43 @@ fn deployments(place: &Place) -> Vec<Row> {
     vec![
         apply(
             "make the Deployment of a TaskQueue",
-            path(tenant, "jobs"),
+            &path(tenant, "jobs"),
             ours(tenant, json!({})),
             YES,
         ),
         apply(
             "make one in the release's namespace",
-            path(release, "jobs"),
+            &path(release, "jobs"),
             ours(release, json!({})),
             YES,
         ),
         apply(
             "make one there that runs as the operator",
-            path(release, "jobs"),
+            &path(release, "jobs"),
             account("serviceAccountName"),
             no(operator),
         ),
         apply(
             "make one there that runs as the operator, by the old name of the field",
-            path(release, "jobs"),
+            &path(release, "jobs"),
             account("serviceAccount"),
             no(operator),
         ),
         apply(
             "make a Deployment that nobody owns",
-            path(tenant, "jobs"),
+            &path(tenant, "jobs"),
             unowned(ours(tenant, json!({}))),
             no(named),
         ),
         apply(
             "make one of another name",
-            path(tenant, "jobs"),
+            &path(tenant, "jobs"),
             misnamed,
             no(named),
         ),
         apply(
             "make a Deployment in kube-system",
-            path("kube-system", "jobs"),
+            &path("kube-system", "jobs"),
             ours("kube-system", json!({})),
             no("namespace of Kubernetes"),
         ),
@@ -175,7 +175,7 @@ fn deployments(place: &Place) -> Vec<Row> {
         ),
         apply(
             "take a Deployment over",
-            path(tenant, "theirs"),
+            &path(tenant, "theirs"),
             json!({ "apiVersion": "apps/v1", "kind": "Deployment",
                 "metadata": { "name": "theirs", "ownerReferences": owner("theirs") } }),
             no("changes no Deployment that no TaskQueue owns"),
@@ -212,7 +212,7 @@ pub(super) fn without_host_access(Place { tenant, .. }: &Place) -> Vec<Row> {
     ];
     let rows = pods.into_iter().map(|(what, pod)| {
         let made = deployment(tenant, "jobs", &pod);
-        apply(what, path.clone(), made, no("may not use the node"))
+        apply(what, &path, made, no("may not use the node"))
     });
     rows.collect()
 }

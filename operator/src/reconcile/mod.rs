@@ -205,13 +205,13 @@ async fn source(
 }
 
 fn parsed(resource: &Guarded) -> Result<&TaskQueue, Error> {
-    resource
-        .0
-        .as_ref()
-        .map_err(|invalid| match watch::is_too_large(invalid) {
-            true => Error::TooLarge(invalid.error.clone()),
-            false => Error::Malformed(invalid.error.clone()),
-        })
+    resource.0.as_ref().map_err(|invalid| {
+        if watch::is_too_large(invalid) {
+            Error::TooLarge(invalid.error.clone())
+        } else {
+            Error::Malformed(invalid.error.clone())
+        }
+    })
 }
 
 fn unclaimed(resource: &TaskQueue, valid: &ValidQueue, context: &Context) -> Result<(), Error> {

@@ -107,12 +107,12 @@ mod tests {
     /// Time that a question takes.
     const QUESTION: Duration = Duration::from_millis(50);
 
-    type Secrets = BTreeMap<String, BTreeMap<String, ()>>;
+    type Secrets = BTreeMap<String, BTreeMap<String, bool>>;
 
     fn secrets<const N: usize>(numbers: [(&str, u32); N]) -> Secrets {
         let named = |number| {
             (0..number)
-                .map(|name| (format!("s{name:05}"), ()))
+                .map(|name| (format!("s{name:05}"), true))
                 .collect()
         };
         let all = numbers.map(|(namespace, number)| (namespace.to_owned(), named(number)));
@@ -145,7 +145,7 @@ mod tests {
     fn longest_round(asked: &[(Duration, String, String)], namespace: &str) -> Duration {
         let mut last: HashMap<&str, Duration> = HashMap::new();
         let of = asked.iter().filter(|(_, of, _)| of == namespace);
-        let gaps = of.filter_map(|(at, _, name)| Some(*at - last.insert(name, *at)?));
+        let gaps = of.filter_map(|(at, _, name)| at.checked_sub(last.insert(name, *at)?));
         gaps.max().expect("two rounds")
     }
 

@@ -71,7 +71,7 @@ impl<'a> Conditions<'a> {
             type_: kind.to_owned(),
             status: status.to_owned(),
             reason: reason.to_owned(),
-            message: plain::cut(&message.into(), MOST_MESSAGE),
+            message: plain::cut(message, MOST_MESSAGE),
             last_transition_time: since,
             observed_generation: self.generation,
         });

@@ -24,7 +24,7 @@ pub(crate) struct Call {
 
 enum Answer {
     Body(Value),
-    /// What was sent, with a generation, as the API server would return an object.
+    /// What was sent, with a generation and a uid, as the API server would return an object.
     Echo,
     /// None, while the connection stays open.
     Silence,
@@ -148,6 +148,10 @@ impl Call {
             Answer::Echo => {
                 let mut echo = body;
                 echo["metadata"]["generation"] = json!(1);
+                if echo["metadata"]["uid"].is_null() {
+                    let kind = echo["kind"].as_str().unwrap_or_default();
+                    echo["metadata"]["uid"] = json!(kind.to_lowercase());
+                }
                 echo
             }
             Answer::Silence => return None,

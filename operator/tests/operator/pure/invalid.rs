@@ -666,7 +666,7 @@ fn of_installations() -> Vec<(Row, Allowed)> {
         },
         ..allowed()
     };
-    let on_default = "sources.onDefaultRedis=true";
+    let opened = "sources.onDefaultRedis=true";
     vec![
         (
             row(
@@ -691,7 +691,7 @@ fn of_installations() -> Vec<(Row, Allowed)> {
                 sourced(&no_redis()),
                 "SourceOnDefaultRedis",
                 "spec.redis",
-                on_default,
+                opened,
             ),
             sources(Sources::OwnRedis),
         ),

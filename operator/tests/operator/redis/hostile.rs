@@ -100,7 +100,6 @@ async fn answers_without_end_leave_the_operator_small() {
             }
             world.looks(&name).await;
             world.index.forget(&key(&name));
-            println!("{name}: {} KiB", peak_kib());
         }
     }
     let peak = peak_kib();
