@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use taskqueue_queue::worker::LeasedTask;
 
-use super::sending::{Sending, Sent};
+use super::sending::{Sending, Sent, sending};
 
 /// What the binding wants encoded in header values, besides all that is not ASCII: section 3.1.3.2.
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
@@ -26,7 +26,7 @@ pub(super) fn request(
     sent: Sent,
 ) -> Request<Sending> {
     let payload = Bytes::copy_from_slice(task.payload.as_bytes());
-    let mut request = Request::new(Sending::new(payload, sent));
+    let mut request = Request::new(sending(payload, sent));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri.clone();
     let headers = request.headers_mut();

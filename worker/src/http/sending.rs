@@ -1,15 +1,11 @@
 //! The body of a request, which knows whether the request is on its way: before that it waits for a connection, and in
-//! HTTP/2 for a stream that is free.
+//! HTTP/2 for a stream that is free, while the client holds the body already.
 
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http_body_util::Full;
-use hyper::body::{Body, Frame, SizeHint};
 
 /// Whether the request of an attempt was sent. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -27,41 +23,32 @@ impl Sent {
     }
 }
 
-/// A body. It is asked for once there is a connection, and a stream.
+/// A body.
+pub(super) type Sending = Full<Marked>;
+
+/// A body of these bytes.
+pub(super) fn sending(bytes: Bytes, sent: Sent) -> Sending {
+    Full::new(Marked { bytes, sent })
+}
+
+/// Bytes that tell when the first of them is written to a connection.
 #[derive(Debug, Default)]
-pub(super) struct Sending {
-    bytes: Full<Bytes>,
+pub(super) struct Marked {
+    bytes: Bytes,
     sent: Sent,
 }
 
-impl Sending {
-    /// A body of these bytes.
-    pub(super) fn new(bytes: Bytes, sent: Sent) -> Self {
-        Self {
-            bytes: Full::new(bytes),
-            sent,
-        }
-    }
-}
-
-impl Body for Sending {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let body = self.get_mut();
-        body.sent.0.store(true, Ordering::Relaxed);
-        Pin::new(&mut body.bytes).poll_frame(context)
+impl Buf for Marked {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.bytes.is_end_stream()
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
     }
 
-    fn size_hint(&self) -> SizeHint {
-        self.bytes.size_hint()
+    fn advance(&mut self, count: usize) {
+        self.sent.0.store(true, Ordering::Relaxed);
+        self.bytes.advance(count);
     }
 }
