@@ -262,11 +262,12 @@ mod tests {
                     values.concat()
                 )),
                 pairs.prop_map(|pairs| {
-                    let text: String = pairs
-                        .iter()
-                        .map(|(one, other)| format!("{one}{other}"))
-                        .collect();
-                    format!("%{}\r\n{text}", pairs.len())
+                    let (count, mut text) = (pairs.len(), String::new());
+                    for (one, other) in pairs {
+                        text.push_str(&one);
+                        text.push_str(&other);
+                    }
+                    format!("%{count}\r\n{text}")
                 }),
             ]
         })

@@ -198,7 +198,11 @@ async fn a_user_of_one_namespace_can_do_everything_there_and_nothing_elsewhere()
             queue.configure(&Policy::default()).await.map(drop),
             queue.workers().await.map(drop),
             queue.purge(Selection::All).await.map(drop),
-            client.snapshot(&[queue.clone()]).await.remove(0).map(drop),
+            client
+                .snapshot(std::slice::from_ref(&queue))
+                .await
+                .remove(0)
+                .map(drop),
         ];
         for outcome in refused {
             let fault = outcome.unwrap_err();

@@ -144,7 +144,7 @@ async fn a_panic_is_a_line_of_the_log() {
 }
 
 /// Clears a terminal, rings, does so by characters of C1, turns the direction of writing, and ends a line of the log.
-const HOSTILE: &str = r#"printf 'a\033[2Jb\007\302\2332J\342\200\256c\rforged\n' >&2; exit 65"#;
+const HOSTILE: &str = r"printf 'a\033[2Jb\007\302\2332J\342\200\256c\rforged\n' >&2; exit 65";
 
 #[tokio::test]
 async fn what_a_command_writes_steers_nobody_s_terminal_by_the_log() {

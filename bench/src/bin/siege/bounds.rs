@@ -136,7 +136,7 @@ mod tests {
         Row {
             kind,
             title: "someone: does something".to_owned(),
-            took: Duration::from_secs(60),
+            took: Duration::from_mins(1),
             wakes: vec![Duration::from_millis(wake); 100],
             across: vec![Duration::from_secs(3)],
             enqueued: 1_000,

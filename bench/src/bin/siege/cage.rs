@@ -126,13 +126,11 @@ impl Group {
     }
 
     fn limited(folder: PathBuf, limit: &str, kills: &'static str) -> Result<Self, String> {
-        let told = |why: std::io::Error| format!("{}: {why}", folder.display());
-        fs::create_dir(&folder).map_err(told)?;
-        let group = Self {
-            folder: folder.clone(),
-            kills,
-        };
-        fs::write(folder.join(limit), LIMIT.to_string()).map_err(told)?;
+        fs::create_dir(&folder).map_err(|why| format!("{}: {why}", folder.display()))?;
+        let group = Self { folder, kills };
+        let bound = group.folder.join(limit);
+        fs::write(&bound, LIMIT.to_string())
+            .map_err(|why| format!("{}: {why}", bound.display()))?;
         Ok(group)
     }
 }

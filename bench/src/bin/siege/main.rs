@@ -119,11 +119,11 @@ fn plan(arguments: &Arguments) -> Vec<Phase> {
     let named = &arguments.attackers;
     for name in named {
         let known = ALL.iter().any(|attacker| attacker.name == name);
-        let names: Vec<_> = ALL.iter().map(|attacker| attacker.name).collect();
+        let all: Vec<_> = ALL.iter().map(|attacker| attacker.name).collect();
         assert!(
             known,
             "--attackers: there is no {name}: there are {}",
-            names.join(", ")
+            all.join(", ")
         );
     }
     let chosen: Vec<&Attacker> = ALL

@@ -18,7 +18,7 @@ async fn pour(mut stream: TcpStream) {
     {
         return;
     }
-    let text = [b'x'; 65_536];
+    let text = vec![b'x'; 65_536];
     for _ in 0..16_384 {
         if stream.write_all(&text).await.is_err() {
             return;

@@ -115,7 +115,7 @@ pub(crate) async fn run(call: Call) {
         }
         drop(begun);
     });
-    let begin = async {
+    let attack = async {
         if call.name == NAMES {
             names::serve().await;
         }
@@ -126,7 +126,7 @@ pub(crate) async fn run(call: Call) {
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        () = begin => {}
+        () = attack => {}
         _ = ended.changed() => {}
     }
     for line in field.told() {
