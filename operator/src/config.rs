@@ -56,6 +56,7 @@ pub struct RunArgs {
         default_value = ""
     )]
     own_workloads: Vec<String>,
+
     /// Which Redis TaskQueues may name, with commas between: ends of host names (`example.com`) and ranges
     /// of addresses (`10.0.0.0/8`). Where none is given, any but the operator's own pod (loopback) and
     /// link-local addresses, which only a range can allow. `--redis-url` may name any.

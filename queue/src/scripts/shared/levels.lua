@@ -25,6 +25,12 @@ local function list_for(id, record)
   return last
 end
 
+-- A task takes a place of its concurrency key. Returns how many are taken now.
+local function hold(id, key)
+  redis.call('HSET', HOLDERS, id, key)
+  return redis.call('HINCRBY', HELD, key, '1')
+end
+
 -- A task with a concurrency key is put into its list only while it has a place of that key, which it keeps until
 -- it is neither runnable nor active any more. HELD counts the places taken, HOLDERS says who has them. Without a free
 -- one it is parked.
@@ -34,8 +40,7 @@ local function claim(id, key)
     redis.call('ZADD', PARKED, '0', key .. '\0' .. id)
     return false
   end
-  redis.call('HINCRBY', HELD, key, '1')
-  redis.call('HSET', HOLDERS, id, key)
+  hold(id, key)
   return true
 end
 

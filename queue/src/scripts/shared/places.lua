@@ -13,8 +13,7 @@ local function let_in(key, held)
     local record = redis.call('HGET', TASKS, id)
     if record then
       redis.call('RPUSH', list_for(id, record), id)
-      held = redis.call('HINCRBY', HELD, key, '1')
-      redis.call('HSET', HOLDERS, id, key)
+      held = hold(id, key)
       came = came + 1
     else
       count_missing(1)
