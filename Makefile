@@ -14,6 +14,8 @@ IN_CLUSTER := eval "$$(hack/cluster/env)" &&
 # depend on is built once.
 LOCAL := --workspace --exclude taskqueue-e2e --all-features
 STORIES := --workspace --all-features --test stories
+# How many of them run side by side: they mostly wait for servers, leases and one another.
+THREADS := RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$((4 * $$(nproc)))}
 # The libraries of other queue systems that the sources are tested beside.
 SOURCES := $(notdir $(patsubst %/,%,$(wildcard sources/tests/peers/*/)))
 
@@ -76,10 +78,10 @@ test-fast: deps-fast lint check-generated test-crates ## Lints, drift checks, un
 test-crates:
 	@hack/deps fast peers
 	@hack/peers sources/tests/peers $(SOURCES) >/dev/null
-	cargo test $(LOCAL) --locked --no-fail-fast
+	$(THREADS) cargo test $(LOCAL) --locked --no-fail-fast
 
 test-servers: ## The tests of engine, sources and worker beside Valkey 9, Redis 8 and 7.2: SERVERS="valkey-9.1.2 redis-7.2.4"
-	@hack/test-servers $(SERVERS)
+	@$(THREADS) hack/test-servers $(SERVERS)
 
 deny: ## Licences, bans and sources of the dependencies
 	@hack/deps build

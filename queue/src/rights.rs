@@ -92,7 +92,7 @@ mod tests {
     }
 
     /// The commands that stand in the scripts are all that scripts call, so no test need walk every
-    /// path through them. `tests/acl.rs` runs everything with these rights.
+    /// path through them. `tests/queue/acl.rs` runs everything with these rights.
     #[test]
     fn the_readme_names_the_rights_that_the_scripts_need() {
         let readme = include_str!("../README.md");

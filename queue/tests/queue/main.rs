@@ -1,0 +1,52 @@
+//! The engine beside real servers: one program, so that it is linked once and its tests, which mostly wait, run side by
+//! side.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "a test fails by panicking, and some print what they counted"
+)]
+
+mod acl;
+mod apart;
+mod away;
+mod bad_input;
+mod cancel;
+mod clock;
+mod commands;
+mod crashes;
+mod draining;
+mod expiry;
+mod failover;
+mod failure;
+mod faults;
+mod full;
+mod gather;
+mod handshake;
+mod hostile;
+mod kinds;
+mod limits;
+mod lost_workers;
+mod missing;
+mod notes;
+mod order;
+mod pages;
+mod policy;
+mod priorities;
+mod producing_and_consuming;
+mod released;
+mod retention;
+mod retries;
+mod schedules;
+mod servers;
+mod shelves;
+mod size;
+mod stranded;
+mod strangers;
+mod testbed;
+mod tls;
+mod troubles;
+mod typed;
+mod unique;
+mod waking;
