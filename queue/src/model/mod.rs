@@ -13,6 +13,7 @@ mod step;
 mod tasks;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use redis::aio::MultiplexedConnection;
@@ -125,7 +126,9 @@ impl Pair {
             }
             Step::Stall { worker } => self.lapse(*worker).await,
             Step::Reclaim => {
-                self.queue.reclaim().await.unwrap();
+                // However long this has taken: for whom nobody looked in that long would be given time.
+                let looked = self.queue.reclaim_beside(Duration::from_hours(1));
+                looked.await.unwrap();
                 self.memory.reclaim();
             }
             Step::Release { worker, cause } => {
@@ -188,6 +191,18 @@ impl Pair {
         let mut command = redis::cmd("DEL");
         command.arg(self.key(part));
         command.exec_async(&mut self.raw).await.unwrap();
+    }
+
+    /// Buckets that no step has aged are as if they had been filled just now, however long the case takes.
+    pub(super) async fn freshen_buckets(&mut self) {
+        let now = self.queue.link().clock().now_ms();
+        for bucket in self.members("ZRANGE", "kept", &["0", "-1"]).await {
+            if !self.memory.aged.contains_key(&bucket) {
+                let mut command = redis::cmd("ZADD");
+                command.arg(self.key("kept")).arg(now).arg(bucket);
+                command.exec_async(&mut self.raw).await.unwrap();
+            }
+        }
     }
 
     /// Gives all members of a sorted set the same score.

@@ -154,6 +154,7 @@ impl Pair {
     }
 
     pub(super) async fn tidy(&mut self) {
+        self.freshen_buckets().await;
         let tidied = self.queue.tidy().await.unwrap();
         let expected = self.memory.tidy();
         assert_eq!(
