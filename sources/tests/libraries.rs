@@ -80,6 +80,17 @@ impl World {
         depths.pop().unwrap()
     }
 
+    /// Waits until the library itself says that so many tasks run.
+    async fn runs(&mut self, active: u64) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while self.peer.counts().await.active != active {
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "{active} do not run"
+            );
+        }
+    }
+
     /// Waits until we and the library itself both see these numbers, and returns what we see.
     async fn sees(&mut self, what: &str, waiting: u64, delayed: u64, active: u64) -> Depth {
         let deadline = tokio::time::Instant::now() + PATIENCE;
@@ -235,17 +246,14 @@ async fn celery_with_its_defaults_shows_no_task_that_runs() {
     world.peer.tell("acks_early").await;
     world.peer.tell("add 1 5000").await;
     world.peer.tell("work 1").await;
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    while world.peer.counts().await.active != 1 {
-        assert!(tokio::time::Instant::now() < deadline, "it does not run");
-    }
+    world.runs(1).await;
     // It is taken and acknowledged before it begins, and runs until the gate opens.
     eventually(PATIENCE, "and is nowhere", async || {
         let depth = world.depth().await.unwrap();
         ((depth.runnable, depth.in_flight) == (0, 0)).then_some(())
     })
     .await;
-    assert_eq!(world.peer.counts().await.active, 1, "it runs all the same");
+    world.runs(1).await;
     world.open_the_gate().await;
     world.done(1).await;
     world.peer.tell("end").await;

@@ -101,9 +101,10 @@ async fn who_died_while_nobody_was_there_is_given_one_lease_and_no_more() {
     let doomed = Running::start(Worker::new(queue.clone(), hang));
     queue.enqueue(task(1)).await.unwrap();
     until(&client, &queue, "it runs", |s| s.active == 1).await;
-    // Somebody has been there: the worker itself may not have come to that.
-    assert_eq!(queue.reclaim().await.unwrap(), Reclaimed::default());
     doomed.crash().await;
+    // Somebody has been there, as the worker itself may not have come to that; and behind this nothing is on its way
+    // any more that the worker sent.
+    assert_eq!(queue.reclaim().await.unwrap(), Reclaimed::default());
     redis.move_clock(3_600);
     assert_eq!(snapshot(&queue, &client).await.expired_workers, 1);
     assert_eq!(queue.reclaim().await.unwrap(), Reclaimed::default());
@@ -121,8 +122,8 @@ async fn who_is_known_to_be_gone_is_given_no_time() {
     let doomed = Running::start(Worker::new(queue.clone(), hang));
     queue.enqueue(task(1)).await.unwrap();
     until(&client, &queue, "it runs", |s| s.active == 1).await;
-    let id = queue.workers().await.unwrap()[0].id;
     doomed.crash().await;
+    let id = queue.workers().await.unwrap()[0].id;
     redis.move_clock(3_600);
     let released = queue.release(&[id], Cause::OomKilled).await.unwrap();
     assert_eq!((released.released, released.workers), (1, 1));

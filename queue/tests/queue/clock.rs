@@ -34,6 +34,8 @@ async fn a_dead_workers_tasks_are_taken_back_all_the_same() {
     let id = queue.enqueue(task(1)).await.unwrap().id();
     until(&client, &queue, "it runs", |s| s.active == 1).await;
     doomed.crash().await;
+    // Behind this nothing is on its way any more that it sent.
+    assert_eq!(queue.workers().await.unwrap().len(), 1);
     redis.move_clock(BACK);
     // Whoever looks sees at once that nobody runs it.
     let figures = snapshot(&queue, &client).await;

@@ -230,7 +230,7 @@ async fn serve(
 fn scaling(target: u32) -> Edit {
     (
         "/spec/scaling",
-        json!({ "target": { "backlogPerReplica": target }, "idle": "100ms",
+        json!({ "target": { "backlogPerReplica": target }, "idle": "0s",
                 "scaleDown": { "stabilization": "0s" } }),
     )
 }
