@@ -3,7 +3,7 @@
 use crate::batch::buckets;
 use crate::fault::Fault;
 use crate::lease::retention;
-use crate::queue::Queue;
+use crate::queue::{Known, Queue};
 use crate::record::{Done, Ending, Record};
 use crate::script;
 use crate::{Error, TaskId};
@@ -31,6 +31,30 @@ pub(crate) struct Unstarted {
     pub(crate) record: Vec<u8>,
 }
 
+/// What became of a task that was to be ended before it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Removed,
+    /// It runs.
+    Active,
+    /// It is another than was seen, or its span is to be unfolded first.
+    Changed,
+    /// It has ended.
+    Gone,
+}
+
+impl Fate {
+    /// As `remove.lua` says it.
+    fn of(said: Option<&str>) -> Self {
+        match said {
+            Some("removed") => Self::Removed,
+            Some("active") => Self::Active,
+            Some("gone") => Self::Gone,
+            _ => Self::Changed,
+        }
+    }
+}
+
 impl Queue {
     /// Cancels a task.
     pub async fn cancel(&self, id: &TaskId) -> Result<Cancelled, Error> {
@@ -43,9 +67,9 @@ impl Queue {
             }
             let unstarted = [Unstarted { id: *id, record }];
             let fates = self.remove(Ending::Cancelled, &unstarted).await?;
-            match fates.first().map(String::as_str) {
-                Some("removed") => return Ok(Cancelled::Removed),
-                Some("active") => return Ok(Cancelled::Requested),
+            match fates.first() {
+                Some(Fate::Removed) => return Ok(Cancelled::Removed),
+                Some(Fate::Active) => return Ok(Cancelled::Requested),
                 // It may be in a span that should have been unfolded.
                 _ => self.unfold_near().await?,
             }
@@ -56,23 +80,20 @@ impl Queue {
         ))
     }
 
-    /// Ends tasks that do not run, if their records are still the same; what became of each, as
-    /// `remove.lua` says it.
+    /// Ends tasks that do not run, if their records are still the same; what became of each.
     pub(crate) async fn remove(
         &self,
         ending: Ending,
         tasks: &[Unstarted],
-    ) -> Result<Vec<String>, Fault> {
+    ) -> Result<Vec<Fate>, Fault> {
         let now_ms = self.link().clock().now_ms();
         let mut sorted: Vec<&Unstarted> = tasks.iter().collect();
         sorted.sort_unstable_by_key(|task| task.id);
         let runs = buckets(sorted.iter().map(|task| task.id));
         let keys = self.bucket_keys(&runs);
-        let mut rounds = self.rounds();
-        loop {
-            let known = rounds.next().await?;
+        let call = |known: &Known| {
             let mut call = self
-                .call(&script::REMOVE, &known, &keys)
+                .call(&script::REMOVE, known, &keys)
                 .arg(ending.name())
                 .arg(retention(&known.policy));
             let mut rest = sorted.iter();
@@ -84,19 +105,15 @@ impl Queue {
                     call.push(place + 1);
                 }
             }
-            if let Some(mut reply) = self.ask(&script::REMOVE, &call).await? {
-                let fates: Vec<String> = reply.next()?;
-                // In the order asked for.
-                let fate = |task: &Unstarted| {
-                    let place = sorted.iter().position(|other| other.id == task.id);
-                    place.and_then(|place| fates.get(place).cloned())
-                };
-                return Ok(tasks
-                    .iter()
-                    .map(|task| fate(task).unwrap_or_default())
-                    .collect());
-            }
-        }
+            call
+        };
+        let fates: Vec<String> = self.under_policy(call).await?.next()?;
+        // In the order asked for.
+        let fate = |task: &Unstarted| {
+            let place = sorted.iter().position(|other| other.id == task.id);
+            place.and_then(|place| fates.get(place)).map(String::as_str)
+        };
+        Ok(tasks.iter().map(|task| Fate::of(fate(task))).collect())
     }
 }
 

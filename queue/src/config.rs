@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::fault::Fault;
 use crate::keys::Key;
 use crate::queue::{Known, Queue};
+use crate::reply::Status;
 use crate::value::read;
 use crate::{Error, Policy, Versioned, script};
 
@@ -157,12 +158,9 @@ impl Queue {
             .call(self.keys(), &dropped, &[], &before.version)
             .arg(text)
             .arg(per_key.map(|most| most.to_string()).unwrap_or_default());
-        let value = self.link().call(&call).await?;
-        let mut reply = self.reply(&script::CONFIGURE, value)?;
-        if reply.next::<String>()? != "ok" {
+        let (Status::Ok, mut reply) = self.answer(&call).await? else {
             return Ok(None);
-        }
-        let _now: u64 = reply.next()?;
+        };
         reply.next().map(Some)
     }
 

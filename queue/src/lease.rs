@@ -10,7 +10,7 @@ use redis::Value;
 use crate::batch::{MOST_TASKS, buckets};
 use crate::fault::Fault;
 use crate::queue::{Known, Queue};
-use crate::reply::{Reply, buckets_named, ids};
+use crate::reply::{Reply, Status, buckets_named, ids};
 use crate::value::read;
 use crate::{Error, Policy, TaskId, WorkerId, script};
 
@@ -21,6 +21,9 @@ pub(crate) const LEAST_RETENTION: Duration = Duration::from_secs(10);
 
 /// How often one exchange goes on to the shelves that the last answer named.
 const MOST_REPEATS: usize = 4;
+
+/// Bytes of records after which one look at what a worker holds ends.
+const MOST_HELD_BYTES: usize = 1024 * 1024;
 
 /// Log lines kept of each task, the last ones.
 pub(crate) const MOST_LOG_LINES: usize = 100;
@@ -113,18 +116,18 @@ impl Queue {
             let sent = std::time::Instant::now();
             let value = self.link().call(&call).await?;
             let mut reply = self.reply(&script::EXCHANGE, value)?;
-            let (status, now_ms) = status(&mut reply)?;
+            let (status, now_ms) = (reply.status()?, reply.next()?);
             self.link().clock().hear(sent, now_ms);
-            let exchanged = take(&mut reply, &status, now_ms, asked)?;
+            let exchanged = take(&mut reply, status, now_ms, asked)?;
             refused.extend_from_slice(&exchanged.refused);
             missing += exchanged.missing;
-            if status == "stale" {
+            if status == Status::Stale {
                 // The acks are done; what is left is to fetch under the policy in force.
                 acks = &[];
                 known = rounds.next().await?;
                 continue;
             }
-            if status == "ok" && asked > 0 {
+            if status == Status::Ok && asked > 0 {
                 let new = self.note_shelves(&exchanged);
                 repeats += 1;
                 if new && exchanged.leased.is_empty() && repeats < MOST_REPEATS {
@@ -198,14 +201,12 @@ impl Queue {
             let same = |(first, _): &(TaskId, usize)| first.bucket() == id.bucket();
             runs.iter().position(same).unwrap_or_default() + 1
         };
-        let mut rounds = self.rounds();
-        loop {
-            let known = rounds.next().await?;
-            let mut call = self
-                .call(&script::SETTLE, &known, &keys)
+        let call = |known: &Known| {
+            let call = self
+                .call(&script::SETTLE, known, &keys)
                 .arg(worker.as_str())
-                .arg(retention(&known.policy))
-                .arg(ordered.len());
+                .arg(retention(&known.policy));
+            let mut call = self.announcing(call, known).arg(ordered.len());
             for Settlement { id, end } in &ordered {
                 call.push(end.name());
                 call.push(id.as_str());
@@ -214,10 +215,10 @@ impl Queue {
                 call.push(end.run_ms());
                 call.push(place_of(*id));
             }
-            if let Some(mut reply) = self.ask(&script::SETTLE, &call).await? {
-                return Ok(ids(&reply.next::<Vec<String>>()?)?);
-            }
-        }
+            call
+        };
+        let mut reply = self.under_policy(call).await?;
+        Ok(ids(&reply.next::<Vec<String>>()?)?)
     }
 
     /// Registers a worker under an id that was never used, with what it says of itself.
@@ -251,12 +252,9 @@ impl Queue {
             .arg(worker.as_str())
             .arg(millis(lease))
             .arg(info);
-        let value = self.link().call(&call).await?;
-        let mut reply = self.reply(&script::BEAT, value)?;
-        let (status, _) = status(&mut reply)?;
-        if status != "ok" {
+        let (Status::Ok, mut reply) = self.answer(&call).await? else {
             return Ok(None);
-        }
+        };
         let cancelled: Vec<String> = reply.next()?;
         // A mark that is no id of ours marks no task of ours.
         let known = cancelled.iter().filter_map(|id| id.parse().ok());
@@ -294,58 +292,60 @@ impl Queue {
         self.link().call(&call).await.map(drop)
     }
 
-    /// What the worker holds without knowing it, up to 1000 tasks; `None` if its lease has lapsed.
+    /// What the worker holds without knowing it, up to 1000 tasks or about a MiB of records, but one at
+    /// least; `None` if its lease has lapsed. The record of one that is missing is empty.
     pub(crate) async fn held_unknown(
         &self,
         worker: WorkerId,
         held: impl IntoIterator<Item = TaskId>,
     ) -> Result<Option<Vec<Leased>>, Fault> {
         let known = self.known().await?;
-        let mut call = self
-            .call(&script::RESUME, &known, &[])
-            .arg(worker.as_str())
-            .arg(MOST_TASKS);
-        for id in held {
-            call.push(id.as_str());
+        let held: Vec<TaskId> = held.into_iter().collect();
+        let mut shelves = Vec::new();
+        loop {
+            let mut call = self
+                .call(&script::RESUME, &known, &shelves)
+                .arg(worker.as_str())
+                .arg(MOST_TASKS)
+                .arg(MOST_HELD_BYTES);
+            for id in &held {
+                call.push(id.as_str());
+            }
+            let (Status::Ok, mut reply) = self.answer(&call).await? else {
+                return Ok(None);
+            };
+            let names = buckets_named(&reply.next::<Vec<_>>()?);
+            if names.is_empty() {
+                return Ok(Some(leased(
+                    &reply.next::<Vec<_>>()?,
+                    reply.next()?,
+                    reply.next()?,
+                )));
+            }
+            shelves.extend(names.iter().map(|name| self.keys().shelf(name)));
         }
-        let value = self.link().call(&call).await?;
-        let mut reply = self.reply(&script::RESUME, value)?;
-        let (status, _) = status(&mut reply)?;
-        if status == "lapsed" {
-            return Ok(None);
-        }
-        let ids: Vec<Vec<u8>> = reply.next()?;
-        let mut records: Vec<Option<Vec<u8>>> = reply.next()?;
-        self.read_shelves(&ids, &mut records).await?;
-        Ok(Some(leased(&ids, records, reply.next()?)))
     }
 
     /// Takes the worker out of the queue; `false`, with nothing done, if it still holds tasks.
     pub(crate) async fn leave(&self, worker: WorkerId) -> Result<bool, Fault> {
         let known = self.known().await?;
         let call = self.call(&script::LEAVE, &known, &[]).arg(worker.as_str());
-        let value = self.link().call(&call).await?;
-        let mut reply = self.reply(&script::LEAVE, value)?;
-        let (status, _) = status(&mut reply)?;
-        Ok(status == "ok")
+        let (status, _) = self.answer(&call).await?;
+        Ok(status == Status::Ok)
     }
-}
-
-fn status(reply: &mut Reply<'_>) -> Result<(String, u64), Error> {
-    Ok((reply.next()?, reply.next()?))
 }
 
 fn take(
     reply: &mut Reply<'_>,
-    status: &str,
+    status: Status,
     now_ms: u64,
     asked: usize,
 ) -> Result<Exchanged, Error> {
     let refused = ids(&reply.next::<Vec<String>>()?)?;
-    if status != "ok" {
+    if status != Status::Ok {
         return Ok(Exchanged {
             refused,
-            lapsed: status == "lapsed",
+            lapsed: status == Status::Lapsed,
             asked,
             ..Exchanged::default()
         });

@@ -7,8 +7,8 @@ use crate::clock::timestamp;
 use crate::keys::Key;
 use crate::lease::millis;
 use crate::produce::MAX_SPAN;
-use crate::queue::Queue;
-use crate::script::{self, Script};
+use crate::queue::{Known, Queue};
+use crate::script;
 use crate::value::read;
 use crate::{Error, Page, Task, TaskId};
 
@@ -76,6 +76,13 @@ pub struct Outdone {
     pub holder: TaskId,
 }
 
+/// What is to be done with dead letters.
+#[derive(Debug, Clone, Copy)]
+enum Errand {
+    Redrive,
+    Purge,
+}
+
 /// What one call did.
 struct Batch {
     /// When, by the clock of Redis.
@@ -113,33 +120,29 @@ impl Queue {
     /// not kept. Where another task that has not ended has the key, the letter stays, and the answer
     /// says so.
     pub async fn redrive(&self, selection: Selection) -> Result<Redriven, Error> {
-        self.in_batches(&script::REDRIVE, selection).await
+        self.in_batches(Errand::Redrive, selection).await
     }
 
     /// Throws dead letters away. Returns how many. In bounded batches; an error leaves the rest
     /// dead.
     pub async fn purge(&self, selection: Selection) -> Result<u64, Error> {
-        let purged = self.in_batches(&script::PURGE, selection).await?;
+        let purged = self.in_batches(Errand::Purge, selection).await?;
         Ok(purged.moved)
     }
 
-    async fn in_batches(
-        &self,
-        script: &'static Script,
-        selection: Selection,
-    ) -> Result<Redriven, Error> {
+    async fn in_batches(&self, to: Errand, selection: Selection) -> Result<Redriven, Error> {
         match selection {
-            Selection::Ids(ids) => self.these(script, &ids).await,
+            Selection::Ids(ids) => self.these(to, &ids).await,
             Selection::Matching(filter) => {
                 let ids = self.matching(&filter).await?;
-                self.these(script, &ids).await
+                self.these(to, &ids).await
             }
             Selection::All => {
                 // What dies while this runs, perhaps because it was redriven, is not of the
                 // selection.
                 let (mut done, mut stay, mut begun) = (Redriven::default(), 0, None);
                 loop {
-                    let batch = self.batch(script, begun, stay, &[]).await?;
+                    let batch = self.batch(to, begun, stay, &[]).await?;
                     begun.get_or_insert(batch.now_ms);
                     let count = batch.moved + batch.stay;
                     stay += batch.stay;
@@ -152,10 +155,10 @@ impl Queue {
         }
     }
 
-    async fn these(&self, script: &'static Script, ids: &[TaskId]) -> Result<Redriven, Error> {
+    async fn these(&self, to: Errand, ids: &[TaskId]) -> Result<Redriven, Error> {
         let mut done = Redriven::default();
         for batch in ids.chunks(BATCH) {
-            done.add(self.batch(script, None, 0, batch).await?);
+            done.add(self.batch(to, None, 0, batch).await?);
         }
         Ok(done)
     }
@@ -188,38 +191,38 @@ impl Queue {
     /// One batch, behind the first `skip` dead letters.
     async fn batch(
         &self,
-        script: &'static Script,
+        to: Errand,
         before: Option<u64>,
         skip: u64,
         ids: &[TaskId],
     ) -> Result<Batch, Error> {
         let before = before.map(|ms| ms.to_string()).unwrap_or_default();
-        let redrives = script.name == script::REDRIVE.name;
-        let mut rounds = self.rounds();
-        loop {
-            let known = rounds.next().await?;
-            let mut call = self
-                .call(script, &known, &[])
-                .arg(before.as_str())
-                .arg(BATCH);
-            if redrives {
-                call = self.announcing(call, &known);
-            }
-            call.push(skip);
-            if redrives {
-                call.push(millis(MAX_SPAN));
-            }
+        let call = |known: &Known| {
+            let mut call = match to {
+                Errand::Redrive => {
+                    let call = self
+                        .call(&script::REDRIVE, known, &[])
+                        .arg(before.as_str())
+                        .arg(BATCH);
+                    self.announcing(call, known).arg(skip).arg(millis(MAX_SPAN))
+                }
+                Errand::Purge => self
+                    .call(&script::PURGE, known, &[])
+                    .arg(before.as_str())
+                    .arg(BATCH)
+                    .arg(skip),
+            };
             for id in ids {
                 call.push(id.as_str());
             }
-            if let Some(mut reply) = self.ask(script, &call).await? {
-                return Ok(Batch {
-                    now_ms: self.link().clock().now_ms(),
-                    moved: reply.next()?,
-                    stay: reply.next()?,
-                    outdone: outdone(&reply.next::<Vec<Vec<u8>>>()?),
-                });
-            }
-        }
+            call
+        };
+        let mut reply = self.under_policy(call).await?;
+        Ok(Batch {
+            now_ms: self.link().clock().now_ms(),
+            moved: reply.next()?,
+            stay: reply.next()?,
+            outdone: outdone(&reply.next::<Vec<Vec<u8>>>()?),
+        })
     }
 }

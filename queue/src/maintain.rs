@@ -1,23 +1,21 @@
-//! What keeps a queue moving whoever else is alive: promotion of due tasks, reclaim of lapsed
-//! leases, expiry, schedules, and the bounds of what is kept. Every worker does it with its
-//! heartbeat; so may anyone else, at any time and as often as they like.
+//! What keeps a queue moving whoever else is alive: promotion of due tasks, expiry, schedules, and
+//! the bounds of what is kept. Every worker does it with its heartbeat, as it reclaims what others
+//! lost (see `reclaim`); so may anyone else, at any time and as often as they like.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::batch::MOST_TASKS;
-use crate::cancel::Unstarted;
+use crate::cancel::{Fate, Unstarted};
 use crate::fault::Fault;
 use crate::later::near;
 use crate::lease::{LEAST_RETENTION, millis, retention};
-use crate::queue::Queue;
+use crate::queue::{Known, Queue};
 use crate::record::Ending;
 use crate::reply::Reply;
 use crate::reply::buckets_named;
-use crate::retry::on_loss;
 use crate::stranded::LOOKED_EVERY;
-use crate::worker::{LONGEST_LEASE, USUAL_LEASE};
-use crate::{Cause, Error, MAX_PAYLOAD_BYTES, TaskId, WorkerId, script};
+use crate::{Error, MAX_PAYLOAD_BYTES, TaskId, script};
 
 /// How much of each kind one survey returns.
 const MOST: usize = 200;
@@ -33,20 +31,6 @@ const MOST_CALLS: usize = 1_000;
 /// How long what keeps workers from taking tasks is kept after the clock went back, when it cannot be
 /// told any more for how long it was to be. Workers tell it again all the while.
 const FAULT_KEPT: Duration = Duration::from_secs(30);
-/// Bytes kept of what is known of the loss of a worker.
-const MOST_DETAIL_BYTES: usize = 512;
-
-/// What [`Queue::reclaim`] found.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Reclaimed {
-    /// Tasks made runnable again.
-    pub released: u64,
-    /// Tasks that had lost too many workers and are dead letters now.
-    pub quarantined: u64,
-    /// Workers whose lease had lapsed.
-    pub workers: u64,
-}
-
 /// What [`Queue::tidy`] did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tidied {
@@ -102,92 +86,6 @@ impl Queue {
         Ok(total)
     }
 
-    /// Takes back what workers with a lapsed lease hold, to the heads of the levels; a task that
-    /// has lost more workers than the policy allows goes to the dead letters.
-    ///
-    /// When nobody has looked for lapsed leases for more than five seconds, the server may have been
-    /// away, or its clock have gone forward, and no worker could beat: then all are given ten seconds
-    /// first, once.
-    pub async fn reclaim(&self) -> Result<Reclaimed, Error> {
-        self.reclaim_beside(USUAL_LEASE).await
-    }
-
-    /// The same for one of workers with such a lease.
-    pub(crate) async fn reclaim_beside(&self, lease: Duration) -> Result<Reclaimed, Error> {
-        self.reclaim_from(&[], Cause::WorkerLost, "", lease).await
-    }
-
-    /// Takes back at once what workers hold that are known to be gone, and why: `cause` is what the
-    /// policy's retry rules are asked for.
-    pub async fn release(&self, workers: &[WorkerId], cause: Cause) -> Result<Reclaimed, Error> {
-        self.release_because(workers, cause, "").await
-    }
-
-    /// The same with what is known of it, which is kept among the errors of each task: its first 512
-    /// bytes. It should name the pod.
-    pub async fn release_because(
-        &self,
-        workers: &[WorkerId],
-        cause: Cause,
-        detail: &str,
-    ) -> Result<Reclaimed, Error> {
-        if workers.is_empty() {
-            return Ok(Reclaimed::default());
-        }
-        let detail = &detail[..detail.floor_char_boundary(MOST_DETAIL_BYTES)];
-        self.reclaim_from(workers, cause, detail, USUAL_LEASE).await
-    }
-
-    async fn reclaim_from(
-        &self,
-        workers: &[WorkerId],
-        cause: Cause,
-        detail: &str,
-        lease: Duration,
-    ) -> Result<Reclaimed, Error> {
-        let mut shelves = Vec::new();
-        let mut rounds = self.rounds();
-        loop {
-            let known = rounds.next().await?;
-            let on_loss = on_loss(&known.policy.retry, cause);
-            let call = self
-                .call(&script::RECLAIM, &known, &shelves)
-                .arg(known.policy.max_losses);
-            let mut call = self
-                .announcing(call, &known)
-                .arg(cause.number())
-                .arg(if on_loss.dead { "dead" } else { "retry" })
-                .arg(if on_loss.counts { "1" } else { "0" })
-                .arg(known.policy.retry.max_attempts)
-                .arg(
-                    on_loss
-                        .after
-                        .map(|span| millis(span).to_string())
-                        .unwrap_or_default(),
-                )
-                .arg(detail)
-                .arg(millis(LONGEST_LEASE))
-                .arg(millis(USUAL_LEASE))
-                .arg(millis(longest_silence(lease)))
-                .arg(millis(lease));
-            for worker in workers {
-                call.push(worker.as_str());
-            }
-            if let Some(mut reply) = self.ask(&script::RECLAIM, &call).await? {
-                let names = buckets_named(&reply.next::<Vec<_>>()?);
-                if !names.is_empty() {
-                    shelves.extend(names.iter().map(|name| self.keys().shelf(name)));
-                    continue;
-                }
-                return Ok(Reclaimed {
-                    released: reply.next()?,
-                    quarantined: reply.next()?,
-                    workers: reply.next()?,
-                });
-            }
-        }
-    }
-
     /// Expires tasks that did not start in time, brings near what was scheduled far ahead, runs the
     /// schedules, forgets ended tasks beyond the policy's bounds, and now and then looks for tasks that
     /// lie nowhere and puts them back.
@@ -225,20 +123,16 @@ impl Queue {
 
     /// One bounded call; how many tasks were due, and how many dead letters trimmed.
     async fn promote_some(&self) -> Result<(u64, u64), Error> {
-        let mut rounds = self.rounds();
-        loop {
-            let known = rounds.next().await?;
-            let policy = &known.policy;
+        let call = |known: &Known| {
             let call = self
-                .call(&script::PROMOTE, &known, &[])
+                .call(&script::PROMOTE, known, &[])
                 .arg(MOST_TASKS)
-                .arg(millis(policy.dead_max_age))
-                .arg(policy.dead_max_count);
-            let call = self.announcing(call, &known).arg(millis(FAULT_KEPT));
-            if let Some(mut reply) = self.ask(&script::PROMOTE, &call).await? {
-                return Ok((reply.next()?, reply.next()?));
-            }
-        }
+                .arg(millis(known.policy.dead_max_age))
+                .arg(known.policy.dead_max_count);
+            self.announcing(call, known).arg(millis(FAULT_KEPT))
+        };
+        let mut reply = self.under_policy(call).await?;
+        Ok((reply.next()?, reply.next()?))
     }
 
     async fn survey(&self) -> Result<Survey, Fault> {
@@ -254,10 +148,7 @@ impl Queue {
             .arg(MOST_BYTES)
             .arg(LARGEST_RECORD)
             .arg(millis(LOOKED_EVERY));
-        let value = self.link().call(&call).await?;
-        let mut reply = self.reply(&script::SURVEY, value)?;
-        let _status: String = reply.next()?;
-        let _now: u64 = reply.next()?;
+        let (_, mut reply) = self.answer(&call).await?;
         Ok(Survey {
             expired: unstarted(&mut reply)?,
             marked: unstarted(&mut reply)?,
@@ -275,7 +166,7 @@ impl Queue {
             return Ok(0);
         }
         let fates = self.remove(ending, tasks).await?;
-        Ok(fates.iter().filter(|fate| *fate == "removed").count() as u64)
+        Ok(fates.iter().filter(|fate| **fate == Fate::Removed).count() as u64)
     }
 
     /// Brings near every span that is due to be.
@@ -291,10 +182,7 @@ impl Queue {
         let key = [self.keys().later(span)];
         let call = self.call(&script::UNFOLD, &known, &key).arg(MOST_TASKS);
         for _ in 0..MOST_CALLS {
-            let value = self.link().call(&call).await?;
-            let mut reply = self.reply(&script::UNFOLD, value)?;
-            let _status: String = reply.next()?;
-            let _now: u64 = reply.next()?;
+            let (_, mut reply) = self.answer(&call).await?;
             if reply.next::<u64>()? == 0 {
                 break;
             }
@@ -306,17 +194,12 @@ impl Queue {
     pub(crate) async fn unpark(&self) -> Result<(), Fault> {
         let mut from = b"-".to_vec();
         for _ in 0..MOST_CALLS {
-            let mut rounds = self.rounds();
-            let mut reply = loop {
-                let known = rounds.next().await?;
-                let call = self
-                    .call(&script::UNPARK, &known, &[])
+            let call = |known: &Known| {
+                self.call(&script::UNPARK, known, &[])
                     .arg(from.as_slice())
-                    .arg(MOST);
-                if let Some(reply) = self.ask(&script::UNPARK, &call).await? {
-                    break reply;
-                }
+                    .arg(MOST)
             };
+            let mut reply = self.under_policy(call).await?;
             if !reply.next::<bool>()? {
                 break;
             }
@@ -340,18 +223,9 @@ impl Queue {
             .now_ms()
             .saturating_sub(millis(LEAST_RETENTION));
         let call = self.call(&script::FORGET, &known, &keys).arg(youngest);
-        let value = self.link().call(&call).await?;
-        let mut reply = self.reply(&script::FORGET, value)?;
-        let _status: String = reply.next()?;
-        let _now: u64 = reply.next()?;
+        let (_, mut reply) = self.answer(&call).await?;
         Ok(reply.next()?)
     }
-}
-
-/// For how long nobody may look for lapsed leases before that says that nobody could: workers with such
-/// a lease look every third of it at the latest, and a busy machine holds up short ones.
-fn longest_silence(lease: Duration) -> Duration {
-    (lease / 2).max(Duration::from_secs(1))
 }
 
 /// Ids and records, side by side. What is no id of ours is nothing of ours.

@@ -17,7 +17,7 @@ use crate::lease::Exchanged;
 use crate::link::Link;
 use crate::produce::Gather;
 use crate::record::{Record, unpack_done};
-use crate::reply::Reply;
+use crate::reply::{Reply, Status};
 use crate::retry::Patterns;
 use crate::script::{self, Call, Script};
 use crate::{Error, Order, Payload, Policy, QueueName, State, Task, TaskId, Versioned};
@@ -292,23 +292,32 @@ impl Queue {
         }
     }
 
-    /// Calls a script and returns its answer from behind the time on; `None` if the policy is out
-    /// of date.
-    pub(crate) async fn ask(
+    /// Calls a script that goes by the policy, as often as that has changed; its answer from behind the
+    /// time on.
+    pub(crate) async fn under_policy(
         &self,
-        script: &'static Script,
-        call: &Call,
-    ) -> Result<Option<Reply<'_>>, Fault> {
+        call: impl Fn(&Known) -> Call,
+    ) -> Result<Reply<'_>, Fault> {
+        let mut rounds = self.rounds();
+        loop {
+            let known = rounds.next().await?;
+            if let (Status::Ok, reply) = self.answer(&call(&known)).await? {
+                return Ok(reply);
+            }
+        }
+    }
+
+    /// Calls a script; its status, and its answer from behind the time on.
+    pub(crate) async fn answer(&self, call: &Call) -> Result<(Status, Reply<'_>), Fault> {
         let sent = Instant::now();
         let value = self.link().call(call).await?;
-        let mut reply = self.reply(script, value)?;
-        let status: String = reply.next()?;
-        if status == "stale" {
-            return Ok(None);
+        let mut reply = self.reply(call.script, value)?;
+        let status = reply.status()?;
+        if status != Status::Stale {
+            let now_ms: u64 = reply.next()?;
+            self.link().clock().hear(sent, now_ms);
         }
-        let now_ms: u64 = reply.next()?;
-        self.link().clock().hear(sent, now_ms);
-        Ok(Some(reply))
+        Ok((status, reply))
     }
 }
 

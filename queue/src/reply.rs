@@ -7,6 +7,37 @@ use crate::id::is_bucket;
 use crate::value::{FromValue, read, unfit};
 use crate::{Error, TaskId};
 
+/// What a script says of a call as a whole, before all else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// It did what it was asked for.
+    Ok,
+    /// It did nothing, or only what needs no policy: the caller knows another one than is in force.
+    Stale,
+    /// The worker is not registered any more.
+    Lapsed,
+    /// The worker holds tasks.
+    Held,
+    /// The queue has no room for the batch.
+    Full,
+    /// The queue holds no task and has no worker.
+    Rest,
+}
+
+impl Status {
+    fn of(text: &str) -> Option<Self> {
+        Some(match text {
+            "ok" => Self::Ok,
+            "stale" => Self::Stale,
+            "lapsed" => Self::Lapsed,
+            "held" => Self::Held,
+            "full" => Self::Full,
+            "rest" => Self::Rest,
+            _ => return None,
+        })
+    }
+}
+
 /// A script's answer, read from the front.
 pub(crate) struct Reply<'a> {
     script: &'static str,
@@ -28,6 +59,16 @@ impl<'a> Reply<'a> {
             }),
             other => Err(faults.script(script, unfit(&other, "a list").to_string())),
         }
+    }
+
+    /// The status, which comes first.
+    pub(crate) fn status(&mut self) -> Result<Status, Error> {
+        let text: String = self.next()?;
+        Status::of(&text).ok_or_else(|| {
+            let said: String = text.chars().take(32).collect();
+            let reason = format!("answered {said:?}, which is no status");
+            self.faults.script(self.script, reason)
+        })
     }
 
     /// The next value as the caller's type.

@@ -11,6 +11,7 @@ use crate::fault::Fault;
 use crate::keys::Key;
 use crate::queue::{Known, Queue};
 use crate::record::Head;
+use crate::reply::Status;
 use crate::value::read;
 use crate::{Error, Policy, Schedule, script};
 
@@ -146,7 +147,7 @@ impl Queue {
             .arg(step.before)
             .arg(step.after.as_str());
         let call = self.announcing(call, known).arg(id).arg(record);
-        let Some(mut reply) = self.ask(&script::FIRE, &call).await? else {
+        let (Status::Ok, mut reply) = self.answer(&call).await? else {
             return Ok(None);
         };
         Ok(Some(reply.next::<String>()? == "1"))

@@ -74,31 +74,58 @@ fn code(kind: Kind, keys: &[Key], body: &str) -> Code {
     Code { text, digest }
 }
 
-/// A script with each line `include 'name'` replaced by that piece of `scripts/shared`. Where the
-/// line is inside a block, so is what the piece declares, and is not made when the block is not
-/// entered.
+/// A script with each line `include 'name'` replaced by that piece of `scripts/shared`, and by those
+/// that the piece includes before it, each once. Where the line is inside a block, so is what the piece
+/// declares: it is not made when the block is not entered, and not seen behind it.
 fn whole(body: &str) -> String {
-    let mut text = String::new();
-    for line in body.lines() {
-        let included = line.trim().strip_prefix("include '");
-        let piece = included
-            .and_then(|rest| rest.strip_suffix('\''))
-            .and_then(piece);
-        text.push_str(piece.unwrap_or(line));
-        text.push('\n');
-    }
+    let (mut text, mut seen) = (String::new(), Vec::new());
+    expand(body, 0, &mut seen, &mut text);
     text
+}
+
+/// `seen` are the pieces that can be seen at this line, and how far the lines that included them are
+/// indented.
+fn expand(body: &str, indent: usize, seen: &mut Vec<(usize, &'static str)>, text: &mut String) {
+    for line in body.lines() {
+        let code = line.trim_start();
+        let indent = indent + line.len() - code.len();
+        if !code.is_empty() {
+            seen.retain(|(at, _)| *at <= indent);
+        }
+        let Some(name) = included(code) else {
+            let _ = writeln!(text, "{:indent$}{code}", "");
+            continue;
+        };
+        let Some((name, piece)) = piece(name) else {
+            // A test finds it.
+            text.push_str("error('there is no piece of this name')\n");
+            continue;
+        };
+        if !seen.iter().any(|(_, other)| *other == name) {
+            seen.push((indent, name));
+            expand(piece, indent, seen, text);
+        }
+    }
+}
+
+/// The piece that a line includes, if it does.
+fn included(line: &str) -> Option<&str> {
+    line.strip_prefix("include '")?.strip_suffix('\'')
 }
 
 macro_rules! pieces {
     ($($name:literal)*) => {
         /// What scripts share, by name.
-        fn piece(name: &str) -> Option<&'static str> {
+        fn piece(name: &str) -> Option<(&'static str, &'static str)> {
             match name {
-                $($name => Some(include_str!(concat!("scripts/shared/", $name, ".lua"))),)*
+                $($name => Some(($name, include_str!(concat!("scripts/shared/", $name, ".lua")))),)*
                 _ => None,
             }
         }
+
+        /// The names of all pieces.
+        #[cfg(test)]
+        const PIECES: &[&str] = &[$($name),*];
     };
 }
 
@@ -139,10 +166,10 @@ scripts! {
     SURVEY = "survey" Tends [Config, Tasks, Shelves, Active, Dead, Later, Unique, Uniques, Expiry, Cancel, Kept, Keptcount, Stats, Schedules];
     STRAND = "strand" Tends [Config, Tasks, Shelves, Due, Later, Active, Lost, Dead, Stats, Idle, Wake, Ghosts, Held, Holders, Parked];
     FORGET = "forget" Tends [Kept, Keptcount, Stats];
-    RECLAIM = "reclaim" Tends [Config, Tasks, Shelves, Due, Active, Workers, Info, Spared, Lost, Dead, Stats, Idle, Draining, Wake, Ghosts, Unique, Uniques, Held, Holders, Parked, Expiry, Cancel, Progress];
+    INHERIT = "inherit" Tends [Active, Workers, Info, Spared, Stats, Idle, Draining, Wake];
     BEAT = "beat" Tends [Active, Workers, Info, Draining, Cancel];
     NOTE = "note" Adds [Active, Progress];
-    RESUME = "resume" Reads [Tasks, Active, Workers, Lost];
+    RESUME = "resume" Reads [Tasks, Shelves, Active, Workers, Lost];
     LEAVE = "leave" Tends [Active, Workers, Info, Idle, Draining, Wake];
     WORKERS = "workers" Reads [Active, Workers, Info, Draining];
     DRAIN = "drain" Tends [Active, Workers, Idle, Draining];
@@ -216,6 +243,8 @@ impl Call {
 
 #[cfg(test)]
 mod full;
+#[cfg(test)]
+mod names;
 
 #[cfg(test)]
 mod tests {

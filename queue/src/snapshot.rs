@@ -14,6 +14,7 @@ use crate::lease::{self, retention};
 use crate::question::Question;
 use crate::queue::{Known, Queue};
 use crate::record::runnable_since_ms;
+use crate::reply::Status;
 use crate::script::{self, Call};
 use crate::worker::LONGEST_LEASE;
 
@@ -182,8 +183,8 @@ impl Queue {
 /// Takes the script's answer apart; `None` if the policy has changed.
 fn read(queue: &Queue, known: &Known, value: Value) -> Result<Option<Snapshot>, Error> {
     let mut reply = queue.reply(&script::SNAPSHOT, value)?;
-    let status: String = reply.next()?;
-    if status == "stale" {
+    let status = reply.status()?;
+    if status == Status::Stale {
         return Ok(None);
     }
     let wrong = |what: &str| {
@@ -195,7 +196,7 @@ fn read(queue: &Queue, known: &Known, value: Value) -> Result<Option<Snapshot>, 
     let counters = Counters::read(&counters).ok_or_else(|| wrong("counters"))?;
     let fault: String = reply.next()?;
     let mut tidy_at_ms = None;
-    let (figures, heads): (Figures, Vec<Vec<u8>>) = if status == "rest" {
+    let (figures, heads): (Figures, Vec<Vec<u8>>) = if status == Status::Rest {
         let firsts: String = reply.next()?;
         let (unique, kept) = firsts_of(&firsts).ok_or_else(|| wrong("times"))?;
         let forgotten = kept.map(|kept| kept.saturating_add(retention(&known.policy)));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::fault::Fault;
 use crate::later::SPAN_MS;
 use crate::lease::millis;
-use crate::queue::Queue;
+use crate::queue::{Known, Queue};
 use crate::script;
 use crate::worker::USUAL_LEASE;
 
@@ -46,24 +46,20 @@ impl Queue {
 
     /// One bounded call; whether there is more to look at.
     async fn find_some(&self, shelves: &[String], stranded: &mut Stranded) -> Result<bool, Fault> {
-        let mut rounds = self.rounds();
-        loop {
-            let known = rounds.next().await?;
-            let call = self.call(&script::STRAND, &known, shelves);
-            let call = self
-                .announcing(call, &known)
+        let call = |known: &Known| {
+            let call = self.call(&script::STRAND, known, shelves);
+            self.announcing(call, known)
                 .arg(MOST_RECORDS)
                 .arg(MOST_LISTED)
                 .arg(millis(ADRIFT_FOR))
                 .arg(SPAN_MS)
                 .arg(known.policy.retry.max_attempts)
-                .arg(known.policy.max_losses);
-            if let Some(mut reply) = self.ask(&script::STRAND, &call).await? {
-                let more = reply.next()?;
-                stranded.found += reply.next::<u64>()?;
-                stranded.put_back += reply.next::<u64>()?;
-                return Ok(more);
-            }
-        }
+                .arg(known.policy.max_losses)
+        };
+        let mut reply = self.under_policy(call).await?;
+        let more = reply.next()?;
+        stranded.found += reply.next::<u64>()?;
+        stranded.put_back += reply.next::<u64>()?;
+        Ok(more)
     }
 }

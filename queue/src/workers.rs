@@ -135,10 +135,7 @@ impl Queue {
         for worker in workers {
             call.push(worker.as_str());
         }
-        let value = self.link().call(&call).await?;
-        let mut reply = self.reply(&script::DRAIN, value)?;
-        let _status: String = reply.next()?;
-        let _now: u64 = reply.next()?;
+        let (_, mut reply) = self.answer(&call).await?;
         let ids: Vec<String> = reply.next()?;
         let counts: Vec<u64> = reply.next()?;
         let marked = ids.iter().zip(counts);

@@ -45,6 +45,11 @@ pub(crate) async fn a_worker_out_of_memory_is_told(story: &Story) -> TaskId {
     let dead = ended(story, &hog, State::Dead).await;
     let causes: Vec<_> = dead.errors.iter().map(|failure| failure.cause).collect();
     assert_eq!(causes, [Cause::OomKilled], "{dead:?}");
+    // What Kubernetes says of the pod stands with the task.
+    let message = &dead.errors[0].message;
+    let told =
+        message.starts_with("lost its worker 1 time: pod ") && message.contains("(OOMKilled)");
+    assert!(told, "{message}");
     hog
 }
 
@@ -72,6 +77,9 @@ async fn a_task_whose_pod_is_evicted_runs_again_at_once_and_is_told_so() {
     let task = story.task("work", &id).await;
     let causes: Vec<_> = task.errors.iter().map(|failure| failure.cause).collect();
     assert_eq!(causes, [Cause::Evicted], "{task:?}");
+    let message = &task.errors[0].message;
+    let told = message.starts_with(&format!("lost its worker: pod {pod}: "));
+    assert!(told, "{message}");
     assert_eq!((task.attempts, task.losses), (0, 1));
 }
 

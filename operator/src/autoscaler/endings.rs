@@ -19,10 +19,11 @@ pub(super) async fn release(queue: &Queue, endings: &[Ending]) -> Result<Vec<Rel
     let workers = queue.workers().await?;
     let mut released = Vec::new();
     for (ending, gone) in gone(&workers, endings) {
-        let reclaimed = queue.release(&gone, ending.cause).await?;
+        let detail = format!("pod {}: {}", ending.pod, ending.detail);
+        let reclaimed = queue.release(&gone, ending.cause, &detail).await?;
         released.push(Released {
             cause: ending.cause,
-            detail: format!("pod {}: {}", ending.pod, ending.detail),
+            detail,
             reclaimed,
         });
     }

@@ -34,7 +34,8 @@ pub(crate) enum End {
     Release,
     /// Handed back because what ran it broke down: at once, or after a wait.
     Lost {
-        record: Vec<u8>,
+        /// None if it stays as it is.
+        record: Option<Vec<u8>>,
         after: Option<Duration>,
     },
     /// Failed for good, because what ran it broke down once too often.
@@ -54,8 +55,8 @@ impl End {
             Self::Retry { record, .. }
             | Self::Snooze { record, .. }
             | Self::Dead { record }
-            | Self::Quarantined { record }
-            | Self::Lost { record, .. } => record,
+            | Self::Quarantined { record } => record,
+            Self::Lost { record, .. } => record.as_deref().unwrap_or_default(),
             Self::Done { done, .. } => done,
             Self::Release => &[],
         }

@@ -182,14 +182,14 @@ impl Pair {
             Ends::Release => End::Release,
             Ends::Lost => {
                 record.fail(at, Cause::WorkerLost, &message, false);
-                let record = record.pack();
+                let record = Some(record.pack());
                 let after = None;
                 End::Lost { record, after }
             }
             Ends::LostForNow => {
                 record.fail(at, Cause::WorkerLost, &message, false);
                 record.due_ms = due_ms;
-                let record = record.pack();
+                let record = Some(record.pack());
                 let after = Some(HOUR);
                 End::Lost { record, after }
             }

@@ -133,7 +133,7 @@ impl Pair {
             }
             Step::Release { worker, cause } => {
                 let id = self.hands[*worker].id;
-                self.queue.release(&[id], *cause).await.unwrap();
+                self.queue.release(&[id], *cause, "").await.unwrap();
                 self.memory.take_back(&[id].into(), *cause);
             }
             Step::Drain { most } => self.drain(*most).await,

@@ -17,7 +17,7 @@ use crate::batch::{buckets, next_slice};
 use crate::fault::Fault;
 use crate::payload::fits;
 use crate::queue::{Known, Queue};
-use crate::reply::ids;
+use crate::reply::{Status, ids};
 use crate::script::{self, Call};
 use crate::{Enqueued, Error, NewTask, TaskId};
 
@@ -191,16 +191,14 @@ impl Queue {
             let packed = check::pack(self.name(), &known.policy, tasks, now_ms);
             let arranged = arrange(packed.map_err(Fault::not_done)?, known.lists.len());
             let call = self.enqueue_call(&known, &arranged, taken, repeated);
-            let value = self.link().call(&call).await?;
-            let mut reply = self.reply(&script::ENQUEUE, value)?;
-            match reply.next::<String>()?.as_str() {
-                "stale" => {}
-                "full" => {
+            let (status, mut reply) = self.answer(&call).await?;
+            match status {
+                Status::Stale => {}
+                Status::Full => {
                     let full = full::read(&mut reply, tasks.len() as u64)?;
                     return Ok(Put::Full(full.refusal(self.name(), &known.policy)));
                 }
                 _ => {
-                    let _now: u64 = reply.next()?;
                     let left_out = ids(&reply.next::<Vec<String>>()?)?;
                     let pairs = ids(&reply.next::<Vec<String>>()?)?;
                     let pairs = pairs.chunks_exact(2).map(|pair| (pair[0], pair[1]));

@@ -2,8 +2,7 @@
 //!
 //! A live task is its level's name, one byte, a `MessagePack` array of created, due, type, attempts
 //! and errors, and the payload as it is. The byte is 0; or 1 when the array has a sixth element,
-//! the rarer fields. Lua reads the level and those fields and, to quarantine or redrive, edits the
-//! array. A done task is one array.
+//! the rarer fields. Lua reads the level and those fields and, to redrive, edits the array. A done task is one array.
 
 mod done;
 
@@ -246,7 +245,7 @@ fn split(bytes: &[u8]) -> Result<(&str, bool, &[u8]), Malformed> {
     Ok((level, bytes[mark] == 1, &bytes[mark + 1..]))
 }
 
-/// Each is an array of attempt, time in ms, cause and message; `reclaim.lua` adds such a one.
+/// Each is an array of attempt, time in ms, cause and message.
 fn pack_failures(writer: &mut Writer, failures: &[Failure]) {
     writer.array(failures.len());
     for failure in failures {

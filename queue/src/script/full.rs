@@ -146,7 +146,7 @@ fn ends(worker: WorkerId, leased: &[Leased]) -> Vec<Settlement> {
         End::Dead { record: record(3) },
         End::Release,
         End::Lost {
-            record: record(5),
+            record: Some(record(5)),
             after: None,
         },
         End::Quarantined { record: record(6) },
@@ -291,7 +291,7 @@ async fn works_off(scene: &mut Scene, worker: WorkerId) {
     let cancelled = scene.works(&script::REMOVE, cancelled).await;
     assert_eq!(cancelled, Cancelled::Requested);
     queue.beat(worker, Duration::ZERO).await.unwrap();
-    let reclaimed = scene.works(&script::RECLAIM, queue.reclaim()).await;
+    let reclaimed = scene.works(&script::INHERIT, queue.reclaim()).await;
     assert_eq!(reclaimed.released, 10);
     assert_eq!(look(&scene.queue).await.active, 0);
     // Until there is nothing to give, and it is counted among those that block.

@@ -8,7 +8,7 @@ include 'wake'
 
 if not current() then return {'stale'} end
 for i = FIRST_LIST, LAST_LIST do
-  if redis.call('EXISTS', KEYS[i]) == 1 then return {'held'} end
+  if redis.call('EXISTS', KEYS[i]) == 1 then return {'held', now_ms()} end
 end
 local had = tonumber(redis.call('HGET', CONFIG, 'perKey') or '')
 local has = tonumber(ARGV[4])

@@ -31,11 +31,6 @@ local first_shelf = LAST_LIST + spans + 1
 -- What most calls do without (see exchange.lua).
 local unusual
 if repeated or special > 0 then
-  include 'record'
-  include 'shelves'
-  include 'stored'
-  include 'levels'
-  include 'holder'
   include 'admit'
   local buckets, first_bucket = {}, first_shelf + ARGV[12]
   declare_shelves(first_shelf, first_bucket - 1)
@@ -119,7 +114,6 @@ for level = 1, LEVELS do
 end
 local before, tell_sleepers
 if ARGV[4] == '1' and soon + special > 0 then
-  include 'due'
   include 'sooner'
   before, tell_sleepers = first_due(), wake_if_sooner
 end

@@ -35,7 +35,6 @@ local again = tonumber(redis.call('ZRANGE', DUE, '0', '0', 'WITHSCORES')[2])
 -- without are made where they are called for.
 local next_shelves, shelf, unusual = {}, nil, nil
 if shelved then
-  include 'shelves'
   include 'fetch'
   declare_shelves(LAST_LIST + buckets + 1, #KEYS)
   shelf = {clear_all = clear_all, sweep_all = sweep_all, look_up = look_up, note_next_shelves = note_next_shelves}
@@ -43,14 +42,6 @@ end
 if rare or ARGV[11] ~= '' or again and again <= now then
   include 'due'
   include 'wake'
-  include 'record'
-  include 'shelves'
-  include 'stored'
-  include 'ghosts'
-  include 'missing'
-  include 'vacate'
-  include 'laid'
-  include 'levels'
   include 'promote'
   include 'order'
   declare_shelves(LAST_LIST + buckets + 1, #KEYS)
@@ -194,8 +185,6 @@ if got > 0 then
 end
 if ghosts > 0 then
   -- Those among what was taken that have no record are forgotten.
-  include 'missing'
-  include 'vacate'
   include 'laid'
   local at = 0
   for _, run in ipairs(runs) do

@@ -4,10 +4,6 @@
 -- returns {'stale'} with nothing done; {'ok', now ms, '1' if done, '0' if somebody else was first}
 include 'current'
 include 'wake'
-include 'record'
-include 'shelves'
-include 'stored'
-include 'ghosts'
 include 'levels'
 
 if not current() then return {'stale'} end

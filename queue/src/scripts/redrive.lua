@@ -7,10 +7,6 @@
 --         their unique keys pairs of the id and that of the task that has the key}; the others cannot be read
 include 'current'
 include 'wake'
-include 'record'
-include 'shelves'
-include 'stored'
-include 'ghosts'
 include 'levels'
 include 'ahead'
 include 'letters'

@@ -6,13 +6,6 @@
 --         when its record is another one or its span is to be
 --         unfolded first, or 'gone'}
 include 'current'
-include 'wake'
-include 'record'
-include 'shelves'
-include 'stored'
-include 'ghosts'
-include 'levels'
-include 'missing'
 include 'places'
 include 'unique'
 include 'keep'

@@ -1,25 +1,18 @@
 -- The rarer ends of an attempt, several in one call.
 -- KEYS  the done buckets of the tasks, then their shelves in the same order
--- ARGV  3 worker; 4 how long done records are kept, in ms; 5 how many tasks
+-- ARGV  3 worker; 4 how long done records are kept, in ms; 5 '1' to wake workers; 6 channel to announce on; 7 the queue's
+--       name; 8 how many tasks
 --       then six for each task: what, id, record, delay in ms, run time in ms, place of its bucket among those KEYS
 --       what: 'retry' or 'snooze' with the new record, to be tried again after the delay; 'dead' with the new record;
---       'quarantined' the same, with a loss more; 'lost' with the new record and a loss more, handed back after the
---       delay, or at once if that is 0; 'release', handed back, with no record; 'completed', 'cancelled',
+--       'quarantined' the same, with a loss more; 'lost' with the new record, '' if it stays as it is, and a loss more,
+--       handed back after the delay, or at once if that is 0; 'release', handed back, with no record; 'completed', 'cancelled',
 --       'expired' or 'dropped' with the done record
 --       Handed-back tasks come newest first, so that the oldest ends at the head
 -- returns {'stale'} with nothing done, or {'ok', now ms, ids of refused ones}
 -- One is refused if the worker does not hold the task, unless that very record is already there: then the call
 -- repeats one whose reply was lost.
 include 'current'
-include 'wake'
-include 'due'
 include 'sooner'
-include 'record'
-include 'shelves'
-include 'stored'
-include 'ghosts'
-include 'levels'
-include 'missing'
 include 'vacate'
 include 'places'
 include 'unique'
@@ -27,8 +20,8 @@ include 'keep'
 
 if not current() then return {'stale'} end
 local now = now_ms()
-local me, retention, count = ARGV[3], ARGV[4], tonumber(ARGV[5])
-local refused, counts, run_ms, handed_back = {}, {}, 0, 0
+local me, retention, count = ARGV[3], ARGV[4], tonumber(ARGV[8])
+local refused, counts, run_ms, handed_back, was_empty = {}, {}, 0, 0, false
 local before = first_due()
 local is_end = {completed = true, cancelled = true, expired = true, dropped = true}
 
@@ -41,7 +34,7 @@ local function told_before(what, id, record, bucket)
   return kept and string.match(kept, '[%z\1].*') == string.match(record, '[%z\1].*')
 end
 
-for i = 6, 6 + 6 * (count - 1), 6 do
+for i = 9, 9 + 6 * (count - 1), 6 do
   local what, id, record, delay = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local bucket = KEYS[LAST_LIST + ARGV[i + 5]]
   if redis.call('HGET', ACTIVE, id) ~= me then
@@ -53,15 +46,16 @@ for i = 6, 6 + 6 * (count - 1), 6 do
     redis.call('HDEL', ACTIVE, id)
     redis.call('HDEL', PROGRESS, id)
     counts[what] = (counts[what] or 0) + 1
-    if what == 'lost' or what == 'quarantined' then
+    if kept and (what == 'lost' or what == 'quarantined') then
       -- Not by HINCRBY: a count that is no number would end the script with the task in no state.
       local losses = tonumber(redis.call('HGET', LOST, id) or 0)
       redis.call('HSET', LOST, id, text(losses and losses >= 0 and losses < 1e9 and math.floor(losses) + 1 or 1))
     end
     if what == 'release' or what == 'lost' and delay == '0' then
       if kept then
-        if what == 'lost' then rewrite(id, record) end
-        redis.call('LPUSH', list_for(id, kept), id)
+        if record ~= '' then rewrite(id, record) end
+        local list = list_for(id, kept)
+        if redis.call('LPUSH', list, id) - ghosts_in(list) == 1 then was_empty = true end
         may_expire(id, kept)
         handed_back = handed_back + 1
       else
@@ -107,6 +101,9 @@ count_in('dead', (counts.dead or 0) + (counts.quarantined or 0))
 count_in('released', counts.release)
 count_in('lost', (counts.lost or 0) + (counts.quarantined or 0))
 count_in('run_ms', run_ms)
-wake(handed_back)
-if counts.retry or counts.snooze or counts.lost then wake_if_sooner(before) end
+if ARGV[5] == '1' then
+  wake(handed_back)
+  if counts.retry or counts.snooze or counts.lost then wake_if_sooner(before) end
+end
+if was_empty then redis.call('PUBLISH', ARGV[6], ARGV[7]) end
 return {'ok', now, refused}

@@ -84,7 +84,7 @@ if runnable + due > 0 then
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', text(now), 'LIMIT', '0', MOST_LATE)) do count_out(id) end
 end
 
--- A lease that reaches further ahead than any could is not in force: see reclaim.lua.
+-- A lease that reaches further ahead than any could is not in force: see inherit.lua.
 local workers, lapsed, lost = redis.call('ZCARD', WORKERS), 0, 0
 local since, ahead = text(now), '(' .. text(now + ARGV[4])
 if workers > 0 then

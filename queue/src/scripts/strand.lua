@@ -9,10 +9,6 @@
 --         when it begins, how many it put back}
 include 'current'
 include 'wake'
-include 'record'
-include 'shelves'
-include 'stored'
-include 'ghosts'
 include 'levels'
 include 'missing'
 

@@ -2,8 +2,6 @@
 -- KEYS  the span's list
 -- ARGV  3 most tasks to move
 -- returns {'ok', now ms, how many ids the list still has}
-include 'wake'
-include 'due'
 include 'sooner'
 include 'record'
 include 'missing'

@@ -2,13 +2,6 @@
 -- ARGV  3 where to go on, '-' at the beginning; 4 most keys to look at
 -- returns {'stale'} with nothing done, or {'ok', now ms, 1 if there may be more, where to go on}
 include 'current'
-include 'wake'
-include 'record'
-include 'shelves'
-include 'stored'
-include 'ghosts'
-include 'levels'
-include 'missing'
 include 'places'
 
 if not current() then return {'stale'} end

@@ -183,7 +183,16 @@ fn conclude<H>(
         Verdict::Release => (Ended::Released, settle(leased.id, End::Release)),
         Verdict::Lost { after } => {
             let record = record.pack();
-            (Ended::Lost, settle(leased.id, End::Lost { record, after }))
+            (
+                Ended::Lost,
+                settle(
+                    leased.id,
+                    End::Lost {
+                        record: Some(record),
+                        after,
+                    },
+                ),
+            )
         }
     };
     tell(|| {

@@ -221,6 +221,11 @@ impl<H: Handler> Turner<H> {
         match self.queue.held_unknown(worker, held).await {
             Ok(Some(leased)) => {
                 self.mind.unsure = false;
+                let (missing, leased): (Vec<_>, Vec<_>) =
+                    leased.into_iter().partition(|task| task.record.is_empty());
+                for task in missing {
+                    self.outbox.release(task.id);
+                }
                 self.accept(leased);
             }
             Ok(None) => self.lose(0),

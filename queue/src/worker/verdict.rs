@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Ended, Outcome};
 use crate::clock::timestamp;
 use crate::lease::millis;
+use crate::loss::{AfterLoss, Loss};
 use crate::record::{Ending, Record};
 use crate::retry::{self, Failed, Next, Patterns};
 use crate::{Cause, Payload, Policy};
@@ -54,13 +55,12 @@ pub(super) fn verdict(
     now_ms: u64,
     chance: f64,
 ) -> Verdict {
-    let (max_losses, policy) = (policy.max_losses, &policy.retry);
     let end = |ending| Verdict::End {
         ending,
         result: None,
     };
     let mut fail = |cause, message: &str, requested| {
-        let failing_since = if policy.max_elapsed.is_some() {
+        let failing_since = if policy.retry.max_elapsed.is_some() {
             record.failing_since_ms(now_ms)
         } else {
             now_ms
@@ -72,7 +72,7 @@ pub(super) fn verdict(
             failing_for: Duration::from_millis(now_ms.saturating_sub(failing_since)),
             requested,
         };
-        let decision = retry::decide(policy, patterns, &failed, chance);
+        let decision = retry::decide(&policy.retry, patterns, &failed, chance);
         record.fail(timestamp(now_ms), cause, message, decision.counts);
         match decision.next {
             Next::Dead => Verdict::Dead,
@@ -119,29 +119,15 @@ pub(super) fn verdict(
         }
         Over::Outcome(Outcome::Released) => Verdict::Release,
         Over::Outcome(Outcome::Lost { error }) => {
-            // As when a worker dies, see `reclaim.lua`.
-            let on_loss = retry::on_loss(policy, Cause::WorkerLost);
-            let losses = losses.saturating_add(1);
-            let message = if losses > max_losses {
-                format!("lost its worker {losses} times: {error}")
-            } else {
-                format!("lost its worker: {error}")
+            let loss = Loss {
+                cause: Cause::WorkerLost,
+                detail: &error,
+                losses: losses.saturating_add(1),
+                now_ms,
             };
-            record.fail(
-                timestamp(now_ms),
-                Cause::WorkerLost,
-                &message,
-                on_loss.counts,
-            );
-            let spent = on_loss.counts && record.attempts >= policy.max_attempts;
-            if on_loss.dead || spent || losses > max_losses {
-                return Verdict::Quarantined;
-            }
-            if let Some(after) = on_loss.after {
-                record.due_ms = now_ms.saturating_add(millis(after));
-            }
-            Verdict::Lost {
-                after: on_loss.after,
+            match loss.befalls(record, policy) {
+                AfterLoss::Dead => Verdict::Quarantined,
+                AfterLoss::Again { after } => Verdict::Lost { after },
             }
         }
     }

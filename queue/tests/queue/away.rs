@@ -125,6 +125,6 @@ async fn who_is_known_to_be_gone_is_given_no_time() {
     doomed.crash().await;
     let id = queue.workers().await.unwrap()[0].id;
     redis.move_clock(3_600);
-    let released = queue.release(&[id], Cause::OomKilled).await.unwrap();
+    let released = queue.release(&[id], Cause::OomKilled, "").await.unwrap();
     assert_eq!((released.released, released.workers), (1, 1));
 }

@@ -58,7 +58,7 @@ async fn the_task_of_a_pod_that_is_gone_runs_at_once_where_another_worker_waits(
             .map(|worker| worker.id)
             .collect();
         let gone_is_known = pulse.watch();
-        let released = queue.release(&gone, Cause::OomKilled).await.unwrap();
+        let released = queue.release(&gone, Cause::OomKilled, "").await.unwrap();
         assert_eq!(released, RELEASED);
         assert_eq!(next(&mut seen, 1).await, [round]);
         // Nobody has to find out: the other one would sleep for two seconds.
@@ -75,7 +75,7 @@ async fn the_task_of_a_pod_that_is_gone_runs_at_once_where_another_worker_waits(
         assert_eq!(done.errors[0].cause, Cause::OomKilled);
         assert_eq!(done.errors[0].message, "lost its worker");
         // Once more is no harm: they are not known any more.
-        let again = queue.release(&gone, Cause::OomKilled).await.unwrap();
+        let again = queue.release(&gone, Cause::OomKilled, "").await.unwrap();
         assert_eq!(again, Reclaimed::default());
         peer.stop().await;
         if quick == 4 {
@@ -101,7 +101,7 @@ async fn why_a_worker_is_gone_is_kept_with_its_task_and_cut_where_it_is_long() {
         doomed.crash().await;
         let holder = queue.workers().await.unwrap()[0].id;
         let cause = Cause::WorkerLost;
-        let released = queue.release_because(&[holder], cause, why).await.unwrap();
+        let released = queue.release(&[holder], cause, why).await.unwrap();
         assert_eq!(
             (released.released, released.quarantined),
             [(1, 0), (0, 1)][round]
@@ -146,7 +146,7 @@ async fn a_worker_that_was_taken_for_gone_is_told_has_its_acks_refused_and_goes_
     until(&client, &queue, "taken", |s| s.active == 1).await;
     let before = queue.workers().await.unwrap()[0].id;
     let why = "pod alive: The node was low on resource: memory.";
-    let released = queue.release_because(&[before], Cause::Evicted, why).await;
+    let released = queue.release(&[before], Cause::Evicted, why).await;
     let released = released.unwrap();
     assert_eq!(released, RELEASED);
     let notice = tokio::time::timeout(SOON, hears.recv()).await.unwrap();

@@ -195,7 +195,7 @@ async fn a_worker_that_is_known_to_be_gone_gives_its_tasks_back_at_once_and_says
     let redis = RedisServer::start().await;
     let queue = queue(&redis).await;
     let (id, holder) = orphan(&redis, &queue).await;
-    let released = queue.release(&[holder], Cause::Evicted).await.unwrap();
+    let released = queue.release(&[holder], Cause::Evicted, "").await.unwrap();
     assert_eq!((released.released, released.workers), (1, 1));
     let task = queue.get(&id).await.unwrap().unwrap();
     assert_eq!(
@@ -207,7 +207,7 @@ async fn a_worker_that_is_known_to_be_gone_gives_its_tasks_back_at_once_and_says
     let never = redis.client().await.queue(testbed::name("other"));
     let (_, stranger) = orphan(&redis, &never).await;
     let again = queue
-        .release(&[holder, stranger], Cause::Evicted)
+        .release(&[holder, stranger], Cause::Evicted, "")
         .await
         .unwrap();
     assert_eq!((again.released, again.workers), (0, 0));
@@ -230,21 +230,27 @@ async fn a_rule_says_what_the_loss_of_a_worker_does() {
     queue.configure(&with_rules(rules)).await.unwrap();
 
     let (killed, holder) = orphan(&redis, &queue).await;
-    let reclaimed = queue.release(&[holder], Cause::OomKilled).await.unwrap();
+    let reclaimed = queue
+        .release(&[holder], Cause::OomKilled, "")
+        .await
+        .unwrap();
     assert_eq!((reclaimed.released, reclaimed.quarantined), (0, 1));
     let task = queue.get(&killed).await.unwrap().unwrap();
     assert_eq!(task.state, State::Dead);
     assert_eq!(task.errors[0].cause, Cause::OomKilled);
 
     let (moved, holder) = orphan(&redis, &queue).await;
-    queue.release(&[holder], Cause::Evicted).await.unwrap();
+    queue.release(&[holder], Cause::Evicted, "").await.unwrap();
     let task = queue.get(&moved).await.unwrap().unwrap();
     assert_eq!((task.state, task.attempts), (State::Scheduled, 1));
     let wait = task.due.unwrap().duration_since(task.errors[0].at);
     assert_eq!(wait.as_secs(), 3_600);
 
     let (lost, holder) = orphan(&redis, &queue).await;
-    queue.release(&[holder], Cause::WorkerLost).await.unwrap();
+    queue
+        .release(&[holder], Cause::WorkerLost, "")
+        .await
+        .unwrap();
     let task = queue.get(&lost).await.unwrap().unwrap();
     assert_eq!((task.state, task.attempts), (State::Waiting, 0));
 }

@@ -103,7 +103,10 @@ async fn a_task_from_a_shelf_may_fail_be_cancelled_handed_back_and_lost() {
         workers: 1,
     };
     assert_eq!(
-        stranger.release(&[holder], Cause::Evicted).await.unwrap(),
+        stranger
+            .release(&[holder], Cause::Evicted, "")
+            .await
+            .unwrap(),
         expected
     );
 

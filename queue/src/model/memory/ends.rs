@@ -143,7 +143,9 @@ impl Memory {
                 End::Lost { record, after } => {
                     self.counts.lost += 1;
                     *self.losses.entry(id).or_default() += 1;
-                    self.note(id, record);
+                    if let Some(record) = record {
+                        self.note(id, record);
+                    }
                     if after.is_some() {
                         self.schedule(id);
                     } else {

@@ -1,5 +1,9 @@
 -- Shared (enqueue): one task that has a unique key, a concurrency key or an expiry. Such are rarer, and are taken
 -- one by one.
+include 'record'
+include 'ghosts'
+include 'holder'
+include 'levels'
 
 -- Takes a task in whose unique key is free; returns whether it is runnable now, and whether its list held no task
 -- before.

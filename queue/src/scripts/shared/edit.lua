@@ -1,5 +1,7 @@
 -- Shared: editing the array inside a task's record: created, due, type, attempts, errors, extras. The level before
 -- it and the payload behind it stay as they are. Returns whether there was such an array; if not, nothing is changed.
+include 'record'
+include 'stored'
 local function edit(id, record, change)
   local body, mark, rest = body_of(record)
   if not body then return false end

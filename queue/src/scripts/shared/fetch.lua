@@ -1,5 +1,6 @@
 -- Shared (exchange): what there is to do where there are shelves. The records of tasks that are about to be leased,
 -- wherever they lie; and which shelves the next call should declare.
+include 'shelves'
 
 -- Each once.
 local noted = {}

@@ -1,4 +1,4 @@
--- Shared (reclaim): workers that could not beat because the server was away, or that lapsed because its clock went
+-- Shared (inherit): workers that could not beat because the server was away, or that lapsed because its clock went
 -- forward. Whoever takes back lapsed leases notes the time. If that is long ago, nobody could beat in between, or nobody
 -- was there to see who did: then the leases say nothing, and each that has lapsed or is about to is given time once. A
 -- worker that does not beat in it is lost, whatever happens meanwhile: SPARED says until when which of them were given.

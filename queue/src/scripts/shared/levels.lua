@@ -1,4 +1,7 @@
 -- Shared: making tasks runnable, which is putting their ids into the lists of their levels.
+include 'record'
+include 'ghosts'
+include 'stored'
 local list_of_level
 
 -- The list of a record's level, nil for a level that the caller was not given; and where the level ends.

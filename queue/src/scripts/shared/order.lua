@@ -1,4 +1,9 @@
 -- Shared (exchange): the same in whatever order the policy says.
+include 'record'
+include 'ghosts'
+include 'stored'
+include 'laid'
+include 'strict'
 
 -- How many ghosts one call still lays before it looks at a list's first task.
 local patience = 2000

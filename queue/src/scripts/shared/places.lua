@@ -1,4 +1,7 @@
 -- Shared: giving back the place of a concurrency key.
+include 'wake'
+include 'levels'
+include 'missing'
 
 -- Lets in who is parked for a key while it has room, the oldest first, at most 100; `held` are the places taken.
 -- Returns how many came in, and how many places are taken now.

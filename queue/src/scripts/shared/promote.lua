@@ -1,5 +1,7 @@
 -- Shared: moves tasks that are due to the tails of their levels' lists, at most `limit`. Returns how many became
 -- runnable, how many were due, and whether a list had held no task.
+include 'missing'
+include 'levels'
 local function promote(now, limit)
   local ids = redis.call('ZRANGEBYSCORE', DUE, '-inf', text(now), 'LIMIT', '0', text(limit))
   if #ids == 0 then return 0, 0, false end

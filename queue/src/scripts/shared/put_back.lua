@@ -1,5 +1,6 @@
 -- Shared (exchange): puts back what was taken from a place on. Of what was taken by weight it puts back all, so that the
 -- turns are as if nothing had been taken. Returns how many are left.
+include 'strict'
 local function put_back(ids, first)
   if turn_before then
     redis.call('HSET', STATS, 'turn', text(turn_before))

@@ -1,4 +1,5 @@
 -- Shared: a task's record, wherever it lies.
+include 'shelves'
 
 -- Nil if there is none; false if it may lie on a shelf that was not declared.
 local function record_of(id)

@@ -1,4 +1,5 @@
 -- Shared: what a task has beside its place: its expiry and its unique key.
+include 'record'
 
 -- A task that ran waits again, and so may expire again (see survey.lua).
 local function may_expire(id, record)
