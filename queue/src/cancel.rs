@@ -3,6 +3,7 @@
 use crate::batch::buckets;
 use crate::fault::Fault;
 use crate::lease::retention;
+use crate::pack::More;
 use crate::queue::{Known, Queue};
 use crate::record::{Done, Ending, Record};
 use crate::script;
@@ -127,6 +128,7 @@ fn done(ending: Ending, record: &[u8], now_ms: u64) -> Vec<u8> {
         attempts: 0,
         errors: Vec::new(),
         extras: None,
+        more: More::default(),
         payload: Vec::new(),
     };
     let record = Record::unpack(record).unwrap_or_else(|_| unreadable());

@@ -9,6 +9,11 @@ use crate::reply::Status;
 use crate::value::read;
 use crate::{Error, Policy, Versioned, script};
 
+/// How queues are laid out in Redis: the number goes up when a reader of before could not go on reading
+/// what is written, which fields at the end of a record are not. Whoever writes a later one into the field
+/// `layout` of a queue's config raises its version as well, so that everybody reads it.
+pub(crate) const LAYOUT: u64 = 1;
+
 /// How often an edit is begun anew because somebody else was first.
 const MOST_EDITS: usize = 64;
 
@@ -55,6 +60,10 @@ impl Queue {
             let before = Known::new(self.keys(), stored);
             let mut wanted = change(wrong.map_or_else(|| Ok(before.policy.clone()), Err))?;
             wanted.retired = self.not_drained(&before, &wanted).await?;
+            for (field, value) in &before.policy.unknown {
+                let unset = wanted.unknown.entry(field.clone());
+                unset.or_insert_with(|| value.clone());
+            }
             if readable && before.version_number() > 0 && wanted == before.policy {
                 return Ok(Configured::Unchanged);
             }
@@ -104,10 +113,18 @@ impl Queue {
         command
             .arg(self.keys().get(Key::Config))
             .arg("version")
-            .arg("policy");
+            .arg("policy")
+            .arg("layout");
         let value = self.link().read_plain(&command, "HMGET").await?;
-        let (version, policy): (Option<u64>, Option<Vec<u8>>) =
+        let (version, policy, layout): (Option<u64>, Option<Vec<u8>>, Option<u64>) =
             read(value).map_err(|fault| self.unreadable(&fault))?;
+        if let Some(found) = layout.filter(|found| *found > LAYOUT) {
+            return Err(Fault::not_done(Error::Layout {
+                queue: self.name().to_string(),
+                found,
+                known: LAYOUT,
+            }));
+        }
         let read = match policy {
             Some(text) => serde_json::from_slice::<Policy>(&text)
                 .map_err(|fault| self.unreadable(&fault))

@@ -205,6 +205,20 @@ pub enum Error {
         /// What the server said.
         reason: String,
     },
+    /// The queue is laid out in Redis as a later version does, which this one cannot read: it touches
+    /// nothing of it.
+    #[error(
+        "queue {queue} is written in layout {found}, and this program knows layouts up to {known}: use a \
+         newer release of it"
+    )]
+    Layout {
+        /// The queue.
+        queue: String,
+        /// Its layout.
+        found: u64,
+        /// The latest layout that is known here.
+        known: u64,
+    },
     /// A value in Redis that this version cannot read.
     #[error("{what} in Redis cannot be read: {reason}")]
     Corrupt {
@@ -241,6 +255,7 @@ impl Error {
             | Self::AnswerTooLarge { .. }
             | Self::NotAllowed { .. }
             | Self::Script { .. }
+            | Self::Layout { .. }
             | Self::Corrupt { .. } => false,
         }
     }

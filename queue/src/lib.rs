@@ -41,6 +41,8 @@ mod error;
 mod fault;
 #[cfg(test)]
 mod fuzz;
+#[cfg(test)]
+mod growth;
 mod id;
 mod keys;
 mod last_words;

@@ -172,6 +172,7 @@ fn pack(policy: &Policy, schedule: &Schedule, now_ms: u64) -> Vec<u8> {
         attempts: 0,
         errors: &[],
         extras: None,
+        more: None,
     };
     head.pack(schedule.payload.as_bytes())
 }

@@ -169,6 +169,15 @@ impl<A: FromValue, B: FromValue> FromValue for (A, B) {
     }
 }
 
+impl<A: FromValue, B: FromValue, C: FromValue> FromValue for (A, B, C) {
+    fn from_value(value: Value) -> Result<Self, Unfit> {
+        let wrong = unfit(&value, "a list of three");
+        let parts: [Value; 3] = read::<Vec<Value>>(value)?.try_into().map_err(|_| wrong)?;
+        let [first, second, third] = parts;
+        Ok((read(first)?, read(second)?, read(third)?))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -31,6 +31,9 @@ pub struct WorkerState {
     pub concurrency: u32,
     /// When it registered.
     pub started: Option<Timestamp>,
+    /// The latest layout of a queue that it reads; 0 if it does not say. A queue may be written in a later
+    /// one once no worker of an earlier one is registered.
+    pub layout: u64,
     /// How many tasks it holds.
     pub active: u64,
     /// When its lease lapses, or has lapsed.
@@ -47,6 +50,7 @@ struct Said {
     node: String,
     concurrency: u32,
     started: Option<Timestamp>,
+    layout: u64,
 }
 
 impl Queue {
@@ -89,6 +93,7 @@ impl Queue {
                 node: said.node,
                 concurrency: said.concurrency,
                 started: said.started,
+                layout: said.layout,
                 active,
                 lease_until: timestamp(millis(lapse).unwrap_or_default()),
                 draining,

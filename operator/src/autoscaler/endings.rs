@@ -65,6 +65,7 @@ mod tests {
             pod: pod.to_owned(),
             node: String::new(),
             concurrency: 1,
+            layout: 1,
             started: Some(second(started)),
             active: 1,
             lease_until: second(1_000),

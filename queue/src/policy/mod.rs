@@ -5,6 +5,7 @@ mod limits;
 mod retry;
 mod schedule;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -67,6 +68,10 @@ pub struct Policy {
     /// Recurring tasks, at most 100.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub schedules: Vec<Schedule>,
+    /// Fields that this version does not know, as a later one wrote them. They stay in force when the
+    /// policy is replaced by one without them.
+    #[serde(flatten)]
+    pub unknown: BTreeMap<String, serde_json::Value>,
 }
 
 impl Default for Policy {
@@ -86,6 +91,7 @@ impl Default for Policy {
             dead_max_age: Duration::from_hours(14 * 24),
             max_losses: 3,
             schedules: Vec::new(),
+            unknown: BTreeMap::new(),
         }
     }
 }

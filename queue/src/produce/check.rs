@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::packed::{Packed, Place};
 use crate::later::span_of;
 use crate::lease::millis;
+use crate::pack::More;
 use crate::payload::fits;
 use crate::record::{Extras, Head};
 use crate::task::{Start, Unique, check_kind};
@@ -112,6 +113,7 @@ fn pack_one(id: TaskId, name: &str, level: usize, task: &NewTask, now_ms: u64) -
         first_failed_ms: 0,
         trace_parent: text(&task.trace_parent),
         last_span: 0,
+        more: More::default(),
     };
     let extras = Some(extras).filter(|extras| *extras != Extras::default());
     let head = Head {
@@ -122,6 +124,7 @@ fn pack_one(id: TaskId, name: &str, level: usize, task: &NewTask, now_ms: u64) -
         attempts: 0,
         errors: &[],
         extras: extras.as_ref(),
+        more: None,
     };
     let place = match (
         task.unique.as_ref(),

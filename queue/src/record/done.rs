@@ -87,6 +87,7 @@ pub(crate) fn unpack_done(id: TaskId, queue: QueueName, bytes: &[u8]) -> Result<
 
 fn read_done(id: TaskId, queue: QueueName, bytes: &[u8]) -> Result<Task, Malformed> {
     let mut reader = Reader::new(bytes);
+    // What a later version has beyond these is not read, and never written again.
     reader.array_of(11)?;
     let state = Ending::state(reader.uint()?);
     let kind = reader.text()?.to_owned();
@@ -112,7 +113,7 @@ fn read_done(id: TaskId, queue: QueueName, bytes: &[u8]) -> Result<Task, Malform
         started: worker.is_some().then(|| timestamp(started)),
         finished: Some(timestamp(finished)),
         worker,
-        errors,
+        errors: errors.into_iter().map(|noted| noted.failure).collect(),
         payload: payload.map(owned),
         result: result.map(owned),
         progress: None,

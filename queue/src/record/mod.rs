@@ -9,7 +9,7 @@ mod done;
 use jiff::Timestamp;
 
 use crate::clock::timestamp;
-use crate::pack::{Malformed, Reader, Writer};
+use crate::pack::{Malformed, More, Reader, Writer};
 use crate::{Cause, Error, Failure, Payload, QueueName, State, Task, TaskId};
 
 pub(crate) use self::done::{Done, Ending, unpack_done};
@@ -28,10 +28,19 @@ pub(crate) struct Record {
     pub(crate) due_ms: u64,
     pub(crate) kind: String,
     pub(crate) attempts: u32,
-    pub(crate) errors: Vec<Failure>,
+    pub(crate) errors: Vec<Noted>,
     /// `None` when all of them are absent.
     pub(crate) extras: Option<Box<Extras>>,
+    /// What stands behind the extras.
+    pub(crate) more: More,
     pub(crate) payload: Vec<u8>,
+}
+
+/// A failure as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Noted {
+    pub(crate) failure: Failure,
+    pub(crate) more: More,
 }
 
 /// What few tasks have: numbers are 0 and texts empty where it is absent.
@@ -46,21 +55,24 @@ pub(crate) struct Extras {
     pub(crate) trace_parent: String,
     /// The span of the attempt before, 0 for none.
     pub(crate) last_span: u64,
+    /// What stands behind that.
+    pub(crate) more: More,
 }
 
 impl Extras {
     fn pack(&self, writer: &mut Writer) {
-        writer.array(6);
+        writer.array(6 + self.more.count());
         writer.uint(self.expires_ms);
         writer.text(&self.unique);
         writer.text(&self.concurrency_key);
         writer.uint(self.first_failed_ms);
         writer.text(&self.trace_parent);
         writer.uint(self.last_span);
+        writer.more(&self.more);
     }
 
     fn unpack(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        reader.array_of(6)?;
+        let more = reader.array_of(6)?;
         Ok(Self {
             expires_ms: reader.uint()?,
             unique: reader.text()?.to_owned(),
@@ -68,6 +80,7 @@ impl Extras {
             first_failed_ms: reader.uint()?,
             trace_parent: reader.text()?.to_owned(),
             last_span: reader.uint()?,
+            more: reader.more(more)?,
         })
     }
 }
@@ -82,6 +95,7 @@ impl Record {
             attempts: self.attempts,
             errors: &self.errors,
             extras: self.extras.as_deref(),
+            more: Some(&self.more),
         };
         head.pack(&self.payload)
     }
@@ -93,7 +107,7 @@ impl Record {
     fn read(bytes: &[u8]) -> Result<Self, Malformed> {
         let (level, has_extras, body) = split(bytes)?;
         let mut reader = Reader::new(body);
-        reader.array_of(5 + u32::from(has_extras))?;
+        let more = reader.array_of(5 + u32::from(has_extras))?;
         Ok(Self {
             level: level.to_owned(),
             created_ms: reader.uint()?,
@@ -106,6 +120,7 @@ impl Record {
             } else {
                 None
             },
+            more: reader.more(more)?,
             payload: reader.rest().to_vec(),
         })
     }
@@ -147,11 +162,14 @@ impl Record {
         if self.errors.len() >= MOST_ERRORS {
             self.errors.drain(..=self.errors.len() - MOST_ERRORS);
         }
-        self.errors.push(Failure {
-            attempt: self.attempts.saturating_add(1),
-            at,
-            cause,
-            message: cut(message, MOST_MESSAGE_BYTES).to_owned(),
+        self.errors.push(Noted {
+            failure: Failure {
+                attempt: self.attempts.saturating_add(1),
+                at,
+                cause,
+                message: cut(message, MOST_MESSAGE_BYTES).to_owned(),
+            },
+            more: More::default(),
         });
         if counts {
             self.attempts = self.attempts.saturating_add(1);
@@ -186,7 +204,7 @@ impl Record {
             started: None,
             finished: None,
             worker: None,
-            errors: self.errors,
+            errors: self.errors.into_iter().map(|noted| noted.failure).collect(),
             payload: Some(Payload::trusted(self.payload)),
             result: None,
             progress: None,
@@ -205,8 +223,9 @@ pub(crate) struct Head<'a> {
     pub(crate) due_ms: u64,
     pub(crate) kind: &'a str,
     pub(crate) attempts: u32,
-    pub(crate) errors: &'a [Failure],
+    pub(crate) errors: &'a [Noted],
     pub(crate) extras: Option<&'a Extras>,
+    pub(crate) more: Option<&'a More>,
 }
 
 impl Head<'_> {
@@ -214,7 +233,8 @@ impl Head<'_> {
         let mut writer = Writer::after(self.level.as_bytes(), 48 + self.kind.len() + payload.len());
         // Positive fixed numbers, which are the bytes 0 and 1.
         writer.uint(u64::from(self.extras.is_some()));
-        writer.array(5 + usize::from(self.extras.is_some()));
+        let more = self.more.map_or(0, More::count);
+        writer.array(5 + usize::from(self.extras.is_some()) + more);
         writer.uint(self.created_ms);
         writer.uint(self.due_ms);
         writer.text(self.kind);
@@ -222,6 +242,9 @@ impl Head<'_> {
         pack_failures(&mut writer, self.errors);
         if let Some(extras) = self.extras {
             extras.pack(&mut writer);
+        }
+        if let Some(more) = self.more {
+            writer.more(more);
         }
         writer.finish(payload)
     }
@@ -246,27 +269,31 @@ fn split(bytes: &[u8]) -> Result<(&str, bool, &[u8]), Malformed> {
 }
 
 /// Each is an array of attempt, time in ms, cause and message.
-fn pack_failures(writer: &mut Writer, failures: &[Failure]) {
+fn pack_failures(writer: &mut Writer, failures: &[Noted]) {
     writer.array(failures.len());
-    for failure in failures {
-        writer.array(4);
+    for Noted { failure, more } in failures {
+        writer.array(4 + more.count());
         writer.uint(failure.attempt.into());
         writer.uint(u64::try_from(failure.at.as_millisecond()).unwrap_or(0));
         writer.uint(failure.cause.number());
         writer.text(&failure.message);
+        writer.more(more);
     }
 }
 
-fn unpack_failures(reader: &mut Reader<'_>) -> Result<Vec<Failure>, Malformed> {
+fn unpack_failures(reader: &mut Reader<'_>) -> Result<Vec<Noted>, Malformed> {
     let count = reader.array()?;
     let mut failures = Vec::new();
     for _ in 0..count {
-        reader.array_of(4)?;
-        failures.push(Failure {
-            attempt: reader.uint()?,
-            at: timestamp(reader.uint()?),
-            cause: Cause::of_number(reader.uint()?),
-            message: reader.text()?.to_owned(),
+        let more = reader.array_of(4)?;
+        failures.push(Noted {
+            failure: Failure {
+                attempt: reader.uint()?,
+                at: timestamp(reader.uint()?),
+                cause: Cause::of_number(reader.uint()?),
+                message: reader.text()?.to_owned(),
+            },
+            more: reader.more(more)?,
         });
     }
     Ok(failures)
@@ -287,22 +314,31 @@ fn corrupt(what: &str, reason: &dyn std::fmt::Display) -> Error {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use proptest::strategy::ValueTree;
 
     use super::done::MOST_RETAINED_PAYLOAD_BYTES;
     use super::*;
 
-    fn any_failure() -> impl Strategy<Value = Failure> {
+    /// Up to three values of a later version.
+    fn any_more_of(number: u32) -> More {
+        More::of(&vec![u64::from(number); number as usize % 4])
+    }
+
+    fn any_failure() -> impl Strategy<Value = Noted> {
         let causes = prop_oneof![
             Just(Cause::Error),
             Just(Cause::Timeout),
             Just(Cause::WorkerLost)
         ];
         (1..100_u32, 0..4_000_000_000_000_u64, causes, ".{0,40}").prop_map(
-            |(attempt, at, cause, message)| Failure {
-                attempt,
-                at: timestamp(at),
-                cause,
-                message,
+            |(attempt, at, cause, message)| Noted {
+                failure: Failure {
+                    attempt,
+                    at: timestamp(at),
+                    cause,
+                    message,
+                },
+                more: any_more_of(attempt),
             },
         )
     }
@@ -327,6 +363,7 @@ mod tests {
                     attempts,
                     errors,
                     extras,
+                    more: any_more_of(attempts),
                     payload,
                 },
             )
@@ -357,6 +394,7 @@ mod tests {
                         first_failed_ms,
                         trace_parent,
                         last_span,
+                        more: any_more_of(u32::try_from(last_span % 4).unwrap()),
                     })
                 },
             )
@@ -379,7 +417,8 @@ mod tests {
             let task = unpack_done(id, queue, &done.pack()).unwrap();
             prop_assert_eq!(task.finished.unwrap(), timestamp(record.created_ms + wait + run));
             prop_assert_eq!(task.payload.map(Payload::into_bytes), Some(record.payload.clone()));
-            prop_assert_eq!((task.attempts, task.losses, task.errors), (record.attempts, losses, record.errors));
+            let errors: Vec<_> = record.errors.into_iter().map(|noted| noted.failure).collect();
+            prop_assert_eq!((task.attempts, task.losses, task.errors), (record.attempts, losses, errors));
         }
 
         #[test]
@@ -391,14 +430,43 @@ mod tests {
 
         #[test]
         fn the_history_keeps_the_last_ten_failures_and_the_first_kib_of_each(failures in 0..25_u32, message in "[aü]{0,2000}") {
-            let mut record = Record { level: "a".into(), created_ms: 0, due_ms: 0, kind: "k".into(), attempts: 0, errors: vec![], extras: None, payload: vec![] };
+            let mut record = Record { level: "a".into(), created_ms: 0, due_ms: 0, kind: "k".into(), attempts: 0, errors: vec![], extras: None, more: More::default(), payload: vec![] };
             for _ in 0..failures {
                 record.fail(timestamp(1), Cause::Error, &message, true);
             }
             prop_assert_eq!(record.errors.len(), failures.min(10) as usize);
-            prop_assert_eq!(record.errors.last().map_or(0, |last| last.attempt), failures);
-            prop_assert!(record.errors.iter().all(|e| e.message.len() <= 1_024 && message.starts_with(&e.message)));
+            prop_assert_eq!(record.errors.last().map_or(0, |last| last.failure.attempt), failures);
+            prop_assert!(record.errors.iter().all(|e| e.failure.message.len() <= 1_024 && message.starts_with(&e.failure.message)));
         }
+    }
+
+    #[test]
+    fn a_done_record_of_a_later_version_is_read_as_far_as_it_is_known() {
+        let record = any_record()
+            .new_tree(&mut proptest::test_runner::TestRunner::deterministic())
+            .unwrap()
+            .current();
+        let done = Done {
+            ending: Ending::Completed,
+            record: &record,
+            losses: 0,
+            started_ms: record.created_ms,
+            run_ms: 1,
+            worker: None,
+            result: None,
+        };
+        let mut packed = done.pack();
+        let id = crate::id::Sequence::new(1).task(1);
+        let queue = || QueueName::new("n", "q").unwrap();
+        let known = unpack_done(id, queue(), &packed).unwrap();
+        // An array of eleven is one of thirteen, with a text and a map behind.
+        assert_eq!(packed[0], 0x9b);
+        packed[0] = 0x9d;
+        packed.extend_from_slice(b"\xa2ab\x81\x01\x92\xc0\xc3");
+        assert_eq!(unpack_done(id, queue(), &packed).unwrap(), known);
+        // One that lacks what is known is none.
+        packed[0] = 0x9a;
+        assert!(unpack_done(id, queue(), &packed).is_err());
     }
 
     #[test]
@@ -411,6 +479,7 @@ mod tests {
             attempts: 0,
             errors: vec![],
             extras: None,
+            more: More::default(),
             payload: vec![b'1'; MOST_RETAINED_PAYLOAD_BYTES],
         };
         for kept in [true, false] {

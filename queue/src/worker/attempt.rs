@@ -251,7 +251,12 @@ fn tell(tell: impl FnOnce()) {
 
 /// Logs an attempt that failed, with what is kept of it.
 fn log_failure(queue: &QueueName, id: TaskId, attempt: u32, record: &Record, ended: Ended) {
-    let error = || record.errors.last().map_or("", |failure| &failure.message);
+    let error = || {
+        record
+            .errors
+            .last()
+            .map_or("", |noted| &noted.failure.message)
+    };
     let kind = &record.kind;
     match ended {
         Ended::Dead => {

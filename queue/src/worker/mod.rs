@@ -27,6 +27,7 @@ pub use self::observer::{Ended, Finished, Observer, Probe};
 pub use self::routes::{Routes, TaskError};
 use self::session::Vitals;
 use self::turn::Turner;
+use crate::config::LAYOUT;
 use crate::{Error, Queue};
 
 /// Most attempts that one worker runs at once; a fetch takes them all in one script.
@@ -64,6 +65,7 @@ impl Settings {
             node: &self.info.node,
             concurrency: self.concurrency,
             started: jiff::Timestamp::now(),
+            layout: LAYOUT,
         };
         serde_json::to_string(&description).unwrap_or_else(|_| "{}".to_owned())
     }
@@ -76,6 +78,7 @@ struct Description<'a> {
     node: &'a str,
     concurrency: usize,
     started: jiff::Timestamp,
+    layout: u64,
 }
 
 /// What a worker says of itself in Redis, for whoever looks for it.

@@ -146,6 +146,7 @@ mod tests {
             kind: "k".into(),
             attempts: 0,
             errors: vec![],
+            more: crate::pack::More::default(),
             extras: Some(Box::new(Extras {
                 expires_ms,
                 ..Extras::default()
@@ -206,7 +207,7 @@ mod tests {
                 ..
             }
         ));
-        assert_eq!(record.errors[0].message, "no");
+        assert_eq!(record.errors[0].failure.message, "no");
     }
 
     #[test]
@@ -229,15 +230,18 @@ mod tests {
         let mut record = record(0);
         assert_eq!(of(lost(), &mut record), Verdict::Lost { after: None });
         assert_eq!(record.attempts, 0);
-        assert_eq!(record.errors[0].message, "lost its worker: it crashed");
-        assert_eq!(record.errors[0].cause, Cause::WorkerLost);
+        assert_eq!(
+            record.errors[0].failure.message,
+            "lost its worker: it crashed"
+        );
+        assert_eq!(record.errors[0].failure.cause, Cause::WorkerLost);
         let most = Policy::default().max_losses;
         assert_eq!(
             after_losses(most, lost(), &mut record),
             Verdict::Quarantined
         );
         let told = format!("lost its worker {} times: it crashed", most + 1);
-        assert_eq!(record.errors[1].message, told);
+        assert_eq!(record.errors[1].failure.message, told);
     }
 
     #[test]
