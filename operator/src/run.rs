@@ -43,6 +43,8 @@ use crate::{
 /// Objects of a page of the first list. They are whole until they are stripped, so that pages of
 /// the usual 500 are much of the memory that a start takes.
 const PAGE: u32 = 100;
+/// TaskQueues of a page: whoever may write them can make each as large as etcd takes, 1.5 MiB.
+const QUEUES_PAGE: u32 = 20;
 /// Reconciles under way at once. The controller knows no namespaces: of those that it begins, what is beyond a namespace's
 /// share is put off.
 const RECONCILES: u16 = 20;
@@ -200,7 +202,7 @@ async fn work(
     let listed = Arc::new(SetOnce::new());
     let resource_stream = watcher(
         api::<Guarded>(&client, namespace),
-        watcher::Config::default().page_size(PAGE),
+        watcher::Config::default().page_size(QUEUES_PAGE),
     )
     .default_backoff()
     .modify(watch::strip_resource)

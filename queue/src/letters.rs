@@ -141,16 +141,19 @@ impl Queue {
                 // What dies while this runs, perhaps because it was redriven, is not of the
                 // selection.
                 let (mut done, mut stay, mut begun) = (Redriven::default(), 0, None);
-                loop {
+                // Some more may die before the first batch tells what time it is.
+                let batches = self.count_dead().await? / BATCH as u64 + 2;
+                for _ in 0..batches {
                     let batch = self.batch(to, begun, stay, &[]).await?;
                     begun.get_or_insert(batch.now_ms);
                     let count = batch.moved + batch.stay;
                     stay += batch.stay;
                     done.add(batch);
                     if count < BATCH as u64 {
-                        return Ok(done);
+                        break;
                     }
                 }
+                Ok(done)
             }
         }
     }

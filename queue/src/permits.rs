@@ -21,13 +21,13 @@ pub struct Lacking {
 }
 
 impl Client {
-    /// Which of the rights that this crate needs the user lacks, on the keys and the channel of this
-    /// client's prefix. Asks and changes nothing. A user that may not even call a script is
-    /// [`Error::AuthFailed`].
-    pub async fn lacking_rights(&self) -> Result<Lacking, Error> {
+    /// Which of the rights that this crate needs the user lacks, on the keys of a namespace and the channel
+    /// of this client's prefix; without a namespace on those of one that nobody has. Asks and changes
+    /// nothing. A user that may not even call a script there is [`Error::AuthFailed`].
+    pub async fn lacking_rights(&self, namespace: Option<&str>) -> Result<Lacking, Error> {
         let prefix = self.endpoint().prefix();
-        let (namespace, name) = NOBODYS;
-        let keys = Keys::new(prefix, &QueueName::new(namespace, name)?);
+        let (nobodys, name) = NOBODYS;
+        let keys = Keys::new(prefix, &QueueName::new(namespace.unwrap_or(nobodys), name)?);
         let (key, channel) = (keys.get(Key::Config), channel(prefix));
         let mut call = script::LACKED.call(&keys, &[], &[], "0");
         for command in rights::of_everything() {

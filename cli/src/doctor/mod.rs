@@ -37,7 +37,10 @@ pub(crate) async fn run(typed: &Doctor, place: &Place, output: &mut Output) -> R
         }
         cluster::look(typed.context.as_deref(), place.namespace.as_deref()).await
     };
-    let (redis, cluster) = tokio::join!(redis::look(place.redis.as_deref()), cluster);
+    let (redis, cluster) = tokio::join!(
+        redis::look(place.redis.as_deref(), place.namespace.as_deref()),
+        cluster
+    );
     let redis = redis?;
     let mut findings = redis.findings;
     findings.extend(cluster.findings);

@@ -24,8 +24,8 @@ pub(super) struct Seen {
     pub(super) client: Option<Client>,
 }
 
-/// Looks at the Redis of a URL.
-pub(super) async fn look(url: Option<&str>) -> Result<Seen, Failure> {
+/// Looks at the Redis of a URL, and at the rights there on the keys of a namespace, or of all.
+pub(super) async fn look(url: Option<&str>, namespace: Option<&str>) -> Result<Seen, Failure> {
     let mut seen = Seen::default();
     let Some(url) = url.filter(|url| !url.is_empty()) else {
         let text = "no URL: give --redis URL or set TASKQUEUE_REDIS_URL to look at Redis as well";
@@ -50,7 +50,7 @@ pub(super) async fn look(url: Option<&str>) -> Result<Seen, Failure> {
     };
     let (settings, rights) = tokio::join!(
         timeout(LONGEST, client.server_reports()),
-        timeout(LONGEST, client.lacking_rights())
+        timeout(LONGEST, client.lacking_rights(namespace))
     );
     let late = |check| Finding::unknown(check, format!("no answer within {} s", LONGEST.as_secs()));
     seen.findings.extend(match settings {
@@ -62,7 +62,14 @@ pub(super) async fn look(url: Option<&str>) -> Result<Seen, Failure> {
         Ok(Ok(lacking)) => of_rights(&lacking),
         Ok(Err(error)) => {
             let prefix = endpoint.prefix();
-            let fix = format!("ACL SETUSER <user> ~{prefix}:* &{prefix}:* +evalsha +script|load");
+            let (keys, hint) = match namespace {
+                Some(namespace) => (format!("~{prefix}:{{{namespace}/* &{prefix}:wake"), ""),
+                None => (
+                    format!("~{prefix}:* &{prefix}:*"),
+                    " (a user of one namespace is looked at with --namespace)",
+                ),
+            };
+            let fix = format!("ACL SETUSER <user> {keys} +evalsha +script|load{hint}");
             Finding::problem(
                 RIGHTS,
                 format!("{}: {fix}", Failure::Queue(error).message()),

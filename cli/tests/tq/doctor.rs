@@ -248,6 +248,25 @@ async fn a_missing_right_is_named_and_the_documented_ones_do() {
 }
 
 #[tokio::test]
+async fn a_user_of_one_namespace_is_looked_at_there() {
+    let redis = server(&[]).await;
+    let [_, everything] = documented();
+    let rights = everything.join(" ");
+    let command = format!("ACL SETUSER worker reset on >secret ~tq:{{shop/* &tq:wake {rights}");
+    redis.command::<()>(&command).await;
+    let url = redis.url().replace("://", "://worker:secret@");
+    assert_told(&doctor(&url, &["--namespace", "shop"]).await, &[], &[]);
+    let told = |ended: &Ended, fix: &str| {
+        let told = lines(ended, "problem");
+        assert!(told[0].1.contains(fix), "{ended:?}");
+    };
+    let elsewhere = doctor(&url, &["--namespace", "billing"]).await;
+    told(&elsewhere, "~tq:{billing/* &tq:wake +evalsha");
+    let anywhere = doctor(&url, &[]).await;
+    told(&anywhere, "is looked at with --namespace");
+}
+
+#[tokio::test]
 async fn a_redis_that_is_away_is_a_problem() {
     let ended = doctor("redis://127.0.0.1:1", &[]).await;
     assert_told(

@@ -385,7 +385,7 @@ async fn tells(scene: &mut Scene) {
         .await;
     assert_eq!(seen.unwrap().state, State::Waiting);
     scene.works(&script::WORKERS, queue.workers()).await;
-    let lacking = queue.client().lacking_rights();
+    let lacking = queue.client().lacking_rights(None);
     let lacking = scene.works(&script::LACKED, lacking).await;
     assert!(lacking.commands.is_empty() && lacking.produces);
 }

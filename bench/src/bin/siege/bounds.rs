@@ -104,7 +104,8 @@ fn fair(rows: &[Row]) -> Bound {
                 "{beside:.1?} instead of {alone:.1?}, {times:.1} times"
             )]
         }
-        _ => Vec::new(),
+        (Some(_), Some(_)) => Vec::new(),
+        _ => vec!["it was not measured".to_owned()],
     };
     Bound { rule, broken }
 }
