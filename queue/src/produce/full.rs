@@ -23,8 +23,8 @@ pub(super) struct Full {
 }
 
 /// Reads the answer from behind its status on.
-pub(super) fn read(reply: &mut Reply<'_>, wanted: u64) -> Result<Full, Error> {
-    let (now_ms, waiting) = (reply.next()?, reply.next()?);
+pub(super) fn read(reply: &mut Reply<'_>, now_ms: u64, wanted: u64) -> Result<Full, Error> {
+    let waiting = reply.next()?;
     let counters: Vec<Option<u64>> = reply.next()?;
     let counter = |place: usize| counters.get(place).copied().flatten();
     Ok(Full {

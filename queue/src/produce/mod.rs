@@ -195,7 +195,8 @@ impl Queue {
             match status {
                 Status::Stale => {}
                 Status::Full => {
-                    let full = full::read(&mut reply, tasks.len() as u64)?;
+                    let full =
+                        full::read(&mut reply, self.link().clock().now_ms(), tasks.len() as u64)?;
                     return Ok(Put::Full(full.refusal(self.name(), &known.policy)));
                 }
                 _ => {
