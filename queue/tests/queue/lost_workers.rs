@@ -146,11 +146,14 @@ async fn a_worker_that_comes_back_too_late_drops_its_results_and_goes_on_under_a
 
     let finish = Arc::new(Notify::new());
     let (told, mut hears) = mpsc::unbounded_channel();
+    let (begins, mut begun) = mpsc::unbounded_channel();
     let losses = Arc::new(Losses::default());
     let worker = {
         let finish = Arc::clone(&finish);
         let handler = move |task: LeasedTask| {
             let (finish, told) = (Arc::clone(&finish), told.clone());
+            // Redis may have leased what the worker has not heard of yet.
+            begins.send(()).unwrap();
             async move {
                 if number(&task) == 1 {
                     task.lease_lost().await;
@@ -168,7 +171,10 @@ async fn a_worker_that_comes_back_too_late_drops_its_results_and_goes_on_under_a
                 .observer(Arc::clone(&losses)),
         )
     };
-    until(&client, &queue, "both taken", |s| s.active == 2).await;
+    for _ in 0..2 {
+        let both = tokio::time::timeout(SOON, begun.recv()).await;
+        assert_eq!(both.unwrap(), Some(()));
+    }
     proxy.go_down();
     until(&client, &queue, "lapsed", |s| s.expired_workers == 1).await;
     assert_eq!(queue.reclaim().await.unwrap().released, 2);
