@@ -183,6 +183,12 @@ pub(crate) struct Enqueue {
     /// End the tasks without running them if they have not started after this time.
     #[arg(long, value_name = "DURATION", value_parser = interval)]
     pub(crate) expires_in: Option<Duration>,
+    /// Make this many attempts at most, the first one included, in place of the queue's `retry.maxAttempts`.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) attempts: Option<u32>,
+    /// Let an attempt run for this long at most, in place of the queue's `timeout`.
+    #[arg(long, value_name = "DURATION", value_parser = interval)]
+    pub(crate) timeout: Option<Duration>,
     /// Enqueue nothing while another task with this key has not ended; the id of that one is printed then.
     #[arg(
         long,

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use serde::Serialize;
-use taskqueue_queue::{Enqueued, NewTask, Payload, Queue, QueueName, TaskId};
+use taskqueue_queue::{Enqueued, NewTask, Overrides, Payload, Queue, QueueName, TaskId};
 use tokio::sync::mpsc;
 
 use crate::args::{Enqueue, Printed};
@@ -132,6 +132,11 @@ fn task(typed: &Enqueue, payload: Payload) -> NewTask {
     if let (Some(key), Some(ttl)) = (&typed.unique, typed.unique_for) {
         task = task.unique(key, ttl);
     }
+    task = task.overrides(Overrides {
+        max_attempts: typed.attempts,
+        timeout: typed.timeout,
+        backoff: None,
+    });
     match &typed.key {
         Some(key) => task.concurrency_key(key),
         None => task,

@@ -109,6 +109,7 @@ pub use policy::{
 pub use produce::{MAX_BATCH_BYTES, MAX_BATCH_TASKS};
 pub use queue::Queue;
 pub use reclaim::Reclaimed;
+pub use record::{Overrides, OwnBackoff};
 pub use schedules::ScheduleState;
 pub use snapshot::{Counters, Snapshot};
 pub use task::{Cause, Enqueued, Failure, NewTask, State, Task};

@@ -147,7 +147,8 @@ fn settlement(
     let (after, record) = match Record::unpack(&task.record) {
         Ok(mut record) => {
             let before = record.clone();
-            let after = loss.befalls(&mut record, policy);
+            let policy = record.policy(policy);
+            let after = loss.befalls(&mut record, &policy);
             let record = if record == before {
                 None
             } else {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::timestamp;
 use crate::payload::fits;
-use crate::{Error, Payload, QueueName, TaskId, WorkerId};
+use crate::{Error, Overrides, Payload, QueueName, TaskId, WorkerId};
 
 /// Longest task type, in bytes.
 const MAX_KIND_BYTES: usize = 128;
@@ -24,6 +24,7 @@ pub struct NewTask {
     pub(crate) unique: Option<Unique>,
     pub(crate) concurrency_key: Option<String>,
     pub(crate) trace_parent: Option<String>,
+    pub(crate) overrides: Overrides,
 }
 
 /// When a new task may run.
@@ -74,6 +75,7 @@ impl NewTask {
             unique: None,
             concurrency_key: None,
             trace_parent: None,
+            overrides: Overrides::default(),
         }
     }
 
@@ -125,6 +127,14 @@ impl NewTask {
     #[must_use]
     pub fn concurrency_key(mut self, key: impl Into<String>) -> Self {
         self.concurrency_key = Some(key.into());
+        self
+    }
+
+    /// Attempts, timeout and backoff of its own, in place of what the queue's policy says. Workers older than
+    /// these go by the policy.
+    #[must_use]
+    pub fn overrides(mut self, overrides: Overrides) -> Self {
+        self.overrides = overrides;
         self
     }
 
@@ -193,6 +203,10 @@ pub struct Task {
     /// Its concurrency key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency_key: Option<String>,
+    /// What it has of its own in place of the policy; not kept of a task that has ended, unless it is a
+    /// dead letter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overrides: Option<Overrides>,
 }
 
 impl Task {

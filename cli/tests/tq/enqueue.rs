@@ -481,3 +481,29 @@ async fn a_payload_may_begin_with_a_byte_order_mark() {
         .await;
     assert_eq!(payload(&terminal.task(ended.lines()[0]).await), "[1]");
 }
+
+#[tokio::test]
+async fn attempts_and_timeout_of_a_task_go_before_those_of_the_queue() {
+    let terminal = Terminal::new().await;
+    let own = ["--attempts", "2", "--timeout", "90s"];
+    let ended = terminal
+        .tq(&[&["enqueue", "orders", "resize"], &own[..]].concat())
+        .await;
+    let id = ended.lines()[0].to_owned();
+    let task = terminal.task(&id).await;
+    let own = task.overrides.expect("it has some");
+    assert_eq!(
+        (own.max_attempts, own.timeout),
+        (Some(2), Some(Duration::from_secs(90)))
+    );
+    let shown = terminal.tq(&["get", "orders", &id, "-o", "json"]).await;
+    let shown: serde_json::Value = serde_json::from_str(&shown.stdout).expect("JSON");
+    assert_eq!(
+        shown["overrides"],
+        json!({"maxAttempts": 2, "timeoutMs": 90_000})
+    );
+    let refused = terminal
+        .tq(&["enqueue", "orders", "resize", "--attempts", "0"])
+        .await;
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+}

@@ -11,7 +11,7 @@ use crate::pack::More;
 use crate::payload::fits;
 use crate::record::{Extras, Head};
 use crate::task::{Start, Unique, check_kind};
-use crate::{Error, NewTask, Policy, QueueName, TaskId};
+use crate::{Error, NewTask, Overrides, Policy, QueueName, TaskId};
 
 /// Longest delay, expiry and time of a unique key: ten years.
 pub(crate) const MAX_SPAN: Duration = Duration::from_hours(10 * 365 * 24);
@@ -46,6 +46,7 @@ pub(super) fn check(queue: &QueueName, policy: &Policy, task: &NewTask) -> Resul
     if let Some(header) = &task.trace_parent {
         key_is_fit("trace parent", header)?;
     }
+    check_overrides(&task.overrides)?;
     match &task.priority {
         None => Ok(policy.default_level()),
         Some(level) => {
@@ -57,6 +58,20 @@ pub(super) fn check(queue: &QueueName, policy: &Policy, task: &NewTask) -> Resul
             })
         }
     }
+}
+
+fn check_overrides(own: &Overrides) -> Result<(), Error> {
+    if own.max_attempts == Some(0) {
+        return Err(Error::invalid("maxAttempts", "0", "at least 1"));
+    }
+    if let Some(timeout) = own.timeout {
+        span("timeout", timeout, Duration::from_millis(1))?;
+    }
+    if let Some(backoff) = own.backoff {
+        span("backoff.initial", backoff.initial, Duration::ZERO)?;
+        span("backoff.max", backoff.max, backoff.initial)?;
+    }
+    Ok(())
 }
 
 fn span(field: &'static str, value: Duration, least: Duration) -> Result<(), Error> {
@@ -113,6 +128,7 @@ fn pack_one(id: TaskId, name: &str, level: usize, task: &NewTask, now_ms: u64) -
         first_failed_ms: 0,
         trace_parent: text(&task.trace_parent),
         last_span: 0,
+        overrides: task.overrides,
         more: More::default(),
     };
     let extras = Some(extras).filter(|extras| *extras != Extras::default());

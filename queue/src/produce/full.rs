@@ -22,7 +22,7 @@ pub(super) struct Full {
     before: Option<(u64, u64)>,
 }
 
-/// Reads the answer from behind its status on.
+/// Reads the answer from behind its time on.
 pub(super) fn read(reply: &mut Reply<'_>, now_ms: u64, wanted: u64) -> Result<Full, Error> {
     let waiting = reply.next()?;
     let counters: Vec<Option<u64>> = reply.next()?;

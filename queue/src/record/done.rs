@@ -120,5 +120,6 @@ fn read_done(id: TaskId, queue: QueueName, bytes: &[u8]) -> Result<Task, Malform
         expires: None,
         unique_key: None,
         concurrency_key: None,
+        overrides: None,
     })
 }

@@ -5,14 +5,18 @@
 //! the rarer fields. Lua reads the level and those fields and, to redrive, edits the array. A done task is one array.
 
 mod done;
+mod overrides;
+
+use std::borrow::Cow;
 
 use jiff::Timestamp;
 
 use crate::clock::timestamp;
 use crate::pack::{Malformed, More, Reader, Writer};
-use crate::{Cause, Error, Failure, Payload, QueueName, State, Task, TaskId};
+use crate::{Cause, Error, Failure, Payload, Policy, QueueName, State, Task, TaskId};
 
 pub(crate) use self::done::{Done, Ending, unpack_done};
+pub use self::overrides::{Overrides, OwnBackoff};
 
 /// Failures kept of each task, the last ones.
 const MOST_ERRORS: usize = 10;
@@ -55,33 +59,46 @@ pub(crate) struct Extras {
     pub(crate) trace_parent: String,
     /// The span of the attempt before, 0 for none.
     pub(crate) last_span: u64,
+    /// Written where the task has some alone: programs before these read on without them.
+    pub(crate) overrides: Overrides,
     /// What stands behind that.
     pub(crate) more: More,
 }
 
 impl Extras {
     fn pack(&self, writer: &mut Writer) {
-        writer.array(6 + self.more.count());
+        let overrides = !self.overrides.is_empty() || self.more.count() > 0;
+        writer.array(6 + usize::from(overrides) + self.more.count());
         writer.uint(self.expires_ms);
         writer.text(&self.unique);
         writer.text(&self.concurrency_key);
         writer.uint(self.first_failed_ms);
         writer.text(&self.trace_parent);
         writer.uint(self.last_span);
+        if overrides {
+            self.overrides.pack(writer);
+        }
         writer.more(&self.more);
     }
 
     fn unpack(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let more = reader.array_of(6)?;
-        Ok(Self {
+        let mut more = reader.array_of(6)?;
+        let mut extras = Self {
             expires_ms: reader.uint()?,
             unique: reader.text()?.to_owned(),
             concurrency_key: reader.text()?.to_owned(),
             first_failed_ms: reader.uint()?,
             trace_parent: reader.text()?.to_owned(),
             last_span: reader.uint()?,
-            more: reader.more(more)?,
-        })
+            overrides: Overrides::default(),
+            more: More::default(),
+        };
+        if more > 0 {
+            extras.overrides = Overrides::unpack(reader)?;
+            more -= 1;
+        }
+        extras.more = reader.more(more)?;
+        Ok(extras)
     }
 }
 
@@ -146,6 +163,14 @@ impl Record {
         }
     }
 
+    /// The policy for this task.
+    pub(crate) fn policy<'a>(&self, policy: &'a Policy) -> Cow<'a, Policy> {
+        match &self.extras {
+            Some(extras) => extras.overrides.of(policy),
+            None => Cow::Borrowed(policy),
+        }
+    }
+
     /// When it expires, if it does.
     pub(crate) fn expires_ms(&self) -> Option<u64> {
         let expires = self.extras.as_ref()?.expires_ms;
@@ -189,6 +214,7 @@ impl Record {
     pub(crate) fn into_task(self, id: TaskId, queue: QueueName, state: State, losses: u32) -> Task {
         let expires = self.expires_ms().map(timestamp);
         let extras = self.extras.map(|extras| *extras).unwrap_or_default();
+        let overrides = extras.overrides;
         let given = |text: String| Some(text).filter(|text| !text.is_empty());
         let (unique_key, concurrency_key) = (given(extras.unique), given(extras.concurrency_key));
         Task {
@@ -211,6 +237,7 @@ impl Record {
             expires,
             unique_key,
             concurrency_key,
+            overrides: Some(overrides).filter(|own| !own.is_empty()),
         }
     }
 }
@@ -316,12 +343,27 @@ mod tests {
     use proptest::prelude::*;
     use proptest::strategy::ValueTree;
 
+    use std::time::Duration;
+
     use super::done::MOST_RETAINED_PAYLOAD_BYTES;
     use super::*;
+    use crate::BackoffKind;
 
     /// Up to three values of a later version.
     fn any_more_of(number: u32) -> More {
         More::of(&vec![u64::from(number); number as usize % 4])
+    }
+
+    fn any_overrides_of(number: u64) -> Overrides {
+        Overrides {
+            max_attempts: u32::try_from(number % 3).ok().filter(|most| *most > 0),
+            timeout: (!number.is_multiple_of(5)).then(|| Duration::from_millis(number % 5)),
+            backoff: (number % 7 > 3).then_some(OwnBackoff {
+                kind: BackoffKind::Linear,
+                initial: Duration::from_millis(number % 7),
+                max: Duration::from_millis(number % 7 * 2),
+            }),
+        }
     }
 
     fn any_failure() -> impl Strategy<Value = Noted> {
@@ -394,6 +436,7 @@ mod tests {
                         first_failed_ms,
                         trace_parent,
                         last_span,
+                        overrides: any_overrides_of(last_span),
                         more: any_more_of(u32::try_from(last_span % 4).unwrap()),
                     })
                 },

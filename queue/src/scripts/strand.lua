@@ -82,7 +82,9 @@ local back, runnable, was_empty = 0, 0, false
 -- Where it must have been: what can be told from the record, its losses and its place of a concurrency key.
 local function put_back(id, record, body)
   local losses = tonumber(redis.call('HGET', LOST, id) or 0) or 0
-  if body and body[4] >= tonumber(ARGV[10]) or losses > tonumber(ARGV[11]) then
+  -- Its own, if it has some (see record/overrides.rs).
+  local own = body and type(body[6]) == 'table' and type(body[6][7]) == 'table' and tonumber(body[6][7][1]) or 0
+  if body and body[4] >= (own > 0 and own or tonumber(ARGV[10])) or losses > tonumber(ARGV[11]) then
     redis.call('ZADD', DEAD, text(now), id)
   elseif body and body[2] > now then
     redis.call('ZADD', DUE, text(body[2]), id)

@@ -92,7 +92,7 @@ async fn attempt<H: Handler>(
         Over::Late
     } else {
         let task = lease_task(shop, known, lease.clone(), leased, &mut record);
-        handle(shop, known, lease, task).await
+        handle(shop, lease, task).await
     };
     let run = begun.elapsed();
     say_last_words(&shop.queue, lease, leased.id).await;
@@ -122,11 +122,12 @@ fn conclude<H>(
 ) -> Message {
     let number = record.attempts + 1;
     let wait = Duration::from_millis(started_ms.saturating_sub(record.runnable_since_ms()));
+    let policy = record.policy(&known.policy);
     let verdict = verdict(
         over,
         &mut record,
         leased.losses,
-        (&known.policy, &known.patterns),
+        (&policy, &known.patterns),
         shop.queue.link().clock().now_ms(),
         rand::random(),
     );
@@ -271,13 +272,8 @@ fn log_failure(queue: &QueueName, id: TaskId, attempt: u32, record: &Record, end
 }
 
 /// Runs the handler until it ends, its time is over, or it is to be cancelled.
-async fn handle<H: Handler>(
-    shop: &Shop<H>,
-    known: &Known,
-    lease: &Lease,
-    task: LeasedTask,
-) -> Over {
-    let (id, limit) = (task.id, known.policy.timeout);
+async fn handle<H: Handler>(shop: &Shop<H>, lease: &Lease, task: LeasedTask) -> Over {
+    let (id, limit) = (task.id, task.timeout);
     let begun = Instant::now();
     // The call itself may panic too, not only the future it returns.
     let handling = AssertUnwindSafe(async { shop.handler.handle(task).await }).catch_unwind();
@@ -346,7 +342,7 @@ fn lease_task<H>(
         created: timestamp(record.created_ms),
         runnable: timestamp(record.runnable_since_ms()),
         payload: Payload::trusted(record.payload.clone()),
-        timeout: known.policy.timeout,
+        timeout: record.policy(&known.policy).timeout,
         worker: lease.worker(),
         trace_parent: trace_parent.filter(|header| !header.is_empty()),
         last_span: last_span.filter(|span| *span > 0),

@@ -5,7 +5,8 @@ use std::time::Duration;
 use taskqueue_queue::testing::{RedisServer, eventually};
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
 use taskqueue_queue::{
-    Cause, NewTask, Payload, Policy, Queue, RetryAction, RetryRule, State, Task, TaskId, WorkerId,
+    BackoffKind, Cause, Error, NewTask, Overrides, OwnBackoff, Payload, Policy, Queue, RetryAction,
+    RetryRule, State, Task, TaskId, WorkerId,
 };
 
 use crate::testbed::{self, Running, SOON, brisk, queue, snapshot, task, until};
@@ -266,4 +267,103 @@ async fn a_retry_that_would_come_after_the_expiry_ends_the_task() {
     let task = in_state(&queue, id, State::Expired).await;
     assert_eq!((task.attempts, task.errors.len()), (1, 1));
     worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_task_may_have_attempts_a_timeout_and_a_backoff_of_its_own() {
+    let redis = RedisServer::start().await;
+    let queue = queue(&redis).await;
+    queue.configure(&with_rules(Vec::new())).await.unwrap();
+    let own = Overrides {
+        max_attempts: Some(1),
+        ..Overrides::default()
+    };
+    let once = queue.enqueue(failing("no").overrides(own)).await.unwrap();
+    let thrice = queue.enqueue(failing("no")).await.unwrap();
+    let own = Overrides {
+        max_attempts: Some(9),
+        timeout: Some(Duration::from_millis(50)),
+        backoff: Some(OwnBackoff {
+            kind: BackoffKind::Fixed,
+            initial: Duration::from_hours(1),
+            max: Duration::from_hours(2),
+        }),
+    };
+    let slow = NewTask::new("hang", Payload::of(&0).unwrap()).overrides(own);
+    let slow = queue.enqueue(slow).await.unwrap().id();
+    let read = queue.get(&slow).await.unwrap().unwrap();
+    assert_eq!(read.overrides, Some(own));
+    let handler = async |task: LeasedTask| match task.kind.as_str() {
+        "hang" => {
+            assert_eq!(task.timeout, Duration::from_millis(50));
+            hang(task).await
+        }
+        _ => fail(task).await,
+    };
+    let worker = Running::start(Worker::new(queue.clone(), handler));
+    let once = in_state(&queue, once.id(), State::Dead).await;
+    assert_eq!(
+        (once.attempts, once.overrides.unwrap().max_attempts),
+        (1, Some(1))
+    );
+    let thrice = in_state(&queue, thrice.id(), State::Dead).await;
+    assert_eq!((thrice.attempts, thrice.overrides), (3, None));
+    let put_off = in_state(&queue, slow, State::Scheduled).await;
+    assert_eq!(put_off.errors[0].cause, Cause::Timeout);
+    let wait = put_off.due.unwrap().duration_since(put_off.errors[0].at);
+    assert!(
+        (3_599..=3_600).contains(&wait.as_secs()),
+        "{wait}: there is no jitter"
+    );
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn overrides_out_of_range_are_refused_by_name() {
+    let redis = RedisServer::start().await;
+    let queue = queue(&redis).await;
+    let backoff = |initial, max| {
+        Some(OwnBackoff {
+            kind: BackoffKind::Linear,
+            initial: Duration::from_millis(initial),
+            max: Duration::from_millis(max),
+        })
+    };
+    let none = Overrides::default();
+    for (own, wanted) in [
+        (
+            Overrides {
+                max_attempts: Some(0),
+                ..none
+            },
+            "maxAttempts",
+        ),
+        (
+            Overrides {
+                timeout: Some(Duration::ZERO),
+                ..none
+            },
+            "timeout",
+        ),
+        (
+            Overrides {
+                timeout: Some(Duration::MAX),
+                ..none
+            },
+            "timeout",
+        ),
+        (
+            Overrides {
+                backoff: backoff(2, 1),
+                ..none
+            },
+            "backoff.max",
+        ),
+    ] {
+        let refused = queue.enqueue(task(1).overrides(own)).await.unwrap_err();
+        let Error::Invalid { field, .. } = refused else {
+            panic!("{refused}")
+        };
+        assert_eq!(field, wanted);
+    }
 }
