@@ -63,7 +63,7 @@ async fn an_answer_without_end_is_given_up_wherever_it_comes() {
             let server = FakeServer::start(move |words| match greeting(words) {
                 _ if words[0] == to => said.clone(),
                 Some(said) => said.into(),
-                None if words[0] == "HMGET" => "*2\r\n$-1\r\n$-1\r\n".to_owned().into(),
+                None if words[0] == "HMGET" => "*3\r\n$-1\r\n$-1\r\n$-1\r\n".to_owned().into(),
                 None => FakeServer::unknown(words).into(),
             })
             .await;
@@ -163,7 +163,7 @@ async fn stale() -> (FakeServer, Arc<AtomicUsize>) {
     let count = Arc::clone(&asked);
     let server = FakeServer::start(move |words| match (greeting(words), words[0].as_str()) {
         (Some(said), _) => said,
-        (None, "HMGET") => "*2\r\n$1\r\n7\r\n$-1\r\n".to_owned(),
+        (None, "HMGET") => "*3\r\n$1\r\n7\r\n$-1\r\n$-1\r\n".to_owned(),
         (None, "EVALSHA") => {
             count.fetch_add(1, Ordering::Relaxed);
             "*1\r\n$5\r\nstale\r\n".to_owned()

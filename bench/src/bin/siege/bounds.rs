@@ -172,7 +172,7 @@ mod tests {
         let break_with = |spoil: &dyn Fn(&mut Row)| {
             let mut row = kept(Kind::All, 20);
             spoil(&mut row);
-            broken(&[row])
+            broken(&[row, kept(Kind::Alone, 20), kept(Kind::Namespace, 20)])
         };
         let cause = "signal 9".to_owned();
         assert_eq!(
@@ -202,5 +202,6 @@ mod tests {
     fn a_hostile_namespace_that_slows_the_slowest_wakes_is_unfair() {
         let rows = [kept(Kind::Alone, 20), kept(Kind::Namespace, 31)];
         assert_eq!(broken(&rows), ["31.0ms instead of 20.0ms, 1.6 times"]);
+        assert_eq!(broken(&rows[..1]), ["it was not measured"]);
     }
 }

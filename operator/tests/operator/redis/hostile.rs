@@ -23,7 +23,7 @@ fn honest(words: &[String]) -> String {
     match words[0].as_str() {
         "HELLO" => FakeServer::hello("redis", "7.2.4", "standalone"),
         "TIME" => "*2\r\n$10\r\n1700000000\r\n$1\r\n0\r\n".to_owned(),
-        "HMGET" => "*2\r\n$-1\r\n$-1\r\n".to_owned(),
+        "HMGET" => "*3\r\n$-1\r\n$-1\r\n$-1\r\n".to_owned(),
         // As to a look at a queue at rest.
         "EVALSHA" => {
             "*5\r\n$4\r\nrest\r\n:1700000000000\r\n$0\r\n\r\n$0\r\n\r\n$5\r\n-1 -1\r\n".to_owned()
@@ -112,7 +112,7 @@ async fn a_redis_that_changes_its_policy_for_ever_is_told_and_ends_with_its_task
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
     let stale = FakeServer::start(move |words| match words[0].as_str() {
-        "HMGET" => "*2\r\n$1\r\n7\r\n$-1\r\n".to_owned(),
+        "HMGET" => "*3\r\n$1\r\n7\r\n$-1\r\n$-1\r\n".to_owned(),
         "EVALSHA" => {
             count.fetch_add(1, Ordering::Relaxed);
             "*1\r\n$5\r\nstale\r\n".to_owned()

@@ -171,7 +171,7 @@ pub(super) fn polite(words: &[String], script: impl FnOnce() -> String) -> Strin
             format!("*2\r\n${}\r\n{seconds}\r\n$1\r\n0\r\n", seconds.len())
         }
         "PING" => "+PONG\r\n".to_owned(),
-        "HMGET" => "*2\r\n$-1\r\n$-1\r\n".to_owned(),
+        "HMGET" => "*3\r\n$-1\r\n$-1\r\n$-1\r\n".to_owned(),
         "EVALSHA" | "EVAL" => script(),
         "SUBSCRIBE" => {
             let channel = words.get(1).map_or("", String::as_str);
