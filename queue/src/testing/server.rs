@@ -12,6 +12,8 @@ use crate::{Client, Endpoint};
 
 /// Longest time a server may take to start.
 const START: Duration = Duration::from_secs(10);
+/// Longest time that a connection may take to be made.
+const PATIENCE: Duration = Duration::from_mins(1);
 /// The file of settings of those that have one.
 const CONFIG: &str = "server.conf";
 /// Another test may take the port between its choice and the server's start.
@@ -116,11 +118,16 @@ impl RedisServer {
         self.directory.path()
     }
 
-    /// A client of this crate.
+    /// A client of this crate; waits for as long as a busy machine needs to make the connection.
     pub async fn client(&self) -> Client {
-        Client::connect(&Endpoint::parse(&self.url()).unwrap())
-            .await
-            .unwrap()
+        let endpoint = Endpoint::parse(&self.url()).unwrap();
+        let begun = Instant::now();
+        loop {
+            match Client::connect(&endpoint).await {
+                Err(error) if error.is_transient() && begun.elapsed() < PATIENCE => {}
+                connected => return connected.unwrap(),
+            }
+        }
     }
 
     /// Sends a command of the test's own, in words.

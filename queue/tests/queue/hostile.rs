@@ -190,7 +190,6 @@ async fn a_policy_that_changes_for_ever_is_not_followed_for_ever() {
         [
             read.map(drop),
             queue.promote().await.map(drop),
-            queue.reclaim().await.map(drop),
             queue.pause().await.map(drop),
         ]
     };
