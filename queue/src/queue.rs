@@ -314,8 +314,8 @@ impl Queue {
         let mut reply = self.reply(call.script, value)?;
         let status = reply.status()?;
         if status != Status::Stale {
-            let now_ms: u64 = reply.next()?;
-            self.link().clock().hear(sent, now_ms);
+            reply.now_ms = reply.next()?;
+            self.link().clock().hear(sent, reply.now_ms);
         }
         Ok((status, reply))
     }

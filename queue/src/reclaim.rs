@@ -67,7 +67,7 @@ impl Queue {
         lease: Duration,
     ) -> Result<Reclaimed, Error> {
         let heir = self.client().next_worker_id();
-        let (lost, held) = self.inherit(heir, workers, lease).await?;
+        let (lost, held, now_ms) = self.inherit(heir, workers, lease).await?;
         let mut reclaimed = Reclaimed {
             workers: lost,
             ..Reclaimed::default()
@@ -81,7 +81,6 @@ impl Queue {
                 break;
             }
             let policy = &self.known().await?.policy;
-            let now_ms = self.link().clock().now_ms();
             let ends: Vec<Settlement> = tasks
                 .into_iter()
                 .map(|task| settlement(task, policy, cause, detail, now_ms))
@@ -99,13 +98,14 @@ impl Queue {
     }
 
     /// Makes `heir` the holder of all that lost workers hold: of these, or of those whose lease has
-    /// lapsed if there are none. How many workers were lost, and how many tasks they held.
+    /// lapsed if there are none. How many workers were lost, how many tasks they held, and when
+    /// that was by the server's clock: what is scheduled from then on is due no sooner than it says.
     async fn inherit(
         &self,
         heir: WorkerId,
         workers: &[WorkerId],
         lease: Duration,
-    ) -> Result<(u64, u64), Fault> {
+    ) -> Result<(u64, u64, u64), Fault> {
         let known = self.known().await?;
         let mut call = self
             .call(&script::INHERIT, &known, &[])
@@ -118,7 +118,7 @@ impl Queue {
             call.push(worker.as_str());
         }
         let (_, mut reply) = self.answer(&call).await?;
-        Ok((reply.next()?, reply.next()?))
+        Ok((reply.next()?, reply.next()?, reply.now_ms))
     }
 }
 
@@ -146,15 +146,9 @@ fn settlement(
     };
     let (after, record) = match Record::unpack(&task.record) {
         Ok(mut record) => {
-            let before = record.clone();
             let policy = record.policy(policy);
-            let after = loss.befalls(&mut record, &policy);
-            let record = if record == before {
-                None
-            } else {
-                Some(record.pack())
-            };
-            (after, record)
+            let befallen = loss.befalls(&mut record, &policy);
+            (befallen.after, befallen.changed.then(|| record.pack()))
         }
         Err(_) => (loss.decide(0, policy).after, None),
     };

@@ -43,6 +43,8 @@ pub(crate) struct Reply<'a> {
     script: &'static str,
     faults: &'a Faults,
     values: std::vec::IntoIter<Value>,
+    /// The server's time at the call, once it was read.
+    pub(crate) now_ms: u64,
 }
 
 impl<'a> Reply<'a> {
@@ -56,6 +58,7 @@ impl<'a> Reply<'a> {
                 script,
                 faults,
                 values: values.into_iter(),
+                now_ms: 0,
             }),
             other => Err(faults.script(script, unfit(&other, "a list").to_string())),
         }
