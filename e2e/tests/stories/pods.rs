@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use taskqueue_api::TaskQueueStatus;
 use taskqueue_e2e::{Patience, Story, eventually, kubectl};
-use taskqueue_queue::{Cause, State, Task, TaskId};
+use taskqueue_queue::{Cause, State, Task, TaskId, WorkerState};
 use tokio::time::{Instant, sleep};
 
 use crate::workload::Workload;
@@ -290,8 +290,9 @@ pub(crate) async fn holder(story: &Story, id: &TaskId, former: Option<&str>) -> 
             && former != Some(worker.as_str())
         {
             let workers = queue.workers().await.unwrap();
-            let held = workers.iter().find(|state| state.id == *worker);
-            if let Some(state) = held {
+            // What takes over the tasks of a lost worker, for a moment, is in no pod.
+            let runs = |state: &&WorkerState| state.id == *worker && !state.pod.is_empty();
+            if let Some(state) = workers.iter().find(runs) {
                 return (worker.to_string(), state.pod.clone());
             }
         }
