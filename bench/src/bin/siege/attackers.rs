@@ -27,7 +27,7 @@ use crate::{attack::NAMES, cage::FILES};
 /// Their namespace.
 pub(crate) const NAMESPACE: &str = "hostile";
 /// How long attackers may take until all of them are at it.
-const PATIENCE: Duration = Duration::from_mins(5);
+const PATIENCE: Duration = Duration::from_mins(15);
 /// How long one may take to end.
 const GRACE: Duration = Duration::from_secs(10);
 
