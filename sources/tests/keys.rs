@@ -207,6 +207,34 @@ async fn a_stream_is_read_by_its_group_to_the_last_acknowledgement() {
     assert_eq!(figures().await, (0, 2));
 }
 
+/// Redis 7.0 and 7.2 say of such a group for ever that it lags.
+#[tokio::test]
+async fn what_a_stream_let_go_unread_is_no_backlog() {
+    let world = World::new().await;
+    for number in 1..=10 {
+        world.run(&[&format!("XADD orders {number}-1 k v")]).await;
+    }
+    let figures = async || {
+        let depth = world.depth(&stream()).await;
+        (depth.runnable, depth.in_flight)
+    };
+    world
+        .run(&[
+            "XGROUP CREATE orders workers 0",
+            "XREADGROUP GROUP workers w COUNT 3 STREAMS orders >",
+            "XTRIM orders MINID 8-1",
+        ])
+        .await;
+    assert_eq!(figures().await, (3, 3), "what there is to read");
+    let read = ["XREADGROUP GROUP workers w COUNT 10 STREAMS orders >"];
+    world.run(&read).await;
+    assert_eq!(figures().await, (0, 6));
+    world.run(&["XADD orders MAXLEN 1 11-1 k v"]).await;
+    assert_eq!(figures().await.0, 1);
+    world.run(&read).await;
+    assert_eq!(figures().await.0, 0);
+}
+
 #[tokio::test]
 async fn sidekiq_is_read_by_its_documented_keys() {
     let world = World::new().await;

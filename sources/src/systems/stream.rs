@@ -52,26 +52,36 @@ pub(super) fn depth(of: &Stream, answers: &mut Answers<'_>) -> Result<Depth, Sou
         _ => None,
     };
     let in_flight = number("pending").ok_or_else(|| unreadable(key, "a group without pending"))?;
-    let delivered = group.get("last-delivered-id").and_then(|id| text(id));
-    Ok(Depth {
+    let delivered = group.get("last-delivered-id").and_then(|id| position(id));
+    let runnable = match (last_position(last), delivered) {
+        (None, _) => 0,
+        // Redis 7.0 and 7.2 count on what went unread, trimmed away, after the group has read to the end.
+        (Some(last), Some(delivered)) if last <= delivered => 0,
         // Redis cannot tell after a deletion of what was not delivered yet, nor before 7.0. All that
         // the stream holds is too much, and leaves nobody behind.
-        runnable: number("lag").unwrap_or(match last_id(last) {
-            last if last.is_some() && last == delivered => 0,
-            _ => length,
-        }),
+        _ => number("lag").map_or(length, |lag| lag.min(length)),
+    };
+    Ok(Depth {
+        runnable,
         in_flight,
         ..Depth::default()
     })
 }
 
-/// The id of the entry in an answer that holds one.
-fn last_id(entries: &Value) -> Option<String> {
+/// Where an entry stands in its stream, by its id: milliseconds and a number.
+fn position(id: &Value) -> Option<(u64, u64)> {
+    let id = text(id)?;
+    let (ms, number) = id.split_once('-')?;
+    Some((ms.parse().ok()?, number.parse().ok()?))
+}
+
+/// Where the entry stands in an answer that holds one.
+fn last_position(entries: &Value) -> Option<(u64, u64)> {
     let Value::Array(entries) = entries else {
         return None;
     };
     match entries.first()? {
-        Value::Array(entry) => text(entry.first()?),
+        Value::Array(entry) => position(entry.first()?),
         _ => None,
     }
 }
