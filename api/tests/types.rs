@@ -217,6 +217,7 @@ fn fields_that_were_left_out_stay_out() {
         "/spec/limits/concurrency",
         "/spec/limits/perKey",
         "/spec/limits/maxBacklog",
+        "/spec/events",
         "/spec/schedules",
         "/status",
     ] {

@@ -83,6 +83,11 @@ pub(crate) enum Command {
         #[arg(value_name = "ID", value_parser = task_id)]
         id: TaskId,
     },
+    /// Read the log of what has ended, where the queue keeps one.
+    ///
+    /// A line of JSON for each end: the task with what became of it (`what`), and the number of that end. What was read is
+    /// acknowledged for the group, and not read by it again; a new group begins with the oldest that there is.
+    Ends(Ends),
     /// List the workers of a queue.
     Workers {
         /// The queue.
@@ -258,6 +263,21 @@ pub(crate) struct Stats {
     /// How often `--watch` prints.
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
     pub(crate) every: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ends {
+    /// The queue.
+    pub(crate) queue: String,
+    /// The group of readers, which share what is logged.
+    #[arg(long, value_name = "NAME", default_value = "tq")]
+    pub(crate) group: String,
+    /// Which reader of the group this is.
+    #[arg(long, value_name = "NAME", default_value = "tq")]
+    pub(crate) reader: String,
+    /// Go on with what is logged from now on.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
 }
 
 #[derive(Debug, Args)]

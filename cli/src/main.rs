@@ -9,6 +9,7 @@ mod args;
 mod control;
 mod dead;
 mod doctor;
+mod ends;
 mod enqueue;
 mod exit;
 mod explain;
@@ -60,6 +61,7 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Get(get) => get::run(get, &cluster().await?, &mut output).await,
         Command::Stats(stats) => stats::run(stats, &cluster().await?, &mut output).await,
         Command::Tasks(tasks) => tasks::run(tasks, &cluster().await?, &mut output).await,
+        Command::Ends(ends) => ends::run(ends, &cluster().await?, &mut output).await,
         Command::Logs { queue, id } => {
             tasks::logs(&cluster().await?.queue(queue)?, id, &mut output).await
         }

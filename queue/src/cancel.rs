@@ -3,10 +3,9 @@
 use crate::batch::buckets;
 use crate::fault::Fault;
 use crate::lease::retention;
-use crate::pack::More;
 use crate::queue::{Known, Queue};
 use crate::record::{Done, Ending, Record};
-use crate::script;
+use crate::script::args;
 use crate::{Error, TaskId};
 
 /// How often a task is looked at again that changed between the look and the call.
@@ -38,7 +37,7 @@ pub(crate) enum Fate {
     Removed,
     /// It runs.
     Active,
-    /// It is another than was seen, or its span is to be unfolded first.
+    /// It is another than was seen.
     Changed,
     /// It has ended.
     Gone,
@@ -71,8 +70,7 @@ impl Queue {
             match fates.first() {
                 Some(Fate::Removed) => return Ok(Cancelled::Removed),
                 Some(Fate::Active) => return Ok(Cancelled::Requested),
-                // It may be in a span that should have been unfolded.
-                _ => self.unfold_near().await?,
+                _ => {}
             }
         }
         Err(self.link().faults().script(
@@ -93,16 +91,18 @@ impl Queue {
         let runs = buckets(sorted.iter().map(|task| task.id));
         let keys = self.bucket_keys(&runs);
         let call = |known: &Known| {
-            let mut call = self
-                .call(&script::REMOVE, known, &keys)
-                .arg(ending.name())
-                .arg(retention(&known.policy));
+            let asked = args::Remove {
+                ending: ending.name().into(),
+                retention: retention(&known.policy).into(),
+            };
+            let logged = known.policy.events.is_some();
+            let mut call = self.call(known, &keys, &asked);
             let mut rest = sorted.iter();
             for (place, (_, count)) in runs.iter().enumerate() {
                 for task in rest.by_ref().take(*count) {
                     call.push(task.id.as_str());
                     call.push(task.record.as_slice());
-                    call.push(done(ending, &task.record, now_ms).as_slice());
+                    call.push(done(ending, &task.record, now_ms, logged).as_slice());
                     call.push(place + 1);
                 }
             }
@@ -119,27 +119,17 @@ impl Queue {
 }
 
 /// The done record of a task that never began; of one that cannot be read, a bare one.
-fn done(ending: Ending, record: &[u8], now_ms: u64) -> Vec<u8> {
-    let unreadable = || Record {
-        level: String::new(),
-        created_ms: now_ms,
-        due_ms: 0,
-        kind: String::new(),
-        attempts: 0,
-        errors: Vec::new(),
-        extras: None,
-        more: More::default(),
-        payload: Vec::new(),
-    };
-    let record = Record::unpack(record).unwrap_or_else(|_| unreadable());
+fn done(ending: Ending, record: &[u8], now_ms: u64, logged: bool) -> Vec<u8> {
+    let record = Record::unpack(record).unwrap_or_else(|_| Record::unreadable(now_ms));
     Done {
-        ending,
+        what: ending.into(),
         record: &record,
         losses: 0,
         started_ms: now_ms,
         run_ms: 0,
         worker: None,
         result: None,
+        logged,
     }
     .pack()
 }

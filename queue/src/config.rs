@@ -6,8 +6,9 @@ use crate::fault::Fault;
 use crate::keys::Key;
 use crate::queue::{Known, Queue};
 use crate::reply::Status;
+use crate::script::{Script, args};
 use crate::value::read;
-use crate::{Error, Policy, Versioned, script};
+use crate::{Error, EventLog, Policy, Versioned};
 
 /// How queues are laid out in Redis: the number goes up when a reader of before could not go on reading
 /// what is written, which fields at the end of a record are not. Whoever writes a later one into the field
@@ -171,10 +172,12 @@ impl Queue {
         let per_key = wanted.limits.per_key_concurrency;
         let text = serde_json::to_string(wanted)
             .map_err(|fault| Error::invalid("policy", "", fault.to_string()))?;
-        let call = script::CONFIGURE
-            .call(self.keys(), &dropped, &[], &before.version)
-            .arg(text)
-            .arg(per_key.map(|most| most.to_string()).unwrap_or_default());
+        let asked = args::Configure {
+            policy: text.into(),
+            per_key: per_key.into(),
+            log: wanted.events.as_ref().map(EventLog::bounds).into(),
+        };
+        let call = Script::call(self.keys(), &dropped, &[], &before.version, &asked);
         let (Status::Ok, mut reply) = self.answer(&call).await? else {
             return Ok(None);
         };

@@ -54,11 +54,6 @@ fn is_digit(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'v')
 }
 
-/// Whether ids can begin with this part, see [`TaskId::bucket`].
-pub(crate) fn is_bucket(text: &str) -> bool {
-    text.len() == BUCKET && text.bytes().all(is_digit)
-}
-
 macro_rules! id_type {
     ($(#[$doc:meta])* $name:ident, $field:literal) => {
         $(#[$doc])*

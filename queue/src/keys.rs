@@ -53,9 +53,9 @@ keys! {
     Shelves = "shelves";
     /// Scheduled tasks by due time.
     Due = "due";
-    /// Spans of time far ahead for which tasks are scheduled.
+    /// Spans of time far ahead for which earlier versions keep lists of tasks.
     Later = "later";
-    /// Entries of those spans' lists whose tasks are gone, by span.
+    /// Entries of those lists whose tasks are gone, by span.
     Laterghosts = "laterghosts";
     /// Id to the worker that holds the lease.
     Active = "active";
@@ -105,6 +105,12 @@ keys! {
     Fault = "fault";
     /// When each schedule ran last.
     Schedules = "schedules";
+    /// The log of ends.
+    Ends = "ends";
+    /// Where each part of the log begins by which it is cut.
+    Endmarks = "endmarks";
+    /// How far each group of readers of the log is.
+    Readers = "readers";
 }
 
 /// For each of [`Key::ALL`], how long the parts before its own are together.
@@ -161,12 +167,7 @@ impl Keys {
         format!("{}:done:{bucket}", self.base())
     }
 
-    /// The records of tasks that came with many others and whose ids begin with `bucket`.
-    pub(crate) fn shelf(&self, bucket: &str) -> String {
-        format!("{}:shelf:{bucket}", self.base())
-    }
-
-    /// The tasks that are scheduled for the span of time with this number.
+    /// Tasks that earlier versions keep for the span of time with this number.
     pub(crate) fn later(&self, span: u64) -> String {
         format!("{}:later:{span}", self.base())
     }
@@ -192,7 +193,6 @@ mod tests {
         let more = [
             keys.list("high"),
             keys.done("012345678"),
-            keys.shelf("012345678"),
             keys.later(7),
             keys.log("0123"),
         ];

@@ -10,17 +10,15 @@ use redis::Value;
 use crate::batch::{MOST_TASKS, buckets};
 use crate::fault::Fault;
 use crate::queue::{Known, Queue};
-use crate::reply::{Reply, Status, buckets_named, ids};
+use crate::reply::{Reply, Status, ids};
+use crate::script::{self, args};
 use crate::value::read;
-use crate::{Error, Policy, TaskId, WorkerId, script};
+use crate::{Error, Policy, TaskId, WorkerId};
 
-pub(crate) use end::{Ack, End, Settlement};
+pub(crate) use end::{Ack, End, Ran, Settlement};
 
 /// A done record is kept at least this long: it is what an ack that is sent twice is recognised by.
 pub(crate) const LEAST_RETENTION: Duration = Duration::from_secs(10);
-
-/// How often one exchange goes on to the shelves that the last answer named.
-const MOST_REPEATS: usize = 4;
 
 /// Bytes of records after which one look at what a worker holds ends.
 const MOST_HELD_BYTES: usize = 1024 * 1024;
@@ -84,8 +82,6 @@ pub(crate) struct Exchanged {
     pub(crate) asked: usize,
     /// The worker is to get no more tasks.
     pub(crate) draining: bool,
-    /// The shelves that the next tasks lie on, by the beginnings of their ids; none if as before.
-    pub(crate) shelves: Vec<String>,
     /// Ids that it came upon whose tasks are missing.
     pub(crate) missing: u64,
 }
@@ -103,44 +99,26 @@ impl Queue {
     pub(crate) async fn exchange(&self, exchange: &Exchange<'_>) -> Result<Exchanged, Fault> {
         let mut refused = Vec::new();
         let mut acks = exchange.acks;
-        let (mut repeats, mut missing) = (0, 0);
         let mut rounds = self.rounds();
-        let mut known = rounds.next().await?;
         loop {
+            let known = rounds.next().await?;
             let asked = if known.policy.paused {
                 0
             } else {
                 exchange.slots
             };
             let call = self.exchange_call(&known, exchange, asked, acks);
-            let sent = std::time::Instant::now();
-            let value = self.link().call(&call).await?;
-            let mut reply = self.reply(&script::EXCHANGE, value)?;
-            let (status, now_ms) = (reply.status()?, reply.next()?);
-            self.link().clock().hear(sent, now_ms);
-            let exchanged = take(&mut reply, status, now_ms, asked)?;
-            refused.extend_from_slice(&exchanged.refused);
-            missing += exchanged.missing;
-            if status == Status::Stale {
-                // The acks are done; what is left is to fetch under the policy in force.
-                acks = &[];
-                known = rounds.next().await?;
-                continue;
+            let (status, mut reply) = self.answer(&call).await?;
+            let mut exchanged = take(&mut reply, status, asked)?;
+            refused.append(&mut exchanged.refused);
+            if status != Status::Stale {
+                return Ok(Exchanged {
+                    refused,
+                    ..exchanged
+                });
             }
-            if status == Status::Ok && asked > 0 {
-                let new = self.note_shelves(&exchanged);
-                repeats += 1;
-                if new && exchanged.leased.is_empty() && repeats < MOST_REPEATS {
-                    // All that is next lies on shelves that the call did not declare; the next one does.
-                    acks = &[];
-                    continue;
-                }
-            }
-            return Ok(Exchanged {
-                refused,
-                missing,
-                ..exchanged
-            });
+            // The acks are done; what is left is to fetch under the policy in force.
+            acks = &[];
         }
     }
 
@@ -152,28 +130,23 @@ impl Queue {
         acks: &[Ack],
     ) -> script::Call {
         let runs = buckets(acks.iter().map(|ack| ack.id));
-        let mut keys = self.bucket_keys(&runs);
-        let (nearest, shelves) = self.shelves_but(&keys);
-        keys.extend(shelves);
         let limits = &known.policy.limits;
-        let text = |number: Option<u64>| number.map(|number| number.to_string());
-        let flag = |set: bool| if set { "1" } else { "0" };
-        let mut call = self
-            .call(&script::EXCHANGE, known, &keys)
-            .arg(exchange.worker.as_str())
-            .arg(millis(exchange.lease))
-            .arg(asked)
-            .arg(flag(exchange.listen))
-            .arg(flag(exchange.listed))
-            .arg(exchange.token.as_deref().unwrap_or_default())
-            .arg(retention(&known.policy))
-            .arg(acks.iter().map(|ack| ack.run_ms).sum::<u64>())
-            .arg(known.order.as_str())
-            .arg(text(limits.concurrency.map(u64::from)).unwrap_or_default())
-            .arg(text(limits.rate.map(|rate| rate.count.into())).unwrap_or_default())
-            .arg(text(limits.rate.map(|rate| millis(rate.per))).unwrap_or_default())
-            .arg(runs.len())
-            .arg(nearest);
+        let asked = args::Exchange {
+            worker: exchange.worker.as_str().into(),
+            lease: exchange.lease.into(),
+            slots: asked.into(),
+            listens: exchange.listen.into(),
+            listed: exchange.listed.into(),
+            token: exchange.token.as_deref().into(),
+            retention: retention(&known.policy).into(),
+            run_ms: acks.iter().map(|ack| ack.run_ms).sum::<u64>().into(),
+            order: known.order.as_str().into(),
+            most_active: limits.concurrency.into(),
+            rate: limits.rate.map(|rate| rate.count).into(),
+            rate_span: limits.rate.map(|rate| rate.per).into(),
+            buckets: runs.len().into(),
+        };
+        let mut call = self.call(known, &self.bucket_keys(&runs), &asked);
         for (_, count) in runs {
             call.push(count);
         }
@@ -202,15 +175,21 @@ impl Queue {
             runs.iter().position(same).unwrap_or_default() + 1
         };
         let call = |known: &Known| {
-            let call = self
-                .call(&script::SETTLE, known, &keys)
-                .arg(worker.as_str())
-                .arg(retention(&known.policy));
-            let mut call = self.announcing(call, known).arg(ordered.len());
-            for Settlement { id, end } in &ordered {
+            let told = self.announcing(known);
+            let asked = args::Settle {
+                worker: worker.as_str().into(),
+                retention: retention(&known.policy).into(),
+                wakes: told.wakes,
+                channel: told.channel,
+                queue: told.queue,
+            };
+            let mut call = self.call(known, &keys, &asked);
+            for settlement in &ordered {
+                let Settlement { id, end, .. } = settlement;
                 call.push(end.name());
                 call.push(id.as_str());
                 call.push(end.record());
+                call.push(settlement.entry(known.policy.events.as_ref()).as_slice());
                 call.push(end.delay_ms());
                 call.push(end.run_ms());
                 call.push(place_of(*id));
@@ -247,11 +226,12 @@ impl Queue {
         info: &str,
     ) -> Result<Option<Told>, Fault> {
         let known = self.known().await?;
-        let call = self
-            .call(&script::BEAT, &known, &[])
-            .arg(worker.as_str())
-            .arg(millis(lease))
-            .arg(info);
+        let asked = args::Beat {
+            worker: worker.as_str().into(),
+            lease: lease.into(),
+            info: info.into(),
+        };
+        let call = self.call(&known, &[], &asked);
         let (Status::Ok, mut reply) = self.answer(&call).await? else {
             return Ok(None);
         };
@@ -276,11 +256,12 @@ impl Queue {
             .map(|(id, _)| self.keys().log(id.as_str()))
             .collect();
         let kept = known.policy.completed_max_age.max(LEAST_LOG_RETENTION);
-        let mut call = self
-            .call(&script::NOTE, &known, &keys)
-            .arg(worker.as_str())
-            .arg(millis(kept))
-            .arg(MOST_LOG_LINES);
+        let asked = args::Note {
+            worker: worker.as_str().into(),
+            kept: kept.into(),
+            most_lines: MOST_LOG_LINES.into(),
+        };
+        let mut call = self.call(&known, &keys, &asked);
         for (id, note) in notes {
             call.push(id.as_str());
             call.push(note.progress.as_deref().unwrap_or_default());
@@ -300,47 +281,33 @@ impl Queue {
         held: impl IntoIterator<Item = TaskId>,
     ) -> Result<Option<Vec<Leased>>, Fault> {
         let known = self.known().await?;
-        let held: Vec<TaskId> = held.into_iter().collect();
-        let mut shelves = Vec::new();
-        loop {
-            let mut call = self
-                .call(&script::RESUME, &known, &shelves)
-                .arg(worker.as_str())
-                .arg(MOST_TASKS)
-                .arg(MOST_HELD_BYTES);
-            for id in &held {
-                call.push(id.as_str());
-            }
-            let (Status::Ok, mut reply) = self.answer(&call).await? else {
-                return Ok(None);
-            };
-            let names = buckets_named(&reply.next::<Vec<_>>()?);
-            if names.is_empty() {
-                return Ok(Some(leased(
-                    &reply.next::<Vec<_>>()?,
-                    reply.next()?,
-                    reply.next()?,
-                )));
-            }
-            shelves.extend(names.iter().map(|name| self.keys().shelf(name)));
+        let asked = args::Resume {
+            worker: worker.as_str().into(),
+            most: MOST_TASKS.into(),
+            room: MOST_HELD_BYTES.into(),
+        };
+        let mut call = self.call(&known, &[], &asked);
+        for id in held {
+            call.push(id.as_str());
         }
+        let (Status::Ok, mut reply) = self.answer(&call).await? else {
+            return Ok(None);
+        };
+        let ids: Vec<Vec<u8>> = reply.next()?;
+        Ok(Some(leased(&ids, reply.next()?, reply.next()?)))
     }
 
     /// Takes the worker out of the queue; `false`, with nothing done, if it still holds tasks.
     pub(crate) async fn leave(&self, worker: WorkerId) -> Result<bool, Fault> {
         let known = self.known().await?;
-        let call = self.call(&script::LEAVE, &known, &[]).arg(worker.as_str());
+        let worker = worker.as_str().into();
+        let call = self.call(&known, &[], &args::Leave { worker });
         let (status, _) = self.answer(&call).await?;
         Ok(status == Status::Ok)
     }
 }
 
-fn take(
-    reply: &mut Reply<'_>,
-    status: Status,
-    now_ms: u64,
-    asked: usize,
-) -> Result<Exchanged, Error> {
+fn take(reply: &mut Reply<'_>, status: Status, asked: usize) -> Result<Exchanged, Error> {
     let refused = ids(&reply.next::<Vec<String>>()?)?;
     if status != Status::Ok {
         return Ok(Exchanged {
@@ -359,9 +326,8 @@ fn take(
         refused,
         leased: leased(&reply.next::<Vec<_>>()?, reply.next()?, reply.next()?),
         draining: reply.next()?,
-        shelves: buckets_named(&reply.next::<Vec<Vec<u8>>>()?),
         missing: reply.next()?,
-        next_due: next_due.map(|due| due.saturating_sub(Duration::from_millis(now_ms))),
+        next_due: next_due.map(|due| due.saturating_sub(Duration::from_millis(reply.now_ms))),
         lapsed: false,
         asked,
     })

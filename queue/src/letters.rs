@@ -5,10 +5,9 @@ use std::time::Duration;
 use crate::batch::MOST_TASKS;
 use crate::clock::timestamp;
 use crate::keys::Key;
-use crate::lease::millis;
 use crate::produce::MAX_SPAN;
 use crate::queue::{Known, Queue};
-use crate::script;
+use crate::script::args;
 use crate::value::read;
 use crate::{Error, Page, Task, TaskId};
 
@@ -199,21 +198,24 @@ impl Queue {
         skip: u64,
         ids: &[TaskId],
     ) -> Result<Batch, Error> {
-        let before = before.map(|ms| ms.to_string()).unwrap_or_default();
         let call = |known: &Known| {
+            let told = self.announcing(known);
+            let before = before.into();
+            let (most, skip) = (BATCH.into(), skip.into());
             let mut call = match to {
                 Errand::Redrive => {
-                    let call = self
-                        .call(&script::REDRIVE, known, &[])
-                        .arg(before.as_str())
-                        .arg(BATCH);
-                    self.announcing(call, known).arg(skip).arg(millis(MAX_SPAN))
+                    let asked = args::Redrive {
+                        before,
+                        most,
+                        wakes: told.wakes,
+                        channel: told.channel,
+                        queue: told.queue,
+                        skip,
+                        longest_key: MAX_SPAN.into(),
+                    };
+                    self.call(known, &[], &asked)
                 }
-                Errand::Purge => self
-                    .call(&script::PURGE, known, &[])
-                    .arg(before.as_str())
-                    .arg(BATCH)
-                    .arg(skip),
+                Errand::Purge => self.call(known, &[], &args::Purge { before, most, skip }),
             };
             for id in ids {
                 call.push(id.as_str());

@@ -37,6 +37,7 @@ mod cron;
 mod diagnose;
 mod dial;
 mod endpoint;
+mod ends;
 mod error;
 mod fault;
 #[cfg(test)]
@@ -46,13 +47,15 @@ mod growth;
 mod id;
 mod keys;
 mod last_words;
-mod later;
 mod lease;
 mod letters;
 mod line;
 mod link;
 mod loss;
 mod maintain;
+mod migrate;
+#[cfg(test)]
+mod migration;
 #[cfg(test)]
 mod model;
 mod name;
@@ -94,6 +97,7 @@ pub use client::Client;
 pub use commands::BlockingLine;
 pub use config::Configured;
 pub use endpoint::Endpoint;
+pub use ends::{EndsBatch, EndsReader, Happened, LoggedEnd};
 pub use error::Error;
 pub use id::{TaskId, WorkerId};
 pub use letters::{Filter, Outdone, Redriven, Selection};
@@ -103,8 +107,8 @@ pub use pages::{Listing, Page};
 pub use payload::{MAX_PAYLOAD_BYTES, Payload};
 pub use permits::Lacking;
 pub use policy::{
-    Backoff, BackoffKind, Limits, Missed, Order, Policy, Rate, RetryAction, RetryPolicy, RetryRule,
-    Schedule, Versioned,
+    Backoff, BackoffKind, EventLog, Limits, Logged, Missed, Order, Policy, Rate, RetryAction,
+    RetryPolicy, RetryRule, Schedule, Versioned,
 };
 pub use produce::{MAX_BATCH_BYTES, MAX_BATCH_TASKS};
 pub use queue::Queue;

@@ -8,14 +8,13 @@ use std::time::Duration;
 use crate::batch::MOST_TASKS;
 use crate::cancel::{Fate, Unstarted};
 use crate::fault::Fault;
-use crate::later::near;
 use crate::lease::{LEAST_RETENTION, millis, retention};
 use crate::queue::{Known, Queue};
 use crate::record::Ending;
 use crate::reply::Reply;
-use crate::reply::buckets_named;
+use crate::script::args;
 use crate::stranded::LOOKED_EVERY;
-use crate::{Error, MAX_PAYLOAD_BYTES, TaskId, script};
+use crate::{Error, MAX_PAYLOAD_BYTES, TaskId};
 
 /// How much of each kind one survey returns.
 const MOST: usize = 200;
@@ -52,13 +51,12 @@ pub struct Tidied {
 struct Survey {
     expired: Vec<Unstarted>,
     marked: Vec<Unstarted>,
-    spans: Vec<u64>,
     buckets: Vec<String>,
     last_runs: HashMap<String, String>,
     /// Whether parked tasks are to be let in: the policy has changed.
     unpark: bool,
-    /// The names of all shelves, if tasks are to be looked for that lie nowhere.
-    shelves: Option<Vec<Vec<u8>>>,
+    /// Whether tasks are to be looked for that lie nowhere.
+    looks: bool,
 }
 
 impl Survey {
@@ -86,8 +84,7 @@ impl Queue {
         Ok(total)
     }
 
-    /// Expires tasks that did not start in time, brings near what was scheduled far ahead, runs the
-    /// schedules, forgets ended tasks beyond the policy's bounds, and now and then looks for tasks that
+    /// Expires tasks that did not start in time, runs the schedules, forgets ended tasks beyond the policy's bounds, and now and then looks for tasks that
     /// lie nowhere and puts them back.
     pub async fn tidy(&self) -> Result<Tidied, Error> {
         let mut tidied = Tidied::default();
@@ -105,12 +102,9 @@ impl Queue {
             if survey.unpark {
                 self.unpark().await?;
             }
-            for span in &survey.spans {
-                self.unfold(*span).await?;
-            }
             tidied.forgotten += self.forget(&survey.buckets).await?;
-            if let Some(names) = survey.shelves {
-                let stranded = self.find_stranded(buckets_named(&names)).await?;
+            if survey.looks {
+                let stranded = self.find_stranded().await?;
                 tidied.stranded += stranded.found;
                 tidied.put_back += stranded.put_back;
             }
@@ -124,12 +118,17 @@ impl Queue {
     /// One bounded call; how many tasks were due, and how many dead letters trimmed.
     async fn promote_some(&self) -> Result<(u64, u64), Error> {
         let call = |known: &Known| {
-            let call = self
-                .call(&script::PROMOTE, known, &[])
-                .arg(MOST_TASKS)
-                .arg(millis(known.policy.dead_max_age))
-                .arg(known.policy.dead_max_count);
-            self.announcing(call, known).arg(millis(FAULT_KEPT))
+            let told = self.announcing(known);
+            let asked = args::Promote {
+                most: MOST_TASKS.into(),
+                dead_age: known.policy.dead_max_age.into(),
+                most_dead: known.policy.dead_max_count.into(),
+                wakes: told.wakes,
+                channel: told.channel,
+                queue: told.queue,
+                fault_kept: FAULT_KEPT.into(),
+            };
+            self.call(known, &[], &asked)
         };
         let mut reply = self.under_policy(call).await?;
         Ok((reply.next()?, reply.next()?))
@@ -137,26 +136,23 @@ impl Queue {
 
     async fn survey(&self) -> Result<Survey, Fault> {
         let known = self.known().await?;
-        let most = known.policy.completed_max_count;
-        let call = self
-            .call(&script::SURVEY, &known, &[])
-            .arg(MOST)
-            .arg(near(self.link().clock().now_ms()))
-            .arg(retention(&known.policy))
-            .arg(most.map(|most| most.to_string()).unwrap_or_default())
-            .arg(millis(LEAST_RETENTION))
-            .arg(MOST_BYTES)
-            .arg(LARGEST_RECORD)
-            .arg(millis(LOOKED_EVERY));
-        let (_, mut reply) = self.answer(&call).await?;
+        let asked = args::Survey {
+            most: MOST.into(),
+            done_age: retention(&known.policy).into(),
+            most_done: known.policy.completed_max_count.into(),
+            least_age: LEAST_RETENTION.into(),
+            room: MOST_BYTES.into(),
+            largest: LARGEST_RECORD.into(),
+            look_every: LOOKED_EVERY.into(),
+        };
+        let (_, mut reply) = self.answer(&self.call(&known, &[], &asked)).await?;
         Ok(Survey {
             expired: unstarted(&mut reply)?,
             marked: unstarted(&mut reply)?,
-            spans: reply.next()?,
             buckets: reply.next()?,
             last_runs: reply.next()?,
             unpark: reply.next()?,
-            shelves: reply.next()?,
+            looks: reply.next()?,
         })
     }
 
@@ -169,35 +165,16 @@ impl Queue {
         Ok(fates.iter().filter(|fate| **fate == Fate::Removed).count() as u64)
     }
 
-    /// Brings near every span that is due to be.
-    pub(crate) async fn unfold_near(&self) -> Result<(), Fault> {
-        for span in self.survey().await?.spans {
-            self.unfold(span).await?;
-        }
-        Ok(())
-    }
-
-    pub(crate) async fn unfold(&self, span: u64) -> Result<(), Fault> {
-        let known = self.known().await?;
-        let key = [self.keys().later(span)];
-        let call = self.call(&script::UNFOLD, &known, &key).arg(MOST_TASKS);
-        for _ in 0..MOST_CALLS {
-            let (_, mut reply) = self.answer(&call).await?;
-            if reply.next::<u64>()? == 0 {
-                break;
-            }
-        }
-        Ok(())
-    }
-
     /// Lets in what is parked although its key has room.
     pub(crate) async fn unpark(&self) -> Result<(), Fault> {
         let mut from = b"-".to_vec();
         for _ in 0..MOST_CALLS {
             let call = |known: &Known| {
-                self.call(&script::UNPARK, known, &[])
-                    .arg(from.as_slice())
-                    .arg(MOST)
+                let asked = args::Unpark {
+                    begin: from.as_slice().into(),
+                    most: MOST.into(),
+                };
+                self.call(known, &[], &asked)
             };
             let mut reply = self.under_policy(call).await?;
             if !reply.next::<bool>()? {
@@ -222,7 +199,8 @@ impl Queue {
             .clock()
             .now_ms()
             .saturating_sub(millis(LEAST_RETENTION));
-        let call = self.call(&script::FORGET, &known, &keys).arg(youngest);
+        let youngest = youngest.into();
+        let call = self.call(&known, &keys, &args::Forget { youngest });
         let (_, mut reply) = self.answer(&call).await?;
         Ok(reply.next()?)
     }

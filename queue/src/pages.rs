@@ -2,10 +2,10 @@
 
 use redis::Value;
 
-use crate::batch::{MOST_TASKS, buckets};
+use crate::batch::MOST_TASKS;
 use crate::queue::{Known, Queue};
 use crate::record::{Record, unpack_done};
-use crate::script;
+use crate::script::args;
 use crate::value::{read, read_pairs};
 use crate::{Error, State, Task, TaskId};
 
@@ -70,22 +70,17 @@ impl Queue {
             Listing::Waiting { level } => self.place_of(&known, level)?,
             _ => 0,
         };
-        let call = self
-            .call(&script::PAGE, &known, &[])
-            .arg(kind)
-            .arg(page.offset)
-            .arg(limit)
-            .arg(place);
-        let value = self.link().read(&call).await?;
-        let mut reply = self.reply(&script::PAGE, value)?;
-        let _status: String = reply.next()?;
+        let asked = args::Page {
+            state: kind.into(),
+            skip: page.offset.into(),
+            limit: limit.into(),
+            level: place.into(),
+        };
+        let (_, mut reply) = self.read(&self.call(&known, &[], &asked)).await?;
         let ids: Vec<Vec<u8>> = reply.next()?;
         let extras: Vec<Vec<u8>> = reply.next()?;
-        let mut records: Vec<Option<Vec<u8>>> = reply.next()?;
+        let records: Vec<Option<Vec<u8>>> = reply.next()?;
         let losses: Vec<Value> = reply.next()?;
-        if matches!(listing, Listing::Waiting { .. } | Listing::Active) {
-            self.read_shelves(&ids, &mut records).await?;
-        }
         let mut tasks = Vec::with_capacity(ids.len());
         for (((id, extra), record), losses) in ids.iter().zip(extras).zip(records).zip(losses) {
             let Some(record) = record else { continue };
@@ -108,36 +103,6 @@ impl Queue {
             }
         }
         Ok(tasks)
-    }
-
-    /// Looks on the shelves for the records that are missing.
-    pub(crate) async fn read_shelves(
-        &self,
-        ids: &[Vec<u8>],
-        records: &mut [Option<Vec<u8>>],
-    ) -> Result<(), Error> {
-        let missing = ids.iter().zip(records.iter()).enumerate();
-        let missing = missing.filter(|(_, (_, record))| record.is_none());
-        let missing: Vec<(usize, TaskId)> = missing
-            .filter_map(|(place, (id, _))| Some((place, String::from_utf8_lossy(id).parse().ok()?)))
-            .collect();
-        let mut rest = missing.as_slice();
-        for (first, count) in buckets(missing.iter().map(|(_, id)| *id)) {
-            let (these, others) = rest.split_at(count);
-            rest = others;
-            let mut command = redis::cmd("HMGET");
-            command.arg(self.keys().shelf(first.bucket()));
-            for (_, id) in these {
-                command.arg(id.as_str());
-            }
-            let value = self.link().read_plain(&command, "HMGET").await?;
-            let found: Vec<Option<Vec<u8>>> = read(value)
-                .map_err(|fault| self.link().faults().script("HMGET", fault.to_string()))?;
-            for ((place, _), record) in these.iter().zip(found) {
-                records[*place] = record;
-            }
-        }
-        Ok(())
     }
 
     /// Dead letters, the newest first.
@@ -171,15 +136,13 @@ impl Queue {
 
     /// First the groups that the page lies in, then what they hold.
     async fn ended(&self, known: &Known, offset: u64, limit: usize) -> Result<Vec<Task>, Error> {
-        let call = self
-            .call(&script::PAGE, known, &[])
-            .arg("ended")
-            .arg(offset)
-            .arg(limit)
-            .arg(0);
-        let value = self.link().read(&call).await?;
-        let mut reply = self.reply(&script::PAGE, value)?;
-        let _status: String = reply.next()?;
+        let asked = args::Page {
+            state: "ended".into(),
+            skip: offset.into(),
+            limit: limit.into(),
+            level: 0_u64.into(),
+        };
+        let (_, mut reply) = self.read(&self.call(known, &[], &asked)).await?;
         let buckets: Vec<String> = reply.next()?;
         let _counts: Vec<u64> = reply.next()?;
         let mut skip: usize = reply.next()?;

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::client::Client;
 use crate::keys::{Key, Keys, channel};
-use crate::{Error, QueueName, rights, script};
+use crate::script::{Script, args};
+use crate::{Error, QueueName, rights};
 
 /// The namespace and name of a queue that nobody has, whose keys are asked about.
 const NOBODYS: (&str, &str) = ("taskqueue", "doctor");
@@ -29,7 +30,7 @@ impl Client {
         let (nobodys, name) = NOBODYS;
         let keys = Keys::new(prefix, &QueueName::new(namespace.unwrap_or(nobodys), name)?);
         let (key, channel) = (keys.get(Key::Config), channel(prefix));
-        let mut call = script::LACKED.call(&keys, &[], &[], "0");
+        let mut call = Script::call(&keys, &[], &[], "0", &args::Lacked);
         for command in rights::of_everything() {
             if OF_THE_CALL.contains(&command.as_str()) {
                 continue;

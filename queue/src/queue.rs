@@ -3,7 +3,7 @@
 //! task is here.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 use redis::Value;
@@ -12,14 +12,12 @@ use crate::client::Client;
 use crate::cron::Plan;
 use crate::fault::Fault;
 use crate::keys::{Keys, channel};
-use crate::later::SPAN_MS;
-use crate::lease::Exchanged;
 use crate::link::Link;
 use crate::produce::Gather;
 use crate::record::{Record, unpack_done};
 use crate::reply::{Reply, Status};
 use crate::retry::Patterns;
-use crate::script::{self, Call, Script};
+use crate::script::{Arg, Args, Call, Script, args};
 use crate::{Error, Order, Payload, Policy, QueueName, State, Task, TaskId, Versioned};
 
 /// How often a call is tried again because the policy changed under it: a server that says so for ever
@@ -36,9 +34,6 @@ struct Inner {
     name: QueueName,
     keys: Keys,
     known: RwLock<Option<Arc<Known>>>,
-    /// The names of the shelves that the next fetch will need, the nearest first, as far as the last one
-    /// told.
-    shelves: Mutex<Vec<String>>,
     gather: Gather,
 }
 
@@ -88,11 +83,14 @@ impl Known {
     pub(crate) fn version_number(&self) -> u64 {
         self.version.parse().unwrap_or(0)
     }
+}
 
-    /// The argument that says whether to wake workers: a paused queue lets them sleep.
-    pub(crate) fn wakes(&self) -> &'static str {
-        if self.policy.paused { "0" } else { "1" }
-    }
+/// The arguments of a script that wakes workers and announces the queue.
+pub(crate) struct Announcing<'a> {
+    /// Whether to wake workers: a paused queue lets them sleep.
+    pub(crate) wakes: Arg<'a>,
+    pub(crate) channel: Arg<'a>,
+    pub(crate) queue: Arg<'a>,
 }
 
 fn order(order: &Order) -> String {
@@ -137,7 +135,6 @@ impl Queue {
             client,
             name,
             known: RwLock::new(None),
-            shelves: Mutex::default(),
             gather: Gather::default(),
         }))
     }
@@ -152,15 +149,14 @@ impl Queue {
         Ok(self.look(id).await?.map(|(task, _)| task))
     }
 
-    /// The same with its record as it stands in Redis; empty for one that has ended.
+    /// The task with its record as it stands in Redis; empty for one that has ended.
     pub(crate) async fn look(&self, id: &TaskId) -> Result<Option<(Task, Vec<u8>)>, Error> {
         let known = self.known().await?;
-        let call = self
-            .call(&script::INSPECT, &known, &self.bucket_keys(&[(*id, 1)]))
-            .arg(id.as_str())
-            .arg(SPAN_MS);
-        let value = self.link().read(&call).await?;
-        let mut reply = self.reply(&script::INSPECT, value)?;
+        let asked = args::Inspect {
+            id: id.as_str().into(),
+        };
+        let call = self.call(&known, &self.bucket_keys(&[(*id, 1)]), &asked);
+        let (_, mut reply) = self.read(&call).await?;
         let state: String = reply.next()?;
         let name = self.0.name.clone();
         let state = match state.as_str() {
@@ -230,50 +226,26 @@ impl Queue {
         known
     }
 
-    /// The name of the shelf that the next fetch will need first, if the last one told, and the keys of
-    /// all that it will need, but for some keys.
-    pub(crate) fn shelves_but(&self, keys: &[String]) -> (String, Vec<String>) {
-        let shelves = self.0.shelves.lock();
-        let names = shelves.unwrap_or_else(PoisonError::into_inner);
-        let shelves = names.iter().map(|name| self.0.keys.shelf(name));
-        let shelves = shelves.filter(|key| !keys.contains(key)).collect();
-        (names.first().cloned().unwrap_or_default(), shelves)
-    }
-
-    /// Notes which shelves come next; whether one is new among them.
-    pub(crate) fn note_shelves(&self, exchanged: &Exchanged) -> bool {
-        let names = &exchanged.shelves;
-        let shelves = self.0.shelves.lock();
-        let mut shelves = shelves.unwrap_or_else(PoisonError::into_inner);
-        let new = names.iter().any(|name| !shelves.contains(name));
-        let dry = !exchanged.more && exchanged.leased.len() < exchanged.asked;
-        if !names.is_empty() || dry {
-            shelves.clone_from(names);
-        }
-        new
-    }
-
-    /// The done buckets of runs of ids, then their shelves.
+    /// The done buckets of runs of ids.
     pub(crate) fn bucket_keys(&self, runs: &[(TaskId, usize)]) -> Vec<String> {
-        let buckets = || runs.iter().map(|(id, _)| id.bucket());
-        let done = buckets().map(|bucket| self.0.keys.done(bucket));
-        let shelves = buckets().map(|bucket| self.0.keys.shelf(bucket));
-        done.chain(shelves).collect()
+        let buckets = runs.iter().map(|(id, _)| id.bucket());
+        buckets.map(|bucket| self.0.keys.done(bucket)).collect()
     }
 
-    /// The beginning of a script's call.
-    pub(crate) fn call(&self, script: &'static Script, known: &Known, more: &[String]) -> Call {
-        script.call(&self.0.keys, &known.lists, more, &known.version)
+    /// A script's call, or the beginning of one.
+    pub(crate) fn call<A: Args>(&self, known: &Known, more: &[String], args: &A) -> Call {
+        Script::call(&self.0.keys, &known.lists, more, &known.version, args)
     }
 
-    /// The arguments of a script that wakes workers and announces the queue.
-    pub(crate) fn announcing(&self, call: Call, known: &Known) -> Call {
-        call.arg(known.wakes())
-            .arg(channel(self.0.client.endpoint().prefix()))
-            .arg(self.0.name.to_string())
+    pub(crate) fn announcing(&self, known: &Known) -> Announcing<'static> {
+        Announcing {
+            wakes: (!known.policy.paused).into(),
+            channel: channel(self.0.client.endpoint().prefix()).into(),
+            queue: self.0.name.to_string().into(),
+        }
     }
 
-    pub(crate) fn reply(&self, script: &'static Script, value: Value) -> Result<Reply<'_>, Error> {
+    fn reply(&self, script: &'static Script, value: Value) -> Result<Reply<'_>, Error> {
         Reply::new(value, script.name, self.link().faults())
     }
 
@@ -284,7 +256,7 @@ impl Queue {
         }
     }
 
-    /// The same for one that is known to be out of date.
+    /// As [`rounds`](Self::rounds), of a policy that is known to be out of date.
     pub(crate) fn rounds_anew(&self) -> Rounds<'_> {
         Rounds {
             queue: self,
@@ -309,15 +281,54 @@ impl Queue {
 
     /// Calls a script; its status, and its answer from behind the time on.
     pub(crate) async fn answer(&self, call: &Call) -> Result<(Status, Reply<'_>), Fault> {
-        let sent = Instant::now();
-        let value = self.link().call(call).await?;
-        let mut reply = self.reply(call.script, value)?;
+        for _ in 0..MOST_ROUNDS {
+            let sent = Some(Instant::now());
+            let value = self.link().call(call).await?;
+            let (status, reply) = self.open(call.script, value, sent)?;
+            if status != Status::Old {
+                return Ok((status, reply));
+            }
+            self.migrate().await?;
+        }
+        Err(Fault::not_done(self.brought_in_for_ever()))
+    }
+
+    /// As [`answer`](Self::answer), of a script that only reads.
+    pub(crate) async fn read(&self, call: &Call) -> Result<(Status, Reply<'_>), Error> {
+        for _ in 0..MOST_ROUNDS {
+            let sent = Some(Instant::now());
+            let value = self.link().read(call).await?;
+            let (status, reply) = self.open(call.script, value, sent)?;
+            if status != Status::Old {
+                return Ok((status, reply));
+            }
+            self.migrate().await?;
+        }
+        Err(self.brought_in_for_ever())
+    }
+
+    /// The status of an answer, and the answer from behind the time on. The clock is set by that where it is
+    /// known when the call was sent.
+    pub(crate) fn open(
+        &self,
+        script: &'static Script,
+        value: Value,
+        sent: Option<Instant>,
+    ) -> Result<(Status, Reply<'_>), Error> {
+        let mut reply = self.reply(script, value)?;
         let status = reply.status()?;
-        if status != Status::Stale {
+        if !matches!(status, Status::Stale | Status::Old) {
             reply.now_ms = reply.next()?;
-            self.link().clock().hear(sent, reply.now_ms);
+            if let Some(sent) = sent {
+                self.link().clock().hear(sent, reply.now_ms);
+            }
         }
         Ok((status, reply))
+    }
+
+    fn brought_in_for_ever(&self) -> Error {
+        let why = format!("an earlier version wrote anew {MOST_ROUNDS} times during the call");
+        self.link().faults().script("migrate", why)
     }
 }
 

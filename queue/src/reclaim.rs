@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use crate::fault::Fault;
-use crate::lease::{End, Leased, Settlement, millis};
+use crate::lease::{End, Leased, Ran, Settlement};
 use crate::loss::{AfterLoss, Loss};
 use crate::queue::Queue;
 use crate::record::Record;
+use crate::script::args;
 use crate::worker::{LONGEST_LEASE, USUAL_LEASE};
-use crate::{Cause, Error, Policy, WorkerId, script};
+use crate::{Cause, Error, Logged, Policy, WorkerId};
 
 /// Bytes kept of what is known of the loss of a worker.
 const MOST_DETAIL_BYTES: usize = 512;
@@ -107,13 +108,14 @@ impl Queue {
         lease: Duration,
     ) -> Result<(u64, u64, u64), Fault> {
         let known = self.known().await?;
-        let mut call = self
-            .call(&script::INHERIT, &known, &[])
-            .arg(heir.as_str())
-            .arg(millis(USUAL_LEASE))
-            .arg(millis(LONGEST_LEASE))
-            .arg(millis(longest_silence(lease)))
-            .arg(millis(lease));
+        let lost = args::Inherit {
+            heir: heir.as_str().into(),
+            lease: USUAL_LEASE.into(),
+            longest_lease: LONGEST_LEASE.into(),
+            longest_silence: longest_silence(lease).into(),
+            given: lease.into(),
+        };
+        let mut call = self.call(&known, &[], &lost);
         for worker in workers {
             call.push(worker.as_str());
         }
@@ -136,7 +138,12 @@ fn settlement(
             record: None,
             after: None,
         };
-        return Settlement { id: task.id, end };
+        let ran = Ran::default();
+        return Settlement {
+            id: task.id,
+            end,
+            ran,
+        };
     }
     let loss = Loss {
         cause,
@@ -148,7 +155,9 @@ fn settlement(
         Ok(mut record) => {
             let policy = record.policy(policy);
             let befallen = loss.befalls(&mut record, &policy);
-            (befallen.after, befallen.changed.then(|| record.pack()))
+            let logged = policy.events.as_ref().map(|log| log.log) == Some(Logged::Attempts);
+            let wanted = befallen.changed || logged;
+            (befallen.after, wanted.then(|| record.pack()))
         }
         Err(_) => (loss.decide(0, policy).after, None),
     };
@@ -165,7 +174,17 @@ fn settlement(
             after,
         },
     };
-    Settlement { id: task.id, end }
+    // When its last attempt began, and where, went with its worker.
+    let ran = Ran {
+        started_ms: now_ms,
+        losses: task.losses,
+        ..Ran::default()
+    };
+    Settlement {
+        id: task.id,
+        end,
+        ran,
+    }
 }
 
 /// For how long nobody may look for lapsed leases before that says that nobody could: workers with such

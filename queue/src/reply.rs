@@ -3,7 +3,6 @@
 use redis::Value;
 
 use crate::fault::Faults;
-use crate::id::is_bucket;
 use crate::value::{FromValue, read, unfit};
 use crate::{Error, TaskId};
 
@@ -22,6 +21,8 @@ pub(crate) enum Status {
     Full,
     /// The queue holds no task and has no worker.
     Rest,
+    /// It did nothing, as earlier versions keep something apart that is to be brought in first.
+    Old,
 }
 
 impl Status {
@@ -33,6 +34,7 @@ impl Status {
             "held" => Self::Held,
             "full" => Self::Full,
             "rest" => Self::Rest,
+            "old" => Self::Old,
             _ => return None,
         })
     }
@@ -84,13 +86,4 @@ impl<'a> Reply<'a> {
 /// The ids of an answer.
 pub(crate) fn ids(texts: &[String]) -> Result<Vec<TaskId>, Error> {
     texts.iter().map(|text| text.parse()).collect()
-}
-
-/// Names that a bucket may have; what else somebody has put there is passed over.
-pub(crate) fn buckets_named(names: &[Vec<u8>]) -> Vec<String> {
-    let texts = names
-        .iter()
-        .filter_map(|name| std::str::from_utf8(name).ok());
-    let known = texts.filter(|name| is_bucket(name));
-    known.map(str::to_owned).collect()
 }

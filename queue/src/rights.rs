@@ -19,12 +19,7 @@ pub(crate) fn of_everything() -> BTreeSet<String> {
 
 /// The commands that producing, looking at a task and cancelling it are made of.
 pub(crate) fn of_producers() -> BTreeSet<String> {
-    let scripts = [
-        &script::ENQUEUE,
-        &script::INSPECT,
-        &script::REMOVE,
-        &script::UNFOLD,
-    ];
+    let scripts = [&script::ENQUEUE, &script::INSPECT, &script::REMOVE];
     needed(&scripts, &["ping"])
 }
 
@@ -72,13 +67,19 @@ fn code(script: &Script) -> Option<String> {
     String::from_utf8(code.to_vec()).ok()
 }
 
-/// The commands that code calls by name.
+/// The commands that code calls by name, such as `hget` or `xgroup|create`.
 fn commands(code: &str) -> Vec<String> {
     let calls = code.split("call('").skip(1);
-    calls
-        .filter_map(|rest| rest.split_once('\''))
-        .map(|(command, _)| command.to_lowercase())
-        .collect()
+    let command = |call: &str| {
+        let (command, rest) = call.split_once('\'')?;
+        let command = command.to_lowercase();
+        if command != "xgroup" {
+            return Some(command);
+        }
+        let sub = rest.split('\'').nth(1)?.to_lowercase();
+        Some(format!("{command}|{sub}"))
+    };
+    calls.filter_map(command).collect()
 }
 
 #[cfg(test)]

@@ -12,8 +12,9 @@ use crate::keys::Key;
 use crate::queue::{Known, Queue};
 use crate::record::Head;
 use crate::reply::Status;
+use crate::script::args;
 use crate::value::read;
-use crate::{Error, Policy, Schedule, script};
+use crate::{Error, Policy, Schedule};
 
 /// A schedule as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,12 +142,18 @@ impl Queue {
             ),
             None => (String::new(), Vec::new()),
         };
-        let call = self
-            .call(&script::FIRE, known, &[])
-            .arg(step.name)
-            .arg(step.before)
-            .arg(step.after.as_str());
-        let call = self.announcing(call, known).arg(id).arg(record);
+        let told = self.announcing(known);
+        let run = args::Fire {
+            schedule: step.name.into(),
+            known: step.before.into(),
+            note: step.after.as_str().into(),
+            wakes: told.wakes,
+            channel: told.channel,
+            queue: told.queue,
+            id: id.into(),
+            record: record.as_slice().into(),
+        };
+        let call = self.call(known, &[], &run);
         let (Status::Ok, mut reply) = self.answer(&call).await? else {
             return Ok(None);
         };

@@ -1,11 +1,14 @@
-//! Every Lua script of this crate, put together from its file, the keys it declares and the shared
-//! pieces it needs, and the call of one. Loading what the server does not know is in `link`.
+//! Every Lua script of this crate, put together from its file, the keys and arguments it declares and the
+//! shared pieces it needs, and the call of one. Loading what the server does not know is in `link`.
+
+mod arg;
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use redis::Cmd;
 
+pub(crate) use self::arg::{Arg, Args};
 use crate::keys::{Key, Keys};
 
 /// What a script is for, which decides what the server lets it do.
@@ -41,6 +44,8 @@ pub(crate) struct Script {
     pub(crate) kind: Kind,
     keys: &'static [Key],
     #[cfg(test)]
+    args: &'static [&'static str],
+    #[cfg(test)]
     body: &'static str,
     code: LazyLock<Code>,
 }
@@ -50,8 +55,9 @@ struct Code {
     digest: String,
 }
 
-/// The code of a script: what it is for, the names of its keys, what all scripts share, and its own.
-fn code(kind: Kind, keys: &[Key], body: &str) -> Code {
+/// The code of a script: what it is for, the names of its keys and arguments, what all scripts share, and
+/// its own.
+fn code(kind: Kind, keys: &[Key], args: &[&str], body: &str) -> Code {
     let names: Vec<String> = keys.iter().map(|key| key.part().to_uppercase()).collect();
     let count = keys.len();
     let mut text = kind.first_line().to_owned();
@@ -63,6 +69,13 @@ fn code(kind: Kind, keys: &[Key], body: &str) -> Code {
         names.join(", ")
     );
     let _ = writeln!(text, "local LEVELS = tonumber(ARGV[1])");
+    // Behind the number of levels and the version.
+    let rest = 3 + args.len();
+    let _ = writeln!(text, "local REST = {rest}");
+    if !args.is_empty() {
+        let names = args.join(", ");
+        let _ = writeln!(text, "local {names} = unpack(ARGV, 3, {})", rest - 1);
+    }
     let _ = writeln!(
         text,
         "local FIRST_LIST, LAST_LIST = {}, {count} + LEVELS",
@@ -130,13 +143,13 @@ macro_rules! pieces {
 }
 
 pieces! {
-    "admit" "ahead" "current" "discard" "due" "edit" "fetch" "ghosts" "grace" "holder" "keep" "laid" "letters"
-    "levels" "limits" "missing" "order" "places" "promote" "put_back" "record" "shelves" "sleepers" "sooner" "stored"
-    "strict" "unique" "vacate" "wake"
+    "acks" "admit" "ahead" "current" "discard" "done" "drop" "due" "edit" "end" "fetched" "ghosted" "ghosts" "grace" "holder" "laid"
+    "layout" "letters" "levels" "limits" "log" "missing" "order" "places" "promote" "record" "shelves" "sleepers"
+    "sooner" "stored" "strict" "unique" "vacate" "wake"
 }
 
 macro_rules! scripts {
-    ($($constant:ident = $name:literal $kind:ident [$($key:ident),*];)*) => {
+    ($($constant:ident $args:ident $name:literal $kind:ident [$($key:ident)*] ($($arg:ident)*);)*) => {
         $(
             pub(crate) static $constant: Script = Script {
                 name: $name,
@@ -144,46 +157,80 @@ macro_rules! scripts {
                 kind: Kind::$kind,
                 keys: &[$(Key::$key),*],
                 #[cfg(test)]
+                args: &[$(stringify!($arg)),*],
+                #[cfg(test)]
                 body: include_str!(concat!("scripts/", $name, ".lua")),
                 code: LazyLock::new(|| {
-                    code(Kind::$kind, &[$(Key::$key),*], include_str!(concat!("scripts/", $name, ".lua")))
+                    let body = include_str!(concat!("scripts/", $name, ".lua"));
+                    code(Kind::$kind, &[$(Key::$key),*], &[$(stringify!($arg)),*], body)
                 }),
             };
         )*
 
         /// Every script.
         pub(crate) static ALL: &[&Script] = &[$(&$constant),*];
+
+        /// The arguments of each script, by the names that it knows them by; what they mean stands at its
+        /// head.
+        pub(crate) mod args {
+            $(crate::script::arg::arguments!($args $constant ($($arg)*));)*
+        }
     };
 }
 
 scripts! {
-    ENQUEUE = "enqueue" Adds [Config, Tasks, Shelves, Active, Due, Later, Laterghosts, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Holders, Parked, Expiry];
-    EXCHANGE = "exchange" Tends [Config, Tasks, Shelves, Due, Active, Workers, Lost, Stats, Idle, Draining, Wake, Ghosts, Held, Holders, Parked, Progress, Kept, Keptcount, Rate];
-    SETTLE = "settle" Tends [Config, Tasks, Shelves, Due, Active, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Holders, Parked, Expiry, Cancel, Progress, Kept, Keptcount];
-    REMOVE = "remove" Tends [Config, Tasks, Shelves, Due, Later, Laterghosts, Active, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Holders, Parked, Expiry, Cancel, Kept, Keptcount];
-    PROMOTE = "promote" Tends [Config, Tasks, Shelves, Due, Lost, Dead, Stats, Idle, Draining, Wake, Ghosts, Held, Holders, Parked, Fault];
-    UNFOLD = "unfold" Tends [Tasks, Due, Later, Laterghosts, Stats, Idle, Wake];
-    SURVEY = "survey" Tends [Config, Tasks, Shelves, Active, Dead, Later, Unique, Uniques, Expiry, Cancel, Kept, Keptcount, Stats, Schedules];
-    STRAND = "strand" Tends [Config, Tasks, Shelves, Due, Later, Active, Lost, Dead, Stats, Idle, Wake, Ghosts, Held, Holders, Parked];
-    FORGET = "forget" Tends [Kept, Keptcount, Stats];
-    INHERIT = "inherit" Tends [Active, Workers, Info, Spared, Stats, Idle, Draining, Wake];
-    BEAT = "beat" Tends [Active, Workers, Info, Draining, Cancel];
-    NOTE = "note" Adds [Active, Progress];
-    RESUME = "resume" Reads [Tasks, Shelves, Active, Workers, Lost];
-    LEAVE = "leave" Tends [Active, Workers, Info, Idle, Draining, Wake];
-    WORKERS = "workers" Reads [Active, Workers, Info, Draining];
-    DRAIN = "drain" Tends [Active, Workers, Idle, Draining];
-    UNDRAIN = "undrain" Tends [Workers, Draining, Idle, Wake];
-    FAULT = "fault" Tends [Fault];
-    SNAPSHOT = "snapshot" Reads [Config, Tasks, Shelves, Due, Later, Active, Workers, Dead, Stats, Ghosts, Parked, Expiry, Uniques, Kept, Fault];
-    INSPECT = "inspect" Reads [Tasks, Due, Later, Active, Lost, Dead, Progress];
-    PAGE = "page" Reads [Tasks, Due, Active, Lost, Dead, Parked, Kept, Keptcount];
-    REDRIVE = "redrive" Tends [Config, Tasks, Shelves, Active, Lost, Dead, Stats, Idle, Wake, Ghosts, Unique, Uniques, Held, Holders, Parked];
-    PURGE = "purge" Tends [Tasks, Lost, Dead, Stats];
-    CONFIGURE = "configure" Tends [Config, Idle, Wake];
-    UNPARK = "unpark" Tends [Config, Tasks, Shelves, Stats, Idle, Wake, Ghosts, Held, Holders, Parked];
-    LACKED = "lacked" Reads [Config];
-    FIRE = "fire" Adds [Config, Schedules, Tasks, Shelves, Stats, Idle, Wake, Ghosts, Held, Holders, Parked];
+    ENQUEUE Enqueue "enqueue" Adds
+        [Config Tasks Shelves Active Due Stats Idle Wake Ghosts Unique Uniques Held Holders Parked Expiry]
+        (repeated wakes channel queue most_waiting together scheduled special);
+    EXCHANGE Exchange "exchange" Tends
+        [Config Tasks Shelves Later Due Active Workers Lost Stats Idle Draining Wake Ghosts Held Holders Parked Progress Kept
+            Keptcount Rate Ends Endmarks]
+        (worker lease slots listens listed token retention run_ms order most_active rate rate_span buckets);
+    SETTLE Settle "settle" Tends
+        [Config Tasks Shelves Later Due Active Lost Dead Stats Idle Wake Ghosts Unique Uniques Held Holders Parked Expiry Cancel
+            Progress Kept Keptcount Ends Endmarks]
+        (worker retention wakes channel queue);
+    REMOVE Remove "remove" Tends
+        [Config Tasks Shelves Later Due Active Lost Dead Stats Idle Wake Ghosts Unique Uniques Held Holders Parked Expiry Cancel
+            Kept Keptcount Ends Endmarks]
+        (ending retention);
+    PROMOTE Promote "promote" Tends
+        [Config Tasks Shelves Later Due Lost Dead Stats Idle Draining Wake Ghosts Held Holders Parked Fault]
+        (most dead_age most_dead wakes channel queue fault_kept);
+    MIGRATE Migrate "migrate" Tends [Tasks Later Laterghosts Due Stats] ();
+    SURVEY Survey "survey" Tends
+        [Config Tasks Shelves Later Active Dead Unique Uniques Expiry Cancel Kept Keptcount Stats Schedules]
+        (most done_age most_done least_age room largest look_every);
+    STRAND Strand "strand" Tends
+        [Config Tasks Shelves Later Due Active Lost Dead Stats Idle Wake Ghosts Held Holders Parked]
+        (wakes channel queue most most_listed patience most_attempts most_losses);
+    FORGET Forget "forget" Tends [Kept Keptcount Stats] (youngest);
+    INHERIT Inherit "inherit" Tends [Active Workers Info Spared Stats Idle Draining Wake]
+        (heir lease longest_lease longest_silence given);
+    BEAT Beat "beat" Tends [Active Workers Info Draining Cancel] (worker lease info);
+    NOTE Note "note" Adds [Active Progress] (worker kept most_lines);
+    RESUME Resume "resume" Reads [Tasks Shelves Later Active Workers Lost] (worker most room);
+    LEAVE Leave "leave" Tends [Active Workers Info Idle Draining Wake] (worker);
+    WORKERS Workers "workers" Reads [Active Workers Info Draining] ();
+    DRAIN Drain "drain" Tends [Active Workers Idle Draining] (span);
+    UNDRAIN Undrain "undrain" Tends [Workers Draining Idle Wake] ();
+    FAULT Fault "fault" Tends [Fault] (fault kept);
+    SNAPSHOT Snapshot "snapshot" Reads
+        [Config Tasks Shelves Later Due Active Workers Dead Stats Ghosts Parked Expiry Uniques Kept Fault]
+        (longest_lease);
+    INSPECT Inspect "inspect" Reads [Tasks Shelves Later Due Active Lost Dead Progress] (id);
+    PAGE Page "page" Reads [Tasks Shelves Later Due Active Lost Dead Parked Kept Keptcount] (state skip limit level);
+    REDRIVE Redrive "redrive" Tends
+        [Config Tasks Shelves Later Active Lost Dead Stats Idle Wake Ghosts Unique Uniques Held Holders Parked]
+        (before most wakes channel queue skip longest_key);
+    PURGE Purge "purge" Tends [Tasks Shelves Lost Dead Stats] (before most skip);
+    CONFIGURE Configure "configure" Tends [Config Idle Wake Ends Endmarks] (policy per_key log);
+    UNPARK Unpark "unpark" Tends [Config Tasks Shelves Later Stats Idle Wake Ghosts Held Holders Parked] (begin most);
+    LACKED Lacked "lacked" Reads [Config] ();
+    READ_ENDS ReadEnds "read_ends" Tends [Stats Ends Readers] (group reader pending most room idle);
+    HEARD_ENDS HeardEnds "heard_ends" Tends [Ends] (group);
+    FIRE Fire "fire" Adds [Config Schedules Tasks Shelves Stats Idle Wake Ghosts Held Holders Parked]
+        (schedule known note wakes channel queue id record);
 }
 
 impl Script {
@@ -194,30 +241,29 @@ impl Script {
         command
     }
 
-    /// The beginning of a call: the digest, all keys, and the two arguments that every script
-    /// takes. `lists` are the level lists, `more` the keys that this script adds.
-    pub(crate) fn call(
-        &'static self,
+    /// The beginning of a call: the digest, all keys, the two arguments that every script takes, and those
+    /// that this one declares. `lists` are the level lists, `more` the keys that this script adds.
+    pub(crate) fn call<A: Args>(
         keys: &Keys,
         lists: &[String],
         more: &[String],
         version: &str,
+        args: &A,
     ) -> Call {
+        let script = A::script();
         let mut command = redis::cmd("EVALSHA");
         command
-            .arg(self.code.digest.as_str())
-            .arg(self.keys.len() + lists.len() + more.len());
-        for key in self.keys {
+            .arg(script.code.digest.as_str())
+            .arg(script.keys.len() + lists.len() + more.len());
+        for key in script.keys {
             command.arg(keys.get(*key));
         }
         for key in lists.iter().chain(more) {
             command.arg(key);
         }
         command.arg(lists.len()).arg(version);
-        Call {
-            script: self,
-            command,
-        }
+        args.write(&mut command);
+        Call { script, command }
     }
 }
 
@@ -229,13 +275,7 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// Adds one argument.
-    pub(crate) fn arg<T: redis::ToSingleRedisArg>(mut self, argument: T) -> Self {
-        self.command.arg(argument);
-        self
-    }
-
-    /// Adds one argument in place.
+    /// Adds one argument to those that the script declares.
     pub(crate) fn push<T: redis::ToSingleRedisArg>(&mut self, argument: T) {
         self.command.arg(argument);
     }
@@ -279,11 +319,8 @@ mod tests {
             ("0", "0"),
         ];
         for (number, wanted) in cases {
-            let code = code(
-                Kind::Tends,
-                &[Key::Stats],
-                &format!("return text({number})"),
-            );
+            let body = format!("return text({number})");
+            let code = code(Kind::Tends, &[Key::Stats], &[], &body);
             let mut raw = redis.connection().await;
             let mut command = redis::cmd("EVAL");
             command.arg(code.text).arg(1).arg("stats").arg(0).arg("");
@@ -292,7 +329,7 @@ mod tests {
             // The other way round, commands are given no number at all: every script that this
             // crate's own tests call is checked as it runs.
             let bare = format!("return redis.call('INCRBY', STATS, {number})");
-            let bare = super::code(Kind::Tends, &[Key::Stats], &bare);
+            let bare = super::code(Kind::Tends, &[Key::Stats], &[], &bare);
             let mut command = redis::cmd("EVAL");
             command.arg(bare.text).arg(1).arg("stats").arg(0).arg("");
             let refused: redis::RedisResult<i64> = command.query_async(&mut raw).await;

@@ -9,13 +9,12 @@ use redis::Value;
 use crate::Error;
 use crate::client::Client;
 use crate::clock::timestamp;
-use crate::later::SPAN_MS;
-use crate::lease::{self, retention};
+use crate::lease::retention;
 use crate::question::Question;
 use crate::queue::{Known, Queue};
 use crate::record::runnable_since_ms;
-use crate::reply::Status;
-use crate::script::{self, Call};
+use crate::reply::{Reply, Status};
+use crate::script::{self, Call, args};
 use crate::worker::LONGEST_LEASE;
 
 /// The figures of a queue at one instant of the clock of Redis.
@@ -40,8 +39,7 @@ pub struct Snapshot {
     pub dead: u64,
     /// Tasks that wait for others with their concurrency key, and so are not runnable.
     pub blocked: u64,
-    /// How long the oldest runnable task has been runnable; up to a second too long if it came with
-    /// many others.
+    /// How long the oldest runnable task has been runnable.
     pub oldest_waiting: Option<Duration>,
     /// When the next scheduled task is due; in the past if it is due already.
     pub next_due: Option<Timestamp>,
@@ -101,6 +99,10 @@ pub struct Counters {
     /// what went together with its place is not met and not counted; where the count of cancelled ids
     /// went, those count as missing.
     pub missing: u64,
+    /// Ends, and failed attempts, that the log of ends was told of since there is one.
+    pub logged: u64,
+    /// Those that it could not be told of: somebody else has written in its place, or a right is missing.
+    pub unlogged: u64,
     /// Time that completed attempts ran, together.
     pub run: Duration,
 }
@@ -124,7 +126,9 @@ impl Client {
             let result = match known {
                 Err(error) => Err(error.clone()),
                 Ok(known) => match answers.next() {
-                    Some(Ok(value)) => read(queue, known, value),
+                    Some(Ok(value)) => queue
+                        .open(&script::SNAPSHOT, value, None)
+                        .and_then(|answer| take(queue, known, answer)),
                     Some(Err(error)) => Err(error),
                     None => Err(self.link().faults().script("snapshot", "no answer".into())),
                 },
@@ -162,9 +166,8 @@ impl Client {
 
 impl Queue {
     fn snapshot_call(&self, known: &Known) -> Call {
-        self.call(&script::SNAPSHOT, known, &[])
-            .arg(SPAN_MS)
-            .arg(lease::millis(LONGEST_LEASE))
+        let longest_lease = LONGEST_LEASE.into();
+        self.call(known, &[], &args::Snapshot { longest_lease })
     }
 
     /// The figures of a queue whose policy has changed since it was read.
@@ -172,26 +175,28 @@ impl Queue {
         let mut rounds = self.rounds_anew();
         loop {
             let known = rounds.next().await?;
-            let value = self.link().read(&self.snapshot_call(&known)).await?;
-            if let Some(snapshot) = read(self, &known, value)? {
+            let answer = self.read(&self.snapshot_call(&known)).await?;
+            if let Some(snapshot) = take(self, &known, answer)? {
                 return Ok(snapshot);
             }
         }
     }
 }
 
-/// Takes the script's answer apart; `None` if the policy has changed.
-fn read(queue: &Queue, known: &Known, value: Value) -> Result<Option<Snapshot>, Error> {
-    let mut reply = queue.reply(&script::SNAPSHOT, value)?;
-    let status = reply.status()?;
-    if status == Status::Stale {
+/// Takes the script's answer apart; `None` if it is to be asked again, alone.
+fn take(
+    queue: &Queue,
+    known: &Known,
+    (status, mut reply): (Status, Reply<'_>),
+) -> Result<Option<Snapshot>, Error> {
+    if matches!(status, Status::Stale | Status::Old) {
         return Ok(None);
     }
     let wrong = |what: &str| {
         let reason = format!("answered with {what} that are none");
         queue.link().faults().script(script::SNAPSHOT.name, reason)
     };
-    let now_ms: u64 = reply.next()?;
+    let now_ms = reply.now_ms;
     let counters: String = reply.next()?;
     let counters = Counters::read(&counters).ok_or_else(|| wrong("counters"))?;
     let fault: String = reply.next()?;
@@ -211,7 +216,7 @@ fn read(queue: &Queue, known: &Known, value: Value) -> Result<Option<Snapshot>, 
     let lengths = figures.lengths.into_iter().chain(std::iter::repeat(0));
     let overdue = figures.next_due_ms.filter(|&due| due <= now_ms);
     let since = heads.iter().filter_map(|head| runnable_since_ms(head));
-    let oldest = since.chain(figures.shelved_ms).chain(overdue).min();
+    let oldest = since.chain(overdue).min();
     Ok(Some(Snapshot {
         now: timestamp(now_ms),
         waiting: levels.cloned().zip(lengths).collect(),
@@ -250,7 +255,6 @@ struct Figures {
     parked: u64,
     workers: u64,
     lapsed: u64,
-    shelved_ms: Option<u64>,
     lengths: Vec<u64>,
 }
 
@@ -271,7 +275,6 @@ impl Figures {
             parked: count()?,
             workers: count()?,
             lapsed: count()?,
-            shelved_ms: millis(words.next()?.parse().ok()?),
             lengths: words.map(|word| word.parse().ok()).collect::<Option<_>>()?,
         })
     }
@@ -310,6 +313,8 @@ impl Counters {
                 "expired" => &mut counters.expired,
                 "dropped" => &mut counters.dropped,
                 "missing" => &mut counters.missing,
+                "logged" => &mut counters.logged,
+                "unlogged" => &mut counters.unlogged,
                 "run_ms" => {
                     counters.run = Duration::from_millis(value.parse().ok()?);
                     continue;

@@ -4,10 +4,8 @@
 use std::time::Duration;
 
 use crate::fault::Fault;
-use crate::later::SPAN_MS;
-use crate::lease::millis;
 use crate::queue::{Known, Queue};
-use crate::script;
+use crate::script::args;
 use crate::worker::USUAL_LEASE;
 
 /// How often a queue is looked through.
@@ -30,14 +28,11 @@ pub(crate) struct Stranded {
 }
 
 impl Queue {
-    /// Looks for tasks that lie nowhere, with the names of all shelves.
-    pub(crate) async fn find_stranded(&self, mut shelves: Vec<String>) -> Result<Stranded, Fault> {
-        // Whoever goes on must find them in the same order.
-        shelves.sort_unstable();
-        let keys: Vec<String> = shelves.iter().map(|name| self.keys().shelf(name)).collect();
+    /// Looks for tasks that lie nowhere.
+    pub(crate) async fn find_stranded(&self) -> Result<Stranded, Fault> {
         let mut stranded = Stranded::default();
         for _ in 0..MOST_CALLS {
-            if !self.find_some(&keys, &mut stranded).await? {
+            if !self.find_some(&mut stranded).await? {
                 break;
             }
         }
@@ -45,16 +40,20 @@ impl Queue {
     }
 
     /// One bounded call; whether there is more to look at.
-    async fn find_some(&self, shelves: &[String], stranded: &mut Stranded) -> Result<bool, Fault> {
+    async fn find_some(&self, stranded: &mut Stranded) -> Result<bool, Fault> {
         let call = |known: &Known| {
-            let call = self.call(&script::STRAND, known, shelves);
-            self.announcing(call, known)
-                .arg(MOST_RECORDS)
-                .arg(MOST_LISTED)
-                .arg(millis(ADRIFT_FOR))
-                .arg(SPAN_MS)
-                .arg(known.policy.retry.max_attempts)
-                .arg(known.policy.max_losses)
+            let told = self.announcing(known);
+            let asked = args::Strand {
+                wakes: told.wakes,
+                channel: told.channel,
+                queue: told.queue,
+                most: MOST_RECORDS.into(),
+                most_listed: MOST_LISTED.into(),
+                patience: ADRIFT_FOR.into(),
+                most_attempts: known.policy.retry.max_attempts.into(),
+                most_losses: known.policy.max_losses.into(),
+            };
+            self.call(known, &[], &asked)
         };
         let mut reply = self.under_policy(call).await?;
         let more = reply.next()?;

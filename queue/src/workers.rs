@@ -7,11 +7,11 @@ use serde::Deserialize;
 
 use crate::clock::timestamp;
 use crate::keys::Key;
-use crate::lease;
 use crate::queue::Queue;
+use crate::script::args;
 use crate::snapshot::millis;
 use crate::value::read_pairs;
-use crate::{Error, TaskId, WorkerId, script};
+use crate::{Error, TaskId, WorkerId};
 
 /// Bytes kept of what keeps workers from taking tasks.
 const MOST_FAULT_BYTES: usize = 1_024;
@@ -60,10 +60,11 @@ impl Queue {
     pub async fn tell_fault(&self, fault: Option<&str>, span: Duration) -> Result<(), Error> {
         let known = self.known().await?;
         let fault = fault.unwrap_or_default();
-        let call = self
-            .call(&script::FAULT, &known, &[])
-            .arg(&fault[..fault.floor_char_boundary(MOST_FAULT_BYTES)])
-            .arg(lease::millis(span));
+        let told = args::Fault {
+            fault: fault[..fault.floor_char_boundary(MOST_FAULT_BYTES)].into(),
+            kept: span.into(),
+        };
+        let call = self.call(&known, &[], &told);
         Ok(self.link().call(&call).await.map(drop)?)
     }
 
@@ -71,11 +72,7 @@ impl Queue {
     /// taken back yet.
     pub async fn workers(&self) -> Result<Vec<WorkerState>, Error> {
         let known = self.known().await?;
-        let call = self.call(&script::WORKERS, &known, &[]);
-        let value = self.link().read(&call).await?;
-        let mut reply = self.reply(&script::WORKERS, value)?;
-        let _status: String = reply.next()?;
-        let _now: u64 = reply.next()?;
+        let (_, mut reply) = self.read(&self.call(&known, &[], &args::Workers)).await?;
         let ids: Vec<String> = reply.next()?;
         let lapses: Vec<f64> = reply.next()?;
         let infos: Vec<String> = reply.next()?;
@@ -134,9 +131,8 @@ impl Queue {
             return Ok(Vec::new());
         }
         let known = self.known().await?;
-        let mut call = self
-            .call(&script::DRAIN, &known, &[])
-            .arg(lease::millis(span.min(LONGEST_DRAIN)));
+        let span = span.min(LONGEST_DRAIN).into();
+        let mut call = self.call(&known, &[], &args::Drain { span });
         for worker in workers {
             call.push(worker.as_str());
         }
@@ -154,7 +150,7 @@ impl Queue {
             return Ok(());
         }
         let known = self.known().await?;
-        let mut call = self.call(&script::UNDRAIN, &known, &[]);
+        let mut call = self.call(&known, &[], &args::Undrain);
         for worker in workers {
             call.push(worker.as_str());
         }

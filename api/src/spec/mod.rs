@@ -6,6 +6,7 @@
 
 mod disruption;
 mod duration;
+mod events;
 mod limits;
 mod priorities;
 mod redis;
@@ -20,6 +21,7 @@ mod worker;
 
 pub use disruption::{DisruptionBudget, PodCount, Shield};
 pub use duration::Duration;
+pub use events::{EventLogging, Events};
 pub use limits::{KeyLimits, Limits, Rate};
 pub use priorities::{Order, Priorities, PriorityLevel};
 pub use redis::{RedisEndpoint, RedisTls, SecretKeySelector, SecretSource};
@@ -134,6 +136,10 @@ pub struct TaskQueueSpec {
     /// What the queue as a whole may do, however many workers it has.
     #[serde(default)]
     pub limits: Limits,
+
+    /// A log of the tasks that have ended, for programs that read it. None by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<Events>,
 
     /// Tasks that are added again and again, at the times of a cron expression, whether or not a
     /// worker runs.

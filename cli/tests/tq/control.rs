@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use taskqueue_queue::testing::eventually;
 use taskqueue_queue::worker::{Handler, LeasedTask, Outcome, Worker};
-use taskqueue_queue::{Limits, Policy, State};
+use taskqueue_queue::{EventLog, Limits, Policy, State};
 use tokio_util::sync::CancellationToken;
 
 use crate::terminal::Terminal;
@@ -216,4 +216,41 @@ async fn a_queue_is_paused_and_resumed() {
     }
     let help = terminal.tq(&["pause", "--help"]).await;
     assert!(help.stdout.contains("spec.paused"), "{}", help.stdout);
+}
+
+#[tokio::test]
+async fn the_log_of_ends_is_read_once_by_each_group() {
+    let terminal = Terminal::new().await;
+    let none = terminal.tq(&["ends", "orders"]).await;
+    assert_eq!((none.code, none.stdout.as_str()), (Some(0), ""));
+    assert!(none.stderr.contains("keeps no log of ends"), "{none:?}");
+    let policy = Policy {
+        events: Some(EventLog::default()),
+        ..Policy::default()
+    };
+    terminal
+        .queue
+        .configure(&policy)
+        .await
+        .expect("it is allowed");
+    let id = enqueue(&terminal, &["--unique", "u", "--unique-for", "1h"]).await;
+    terminal.tq(&["cancel", "orders", &id]).await;
+    for group in ["tq", "other"] {
+        let read = async || terminal.tq(&["ends", "orders", "--group", group]).await;
+        let ended = read().await;
+        let lines = ended.lines();
+        assert_eq!(lines.len(), 1, "{ended:?}");
+        let end: Value = serde_json::from_str(lines[0]).expect("JSON");
+        assert_eq!(
+            (&end["id"], &end["what"]),
+            (&json!(id), &json!("Cancelled"))
+        );
+        assert_eq!(
+            (&end["number"], &end["uniqueKey"]),
+            (&json!(1), &json!("u"))
+        );
+        assert_eq!(read().await.stdout, "");
+    }
+    let refused = terminal.tq(&["ends", "orders", "--group", "a b"]).await;
+    assert!(refused.stderr.contains("group"), "{refused:?}");
 }

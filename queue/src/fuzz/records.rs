@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::mutate::{bytes, mutated};
 use super::{Cases, Dice, Named, connection, dice};
 use crate::id::Sequence;
-use crate::record::{Record, runnable_since_ms, unpack_done};
+use crate::record::{Record, runnable_since_ms, unpack_done, unpack_logged};
 use crate::testing::{RedisServer, eventually};
 use crate::worker::{LeasedTask, Outcome, Worker};
 use crate::{Error, NewTask, Payload, Policy, Queue, QueueName};
@@ -40,6 +40,7 @@ async fn wrong_bytes_are_a_record_or_an_error_and_reserve_no_memory() {
         }
         bounded(&input, &record);
         bounded(&input, &unpack_done(id, name.clone(), &input));
+        bounded(&input, &unpack_logged(id, name.clone(), &input));
         tried += 1;
     }
     let grown = reserved_kib().zip(reserved).map(|(now, then)| now - then);

@@ -20,7 +20,6 @@ pub(super) const SOON: Duration = Duration::from_secs(30);
 /// Makes each call once. What fails must say why.
 pub(super) async fn call_everything(client: &Client, name: &QueueName, dice: &mut Dice) {
     let queue = client.queue(name.clone());
-    // Large enough for a shelf.
     let payload = |number: u64| Payload::of(&format!("{number:064}")).unwrap();
     let task = |number: u64| NewTask::new("more", payload(number));
     said(&client.ping().await);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::millis;
-use crate::TaskId;
-use crate::record::Ending;
+use crate::record::{Done, Ending, Record};
+use crate::{EventLog, Happened, Logged, TaskId, WorkerId};
 
 /// A completed attempt, to be told to Redis.
 #[derive(Debug, Clone)]
@@ -19,6 +19,56 @@ pub(crate) struct Ack {
 pub(crate) struct Settlement {
     pub(crate) id: TaskId,
     pub(crate) end: End,
+    pub(crate) ran: Ran,
+}
+
+/// An attempt that is over, as far as it is known.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Ran {
+    pub(crate) started_ms: u64,
+    pub(crate) run_ms: u64,
+    /// How often the task lost its worker before.
+    pub(crate) losses: u32,
+    pub(crate) worker: Option<WorkerId>,
+}
+
+impl Settlement {
+    /// What the log of ends is to say of it; empty for nothing, and for a done record, which says it
+    /// itself.
+    pub(super) fn entry(&self, log: Option<&EventLog>) -> Vec<u8> {
+        let attempts = match log {
+            Some(log) => log.log == Logged::Attempts,
+            None => return Vec::new(),
+        };
+        let what = match self.end {
+            End::Dead { .. } | End::Quarantined { .. } => Happened::Dead,
+            End::Retry { .. } if attempts => Happened::Failed,
+            End::Lost {
+                record: Some(_), ..
+            } if attempts => Happened::Lost,
+            _ => return Vec::new(),
+        };
+        let lost = matches!(self.end, End::Lost { .. } | End::Quarantined { .. });
+        let Ran {
+            started_ms,
+            run_ms,
+            losses,
+            worker,
+        } = self.ran;
+        let record = Record::unpack(self.end.record());
+        let record = record.unwrap_or_else(|_| Record::unreadable(started_ms));
+        Done {
+            what,
+            record: &record,
+            losses: losses.saturating_add(lost.into()),
+            started_ms,
+            run_ms,
+            worker,
+            result: None,
+            logged: true,
+        }
+        .pack()
+    }
 }
 
 /// How an attempt ended, if not by a plain ack. Records are packed.

@@ -56,19 +56,25 @@ async fn listen(queue: &Queue, worker: WorkerId, token: Option<WorkerId>) -> Exc
 fn ack(worker: WorkerId, leased: &Leased) -> Ack {
     let record = Record::unpack(&leased.record).unwrap();
     let done = Done {
-        ending: Ending::Completed,
+        what: Ending::Completed.into(),
         record: &record,
         losses: leased.losses,
         started_ms: record.created_ms + 5,
         run_ms: 7,
         worker: Some(worker),
         result: None,
+        logged: false,
     };
     Ack {
         id: leased.id,
         done: done.pack(),
         run_ms: 7,
     }
+}
+
+fn settlement(id: TaskId, end: End) -> Settlement {
+    let ran = Ran::default();
+    Settlement { id, end, ran }
 }
 
 async fn completed(client: &Client, queue: &Queue) -> (u64, u64) {
@@ -224,7 +230,7 @@ async fn a_settlement_that_is_sent_twice_counts_once() {
     let settlements: Vec<_> = held
         .iter()
         .zip(ends)
-        .map(|(leased, end)| Settlement { id: leased.id, end })
+        .map(|(leased, end)| settlement(leased.id, end))
         .collect();
     assert_eq!(queue.settle(me, &settlements).await.unwrap(), []);
     // A hand-back leaves no mark of its own; that the task is no longer held is all that can be
@@ -270,10 +276,7 @@ async fn resume_finds_what_a_lost_answer_leased_and_leaving_waits_for_it() {
         [ids[1], ids[3], ids[4]]
     );
     assert!(!queue.leave(me).await.unwrap());
-    let release = |id| Settlement {
-        id,
-        end: End::Release,
-    };
+    let release = |id| settlement(id, End::Release);
     let settlements: Vec<_> = ids[1..].iter().copied().map(release).collect();
     queue.settle(me, &settlements).await.unwrap();
     assert!(queue.leave(me).await.unwrap());

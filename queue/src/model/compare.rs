@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Pair;
 use super::memory::Counts;
-use crate::record::Record;
+use crate::record::{Record, unpack_logged};
 use crate::{TaskId, WorkerId};
 
 const ALL_LEVELS: [&str; 4] = ["high", "normal", "low", "urgent"];
@@ -39,20 +39,6 @@ impl Pair {
         let scheduled: BTreeSet<_> = self.memory.scheduled.keys().copied().collect();
         assert_eq!(set(&due), scheduled, "scheduled {when}");
         states.extend(due);
-        let (mut later, mut spans) = (Vec::new(), BTreeMap::new());
-        for span in self.members("ZRANGE", "later", &["0", "-1"]).await {
-            let listed = self
-                .ids("LRANGE", &format!("later:{span}"), &["0", "-1"])
-                .await;
-            assert!(!listed.is_empty(), "span {span} {when}");
-            let live = listed.iter().filter(|id| records.contains_key(id)).count();
-            spans.insert(span, (listed.len() - live) as u64);
-            later.extend(listed.into_iter().filter(|id| records.contains_key(id)));
-        }
-        assert_eq!(set(&later), self.memory.later, "far ahead {when}");
-        states.extend(&later);
-        let counted: BTreeMap<String, u64> = self.hash("laterghosts").await;
-        assert_eq!(counted, spans, "ghosts of spans {when}");
         let dead = self.ids("ZRANGE", "dead", &["0", "-1"]).await;
         assert_eq!(set(&dead), self.memory.dead, "dead {when}");
         states.extend(dead);
@@ -82,6 +68,7 @@ impl Pair {
         assert_eq!(set(&states), known, "a task in no state {when}");
         self.compare_keys(when).await;
         self.compare_done(when).await;
+        self.compare_log(when).await;
         self.compare_counters(when).await;
 
         for (id, record) in records {
@@ -213,6 +200,30 @@ impl Pair {
         }
     }
 
+    /// Each end is in the log once, and numbered.
+    async fn compare_log(&mut self, when: &str) {
+        let entries: Vec<(String, Vec<(String, Vec<u8>)>)> = redis::cmd("XRANGE")
+            .arg(self.key("ends"))
+            .arg(("-", "+"))
+            .query_async(&mut self.raw)
+            .await
+            .unwrap();
+        let mut logged = Vec::new();
+        for (_, fields) in entries {
+            let (first, ends) = fields.split_first().unwrap();
+            let number = (logged.len() + 1).to_string();
+            assert_eq!(first, &("n".to_owned(), number.into_bytes()), "{when}");
+            for (id, record) in ends {
+                let id: TaskId = id.parse().unwrap();
+                let (what, ..) = unpack_logged(id, self.queue.name().clone(), record).unwrap();
+                logged.push((id, what as u64));
+            }
+        }
+        logged.sort_unstable();
+        self.memory.logged.sort_unstable();
+        assert_eq!(logged, self.memory.logged, "the log {when}");
+    }
+
     async fn compare_counters(&mut self, when: &str) {
         let queues = std::slice::from_ref(&self.queue);
         let figures = self.queue.client().snapshot(queues).await.remove(0);
@@ -255,7 +266,7 @@ impl Pair {
             .filter(|(id, due)| **due && !late(id));
         let due = due.count();
         let lapsed = |worker: &WorkerId| memory.workers[worker];
-        let scheduled = memory.scheduled.len() + memory.later.len();
+        let scheduled = memory.scheduled.len();
         let expected = [
             scheduled,
             due,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Pair;
 use super::step::{Ends, HOUR, WORKERS};
-use crate::lease::{Ack, End, Exchange, Exchanged, Leased, Note, Settlement};
+use crate::lease::{Ack, End, Exchange, Exchanged, Leased, Note, Ran, Settlement};
 use crate::record::{Done, Ending, Record};
 use crate::worker::LONGEST_LEASE;
 use crate::{Cause, TaskId, WorkerId};
@@ -52,22 +52,6 @@ impl Pair {
             self.hands[worker] = self.hire().await;
             return;
         };
-        // Before it heard of a shelf the script may have laid ghosts that else take up slots.
-        while answer.leased.len() > expected.len() {
-            let slots = answer.leased.len() - expected.len();
-            let more = self.memory.fetch(id, slots, now_ms).unwrap();
-            assert!(!more.is_empty(), "more than there is");
-            expected.extend(more);
-        }
-        // Some may be on shelves that it hears of only now, and behind ghosts.
-        for _ in 0..=expected.len() + slots {
-            let wanted = expected.len() - answer.leased.len();
-            if wanted > 0 && answer.more {
-                let rest = self.exchange(id, wanted, &[]).await;
-                answer.more = rest.more;
-                answer.leased.extend(rest.leased);
-            }
-        }
         if lost {
             let held: Vec<_> = self.hands[worker].held.keys().copied().collect();
             answer.leased = self.queue.held_unknown(id, held).await.unwrap().unwrap();
@@ -125,7 +109,8 @@ impl Pair {
         let me = self.hands[worker].id;
         let settlements = ends.iter().map(|(&id, end)| {
             let end = end.clone();
-            Settlement { id, end }
+            let ran = Ran::default();
+            Settlement { id, end, ran }
         });
         let settlements: Vec<_> = settlements.collect();
         let held: BTreeSet<_> = ends
@@ -278,13 +263,14 @@ fn record(leased: &Leased) -> Record {
 fn done(worker: WorkerId, leased: &Leased, ending: Ending) -> Vec<u8> {
     let record = record(leased);
     Done {
-        ending,
+        what: ending.into(),
         record: &record,
         losses: leased.losses,
         started_ms: record.runnable_since_ms(),
         run_ms: 1,
         worker: Some(worker),
         result: None,
+        logged: false,
     }
     .pack()
 }

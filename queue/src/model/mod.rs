@@ -147,7 +147,6 @@ impl Pair {
                 self.memory.draining.clear();
             }
             Step::PassTime => self.pass_time().await,
-            Step::Unfold => self.unfold().await,
             Step::Age { level } => self.age(*level).await,
             Step::PassExpiry => {
                 self.set_scores("expiry", 1).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use crate::{Cause, Limits, Order, Policy, Rate, RetryAction, RetryRule};
+use crate::{Cause, EventLog, Limits, Logged, Order, Policy, Rate, RetryAction, RetryRule};
 
 pub(super) const WORKERS: usize = 3;
 pub(super) const MOST_LOSSES: u32 = 1;
@@ -80,8 +80,6 @@ pub(super) enum Step {
     PassMarks,
     /// What is scheduled becomes due.
     PassTime,
-    /// What is scheduled far ahead comes near.
-    Unfold,
     /// What waits in the level has waited for a long time.
     Age {
         level: usize,
@@ -116,10 +114,7 @@ pub(super) struct Spec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
     Now,
-    /// Too near for a span.
-    Soon,
-    /// In a span, if nothing else is special.
-    Far,
+    Later,
 }
 
 /// How an attempt ends, if not by a plain ack.
@@ -148,6 +143,7 @@ pub(super) struct Edit {
     most_done: Option<u32>,
     order: u8,
     rules: u8,
+    log: u8,
 }
 
 impl Edit {
@@ -161,6 +157,7 @@ impl Edit {
             most_done: None,
             order: 0,
             rules: 0,
+            log: 2,
         }
     }
 
@@ -187,6 +184,14 @@ impl Edit {
                 },
             },
             ..Policy::default()
+        };
+        policy.events = match self.log {
+            0 => None,
+            1 => Some(EventLog::default()),
+            _ => Some(EventLog {
+                log: Logged::Attempts,
+                ..EventLog::default()
+            }),
         };
         policy.retry.max_attempts = 3;
         let rule = |cause, action, counts, after| RetryRule {
@@ -234,7 +239,6 @@ pub(super) fn any_step() -> impl Strategy<Value = Step> {
         2 => (1..=WORKERS).prop_map(|most| Step::Drain { most }),
         2 => worker().prop_map(|worker| Step::Undrain { worker }),
         1 => Just(Step::PassMarks),
-        1 => Just(Step::Unfold),
         1 => (0..3_usize).prop_map(|level| Step::Age { level }),
         1 => Just(Step::PassExpiry),
         1 => Just(Step::PassTtl),
@@ -248,7 +252,7 @@ pub(super) fn any_step() -> impl Strategy<Value = Step> {
 }
 
 fn any_spec() -> impl Strategy<Value = Spec> {
-    let start = prop_oneof![4 => Just(Start::Now), 1 => Just(Start::Soon), 1 => Just(Start::Far)];
+    let start = prop_oneof![2 => Just(Start::Now), 1 => Just(Start::Later)];
     (
         0..2_usize,
         start,
@@ -291,17 +295,21 @@ fn any_edit() -> impl Strategy<Value = Edit> {
         prop::option::weighted(0.5, 1..6_u32),
         0..3_u8,
         0..2_u8,
+        0..3_u8,
     )
         .prop_map(
-            |(levels, per_key, concurrency, rate, most_waiting, most_done, order, rules)| Edit {
-                levels,
-                per_key,
-                concurrency,
-                rate,
-                most_waiting,
-                most_done,
-                order,
-                rules,
+            |(levels, per_key, concurrency, rate, most_waiting, most_done, order, rules, log)| {
+                Edit {
+                    levels,
+                    per_key,
+                    concurrency,
+                    rate,
+                    most_waiting,
+                    most_done,
+                    order,
+                    rules,
+                    log,
+                }
             },
         )
 }

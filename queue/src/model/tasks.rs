@@ -1,7 +1,5 @@
 //! What producers, operators and the passage of time do.
 
-use std::time::Duration;
-
 use super::Pair;
 use super::memory::{Facts, Fate, Incoming, Place};
 use super::step::{Edit, HOUR, LEVELS, Spec, Start};
@@ -9,14 +7,12 @@ use crate::produce::{Put, Taken};
 use crate::record::Record;
 use crate::{Cancelled, Error, NewTask, Payload, Selection, State, TaskId};
 
-/// Long enough not to pass by itself, and too short for a span of time.
-const SOON: Duration = Duration::from_secs(100);
 /// More than the aging, and no multiple of it.
 const LONG_MS: u64 = 100 * 60 * 1_000;
 
 impl Pair {
     pub(super) async fn enqueue(&mut self, specs: &[Spec], apart: bool, lost: bool) {
-        // Every other batch has a shelf of its own.
+        // Every other batch lies on shelves, as the ids of its second are many.
         for _ in 0..(self.ids.len() % 2) * 1_024 {
             self.queue.client().next_task_id();
         }
@@ -30,7 +26,6 @@ impl Pair {
                 _ if special => 9,
                 Place::Now => level.unwrap(),
                 Place::Scheduled => 7,
-                Place::Later => 8,
             };
             (group, *id)
         });
@@ -63,16 +58,13 @@ impl Pair {
         if spec.expires {
             task = task.expires_in(HOUR);
         }
-        let special = spec.expires || spec.unique.is_some() || spec.key.is_some();
         let place = match spec.start {
             Start::Now => Place::Now,
-            Start::Far if !special => Place::Later,
-            _ => Place::Scheduled,
+            Start::Later => Place::Scheduled,
         };
         task = match spec.start {
             Start::Now => task,
-            Start::Soon => task.delay(SOON),
-            Start::Far => task.delay(HOUR),
+            Start::Later => task.delay(HOUR),
         };
         ((id, task), Incoming { id, place, facts })
     }
@@ -131,7 +123,7 @@ impl Pair {
             assert_eq!(state, Some(State::Dead));
             Cancelled::TooLate
         } else if memory.facts.contains_key(&id) {
-            let scheduled = memory.scheduled.contains_key(&id) || memory.later.contains(&id);
+            let scheduled = memory.scheduled.contains_key(&id);
             let expected = match memory.active.contains_key(&id) {
                 true => State::Active,
                 false if scheduled => State::Scheduled,
@@ -200,13 +192,6 @@ impl Pair {
         }
         self.set_scores("due", 1).await;
         self.memory.pass_time();
-    }
-
-    pub(super) async fn unfold(&mut self) {
-        for span in self.members("ZRANGE", "later", &["0", "-1"]).await {
-            self.queue.unfold(span.parse().unwrap()).await.unwrap();
-        }
-        self.memory.unfold();
     }
 
     pub(super) async fn age(&mut self, level: usize) {

@@ -1,6 +1,7 @@
 //! A queue's policy: what producers and workers obey, kept beside the tasks as JSON so that an edit
 //! is live. Pure: types, defaults and checks; reading and writing it in Redis is in `config`.
 
+mod events;
 mod limits;
 mod retry;
 mod schedule;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::events::{EventLog, Logged};
 pub use self::limits::{Limits, Order, Rate};
 pub use self::retry::{Backoff, BackoffKind, RetryAction, RetryPolicy, RetryRule};
 pub use self::schedule::{Missed, Schedule};
@@ -65,6 +67,9 @@ pub struct Policy {
     /// How often a task may lose its worker. One loss more and it is quarantined among the dead
     /// letters.
     pub max_losses: u32,
+    /// The log of what has ended; absent for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<EventLog>,
     /// Recurring tasks, at most 100.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub schedules: Vec<Schedule>,
@@ -90,6 +95,7 @@ impl Default for Policy {
             dead_max_count: 10_000,
             dead_max_age: Duration::from_hours(14 * 24),
             max_losses: 3,
+            events: None,
             schedules: Vec::new(),
             unknown: BTreeMap::new(),
         }
@@ -136,6 +142,7 @@ impl Policy {
         self.order.check(levels)?;
         self.limits.check()?;
         self.retry.check()?;
+        self.events.as_ref().map_or(Ok(()), EventLog::check)?;
         at_least("timeout", self.timeout, Duration::from_millis(1))?;
         at_least("completedMaxAge", self.completed_max_age, Duration::ZERO)?;
         at_least("deadMaxAge", self.dead_max_age, Duration::ZERO)?;

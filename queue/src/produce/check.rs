@@ -5,7 +5,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::packed::{Packed, Place};
-use crate::later::span_of;
 use crate::lease::millis;
 use crate::pack::More;
 use crate::payload::fits;
@@ -148,10 +147,7 @@ fn pack_one(id: TaskId, name: &str, level: usize, task: &NewTask, now_ms: u64) -
         task.concurrency_key.as_ref(),
     ) {
         (None, 0, None) if delay_ms == 0 => Place::Now { level },
-        (None, 0, None) => match span_of(now_ms, due_ms) {
-            Some(span) => Place::Later { span },
-            None => Place::Soon { delay_ms },
-        },
+        (None, 0, None) => Place::Later { delay_ms },
         (unique, ..) => Place::Special {
             level,
             delay_ms,

@@ -18,7 +18,7 @@ use crate::fault::Fault;
 use crate::payload::fits;
 use crate::queue::{Known, Queue};
 use crate::reply::{Status, ids};
-use crate::script::{self, Call};
+use crate::script::{Call, args};
 use crate::{Enqueued, Error, NewTask, TaskId};
 
 /// How long an enqueue is tried while Redis is away; then its caller hears of it.
@@ -219,28 +219,24 @@ impl Queue {
         taken: Taken,
         repeated: bool,
     ) -> Call {
-        let spans = arranged.spans.keys().copied();
-        let mut keys: Vec<String> = spans.map(|span| self.keys().later(span)).collect();
-        let all = || buckets(arranged.sorted_ids()).into_iter().map(|(id, _)| id);
-        let shelves = if repeated {
-            all().collect()
+        let keys = if repeated {
+            self.bucket_keys(&buckets(arranged.sorted_ids()))
         } else {
-            arranged.shelves()
+            Vec::new()
         };
-        keys.extend(shelves.iter().map(|id| self.keys().shelf(id.bucket())));
-        if repeated {
-            keys.extend(all().map(|id| self.keys().done(id.bucket())));
-        }
-        let flag = |set: bool| if set { "1" } else { "0" };
-        let call = self
-            .call(&script::ENQUEUE, known, &keys)
-            .arg(flag(repeated));
-        let most = known.policy.limits.max_backlog;
-        let mut call = self
-            .announcing(call, known)
-            .arg(most.map(|most| most.to_string()).unwrap_or_default())
-            .arg(flag(taken == Taken::Together));
-        arranged.push_to(&mut call, &shelves);
+        let told = self.announcing(known);
+        let asked = args::Enqueue {
+            repeated: repeated.into(),
+            wakes: told.wakes,
+            channel: told.channel,
+            queue: told.queue,
+            most_waiting: known.policy.limits.max_backlog.into(),
+            together: (taken == Taken::Together).into(),
+            scheduled: arranged.later.len().into(),
+            special: arranged.special.len().into(),
+        };
+        let mut call = self.call(known, &keys, &asked);
+        arranged.push_to(&mut call);
         call
     }
 }

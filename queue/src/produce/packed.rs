@@ -1,14 +1,11 @@
 //! Packed tasks in the order in which `enqueue.lua` wants them. Pure.
 
-use std::collections::BTreeMap;
-
 use crate::TaskId;
 use crate::batch::buckets;
 use crate::script::Call;
 
-/// So many tasks of one bucket are worth a hash of their own, which takes some hundred bytes. Few in the
-/// tests, so that their random batches come upon shelves.
-const LEAST_ON_A_SHELF: usize = if cfg!(test) { 2 } else { 64 };
+/// So many tasks of one bucket are worth a hash of their own, which takes some hundred bytes.
+const LEAST_ON_A_SHELF: usize = 64;
 /// Redis keeps a hash of no more fields than this as one text, which it reads from its beginning, unless
 /// one of them is longer than the other number: `hash-max-listpack-entries` and `-value`.
 const LISTPACK: (usize, usize) = (512, 64);
@@ -27,11 +24,8 @@ pub(super) enum Place {
     Now {
         level: usize,
     },
-    Soon {
-        delay_ms: u64,
-    },
     Later {
-        span: u64,
+        delay_ms: u64,
     },
     /// It has a unique key, a concurrency key or an expiry, and is looked at for itself.
     Special {
@@ -46,8 +40,7 @@ pub(super) enum Place {
 #[derive(Debug, PartialEq, Eq)]
 struct Run {
     tasks: usize,
-    /// An id of the shelf's bucket, if they go onto one.
-    shelf: Option<TaskId>,
+    on_shelf: bool,
 }
 
 /// A batch, group by group, each in the order given.
@@ -56,9 +49,8 @@ pub(super) struct Arranged {
     levels: Vec<Vec<Packed>>,
     /// Of each level.
     runs: Vec<Vec<Run>>,
-    soon: Vec<Packed>,
-    pub(super) spans: BTreeMap<u64, Vec<Packed>>,
-    special: Vec<Packed>,
+    pub(super) later: Vec<Packed>,
+    pub(super) special: Vec<Packed>,
 }
 
 /// Sorts tasks by where they go. `levels` counts the lists, retired ones included.
@@ -68,8 +60,7 @@ pub(super) fn arrange(tasks: Vec<Packed>, levels: usize) -> Arranged {
     for task in tasks {
         match task.place {
             Place::Now { level } => arranged.levels[level].push(task),
-            Place::Soon { .. } => arranged.soon.push(task),
-            Place::Later { span } => arranged.spans.entry(span).or_default().push(task),
+            Place::Later { .. } => arranged.later.push(task),
             Place::Special { .. } => arranged.special.push(task),
         }
     }
@@ -88,27 +79,16 @@ fn runs(level: &[Packed]) -> Vec<Run> {
         let (most, longest) = LISTPACK;
         let table = tasks > most || these.iter().any(|task| task.record.len() > longest);
         let many = tasks >= LEAST_ON_A_SHELF || !id.is_in_first_slice();
-        let shelf = (many && table).then_some(id);
+        let on_shelf = many && table;
         match runs.last_mut() {
-            Some(last) if last.shelf.is_none() && shelf.is_none() => last.tasks += tasks,
-            _ => runs.push(Run { tasks, shelf }),
+            Some(last) if !last.on_shelf && !on_shelf => last.tasks += tasks,
+            _ => runs.push(Run { tasks, on_shelf }),
         }
     }
     runs
 }
 
 impl Arranged {
-    /// Of each shelf that is needed an id of its bucket, each once.
-    pub(super) fn shelves(&self) -> Vec<TaskId> {
-        let mut shelves: Vec<TaskId> = Vec::new();
-        for shelf in self.runs.iter().flatten().filter_map(|run| run.shelf) {
-            if place_of(shelf, &shelves).is_none() {
-                shelves.push(shelf);
-            }
-        }
-        shelves
-    }
-
     /// All ids, sorted.
     pub(super) fn sorted_ids(&self) -> Vec<TaskId> {
         let mut ids: Vec<TaskId> = self
@@ -121,32 +101,20 @@ impl Arranged {
     }
 
     fn plain(&self) -> impl Iterator<Item = &Packed> {
-        let levels = self.levels.iter().flatten();
-        levels
-            .chain(&self.soon)
-            .chain(self.spans.values().flatten())
+        self.levels.iter().flatten().chain(&self.later)
     }
 
-    /// Writes the counts, and then the tasks. `shelves` are those that the call declares, in its order.
-    pub(super) fn push_to(&self, call: &mut Call, shelves: &[TaskId]) {
-        let counts = [
-            self.soon.len(),
-            self.spans.len(),
-            self.special.len(),
-            shelves.len(),
-        ];
-        let runs = self.runs.iter().map(Vec::len);
-        let spans = self.spans.values().map(Vec::len);
-        for count in counts.into_iter().chain(runs).chain(spans) {
-            call.push(count);
+    /// Writes what follows the arguments that the script declares.
+    pub(super) fn push_to(&self, call: &mut Call) {
+        for runs in &self.runs {
+            call.push(runs.len());
         }
         for run in self.runs.iter().flatten() {
-            let place = run.shelf.and_then(|id| place_of(id, shelves));
             call.push(run.tasks);
-            call.push(place.map_or(0, |place| place + 1));
+            call.push(u8::from(run.on_shelf));
         }
-        for task in &self.soon {
-            if let Place::Soon { delay_ms } = task.place {
+        for task in &self.later {
+            if let Place::Later { delay_ms } = task.place {
                 call.push(delay_ms);
             }
         }
@@ -175,11 +143,6 @@ impl Arranged {
     }
 }
 
-fn place_of(shelf: TaskId, shelves: &[TaskId]) -> Option<usize> {
-    let same = |other: &TaskId| other.bucket() == shelf.bucket();
-    shelves.iter().position(same)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -190,8 +153,7 @@ mod tests {
     fn any_place() -> impl Strategy<Value = Place> {
         prop_oneof![
             (0..3_usize).prop_map(|level| Place::Now { level }),
-            (1..9_u64).prop_map(|delay_ms| Place::Soon { delay_ms }),
-            (5..8_u64).prop_map(|span| Place::Later { span }),
+            (1..9_u64).prop_map(|delay_ms| Place::Later { delay_ms }),
             (0..3_usize, 0..2_u64).prop_map(|(level, delay_ms)| Place::Special {
                 level,
                 delay_ms,
@@ -211,8 +173,7 @@ mod tests {
             let arranged = arrange(tasks.clone(), 4);
             let ids: Vec<_> = tasks.iter().map(|task| task.id).collect();
             prop_assert_eq!(arranged.sorted_ids(), ids);
-            let groups = arranged.levels.iter().chain(arranged.spans.values());
-            for group in groups.chain([&arranged.soon, &arranged.special]) {
+            for group in arranged.levels.iter().chain([&arranged.later, &arranged.special]) {
                 prop_assert!(group.windows(2).all(|pair| pair[0].id < pair[1].id));
             }
             for (level, runs) in arranged.levels.iter().zip(&arranged.runs) {
@@ -232,17 +193,15 @@ mod tests {
             });
             let arranged = arrange(packed.collect(), 1);
             let runs = arranged.runs[0].iter();
-            let runs: Vec<_> = runs.map(|run| (run.tasks, run.shelf.is_some())).collect();
-            (runs, arranged.shelves().len())
+            runs.map(|run| (run.tasks, run.on_shelf))
+                .collect::<Vec<_>>()
         };
-        assert_eq!(shelved(1, 65), (vec![(1, false)], 0));
-        assert_eq!(shelved(2, 65), (vec![(2, true)], 1));
-        assert_eq!(shelved(512, 64), (vec![(512, false)], 0));
-        assert_eq!(shelved(513, 64), (vec![(513, true)], 1));
-        let two = vec![(1_024, true), (2, true)];
-        assert_eq!(shelved(1_026, 65), (two, 2));
+        assert_eq!(shelved(63, 65), [(63, false)]);
+        assert_eq!(shelved(64, 65), [(64, true)]);
+        assert_eq!(shelved(512, 64), [(512, false)]);
+        assert_eq!(shelved(513, 64), [(513, true)]);
+        assert_eq!(shelved(1_026, 65), [(1_024, true), (2, true)]);
         // One of so many in a second that others will follow.
-        let rest = vec![(1_024, true), (1, true)];
-        assert_eq!(shelved(1_025, 65), (rest, 2));
+        assert_eq!(shelved(1_025, 65), [(1_024, true), (1, true)]);
     }
 }

@@ -1,9 +1,9 @@
 //! The record of a task that has ended, other than as a dead letter. Pure.
 
-use super::{Record, corrupt, pack_failures, unpack_failures};
+use super::{Extras, Record, corrupt, pack_failures, unpack_failures};
 use crate::clock::timestamp;
 use crate::pack::{Malformed, Reader, Writer};
-use crate::{Error, Payload, QueueName, State, Task, TaskId, WorkerId};
+use crate::{Error, Happened, Payload, QueueName, State, Task, TaskId, WorkerId};
 
 /// A done task keeps its payload up to this size, so that retained results do not fill Redis.
 pub(super) const MOST_RETAINED_PAYLOAD_BYTES: usize = 1_024;
@@ -27,21 +27,36 @@ impl Ending {
             Self::Dropped => "dropped",
         }
     }
+}
 
-    fn state(number: u64) -> State {
-        match number {
-            1 => State::Cancelled,
-            2 => State::Expired,
-            3 => State::Dropped,
-            _ => State::Completed,
+impl From<Ending> for Happened {
+    fn from(ending: Ending) -> Self {
+        match ending {
+            Ending::Completed => Self::Completed,
+            Ending::Cancelled => Self::Cancelled,
+            Ending::Expired => Self::Expired,
+            Ending::Dropped => Self::Dropped,
         }
     }
 }
 
-/// A task that has ended, other than as a dead letter.
+/// Where a task stands of which this is told. What a later version tells counts as its completion.
+fn state(what: Option<Happened>) -> State {
+    match what {
+        None | Some(Happened::Completed) => State::Completed,
+        Some(Happened::Cancelled) => State::Cancelled,
+        Some(Happened::Expired) => State::Expired,
+        Some(Happened::Dropped) => State::Dropped,
+        Some(Happened::Dead) => State::Dead,
+        Some(Happened::Failed) => State::Scheduled,
+        Some(Happened::Lost) => State::Waiting,
+    }
+}
+
+/// A task that has ended, or of which something else is logged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Done<'a> {
-    pub(crate) ending: Ending,
+    pub(crate) what: Happened,
     pub(crate) record: &'a Record,
     pub(crate) losses: u32,
     pub(crate) started_ms: u64,
@@ -49,11 +64,14 @@ pub(crate) struct Done<'a> {
     /// `None` if no attempt was made.
     pub(crate) worker: Option<WorkerId>,
     pub(crate) result: Option<&'a [u8]>,
+    /// Whether it is logged: then what else there is to know of the task stands behind the rest.
+    pub(crate) logged: bool,
 }
 
 impl Done<'_> {
-    /// Ending, type, attempts, losses, created, wait until it started, run
-    /// time, worker, errors, result, payload. Times as spans because small numbers pack small.
+    /// What happened, type, attempts, losses, created, wait until it started, run
+    /// time, worker, errors, result, payload. Times as spans because small numbers pack small. If it is
+    /// logged, then level, due time, unique key, concurrency key, `traceparent`, 0 and texts empty for none.
     pub(crate) fn pack(&self) -> Vec<u8> {
         let record = self.record;
         let payload = Some(record.payload.as_slice())
@@ -64,8 +82,8 @@ impl Done<'_> {
             .map(<[u8]>::len)
             .sum::<usize>();
         let mut writer = Writer::after(&[], 64 + record.kind.len() + long);
-        writer.array(11);
-        writer.uint(self.ending as u64);
+        writer.array(if self.logged { 16 } else { 11 });
+        writer.uint(self.what as u64);
         writer.text(&record.kind);
         writer.uint(record.attempts.into());
         writer.uint(self.losses.into());
@@ -76,20 +94,48 @@ impl Done<'_> {
         pack_failures(&mut writer, &record.errors);
         writer.maybe_bytes(self.result);
         writer.maybe_bytes(payload);
+        if self.logged {
+            let none = Extras::default();
+            let extras = record.extras.as_deref().unwrap_or(&none);
+            writer.text(&record.level);
+            writer.uint(record.due_ms);
+            writer.text(&extras.unique);
+            writer.text(&extras.concurrency_key);
+            writer.text(&extras.trace_parent);
+        }
         writer.finish(&[])
     }
 }
 
 /// The ended task of a done record.
 pub(crate) fn unpack_done(id: TaskId, queue: QueueName, bytes: &[u8]) -> Result<Task, Error> {
-    read_done(id, queue, bytes).map_err(|reason| corrupt("an ended task's record", &reason))
+    match read_done(id, queue, bytes) {
+        Ok((_, task, _)) => Ok(task),
+        Err(reason) => Err(corrupt("an ended task's record", &reason)),
+    }
 }
 
-fn read_done(id: TaskId, queue: QueueName, bytes: &[u8]) -> Result<Task, Malformed> {
+/// What the log tells of a task: what happened, the task, and its `traceparent`.
+pub(crate) fn unpack_logged(
+    id: TaskId,
+    queue: QueueName,
+    bytes: &[u8],
+) -> Result<(Happened, Task, Option<String>), Error> {
+    let wrong = |reason: &dyn std::fmt::Display| corrupt("an entry of the log of ends", reason);
+    match read_done(id, queue, bytes) {
+        Ok((Some(what), task, trace_parent)) => Ok((what, task, trace_parent)),
+        Ok((None, ..)) => Err(wrong(&"what happened is not known")),
+        Err(reason) => Err(wrong(&reason)),
+    }
+}
+
+type Read = (Option<Happened>, Task, Option<String>);
+
+fn read_done(id: TaskId, queue: QueueName, bytes: &[u8]) -> Result<Read, Malformed> {
     let mut reader = Reader::new(bytes);
     // What a later version has beyond these is not read, and never written again.
-    reader.array_of(11)?;
-    let state = Ending::state(reader.uint()?);
+    let more = reader.array_of(11)?;
+    let what = Happened::of(reader.uint()?);
     let kind = reader.text()?.to_owned();
     let (attempts, losses) = (reader.uint()?, reader.uint()?);
     let created: u64 = reader.uint()?;
@@ -100,11 +146,12 @@ fn read_done(id: TaskId, queue: QueueName, bytes: &[u8]) -> Result<Task, Malform
     let result = reader.maybe_bytes()?;
     let payload = reader.maybe_bytes()?;
     let owned = |bytes: &[u8]| Payload::trusted(bytes.to_vec());
-    Ok(Task {
+    let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let mut task = Task {
         id,
         queue,
         kind,
-        state,
+        state: state(what),
         priority: None,
         attempts,
         losses,
@@ -121,5 +168,15 @@ fn read_done(id: TaskId, queue: QueueName, bytes: &[u8]) -> Result<Task, Malform
         unique_key: None,
         concurrency_key: None,
         overrides: None,
-    })
+    };
+    let mut trace_parent = None;
+    if more >= 5 {
+        task.priority = given(reader.text()?);
+        let due: u64 = reader.uint()?;
+        task.due = (due > 0).then(|| timestamp(due));
+        task.unique_key = given(reader.text()?);
+        task.concurrency_key = given(reader.text()?);
+        trace_parent = given(reader.text()?);
+    }
+    Ok((what, task, trace_parent))
 }

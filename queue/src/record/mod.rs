@@ -15,7 +15,7 @@ use crate::clock::timestamp;
 use crate::pack::{Malformed, More, Reader, Writer};
 use crate::{Cause, Error, Failure, Payload, Policy, QueueName, State, Task, TaskId};
 
-pub(crate) use self::done::{Done, Ending, unpack_done};
+pub(crate) use self::done::{Done, Ending, unpack_done, unpack_logged};
 pub use self::overrides::{Overrides, OwnBackoff};
 
 /// Failures kept of each task, the last ones.
@@ -140,6 +140,21 @@ impl Record {
             more: reader.more(more)?,
             payload: reader.rest().to_vec(),
         })
+    }
+
+    /// What stands for one that cannot be read.
+    pub(crate) fn unreadable(now_ms: u64) -> Self {
+        Self {
+            level: String::new(),
+            created_ms: now_ms,
+            due_ms: 0,
+            kind: String::new(),
+            attempts: 0,
+            errors: Vec::new(),
+            extras: None,
+            more: More::default(),
+            payload: Vec::new(),
+        }
     }
 
     /// Whether its end is more than an ack: it has a key to let go of, or an expiry.

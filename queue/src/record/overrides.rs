@@ -62,6 +62,7 @@ impl Overrides {
             limits: policy.limits.clone(),
             retry: policy.retry.clone(),
             schedules: Vec::new(),
+            events: policy.events.clone(),
             unknown: std::collections::BTreeMap::new(),
             ..*policy
         };

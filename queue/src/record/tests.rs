@@ -108,7 +108,7 @@ proptest! {
     fn a_done_record_survives_packing(record in any_record(), losses in any::<u32>(), wait in 0..1_u64 << 40, run in 0..1_u64 << 40) {
         let id = crate::id::Sequence::new(1).task(1);
         let worker = crate::id::Sequence::new(2).worker(2);
-        let done = Done { ending: Ending::Completed, record: &record, losses, started_ms: record.created_ms + wait, run_ms: run, worker: Some(worker), result: Some(b"1") };
+        let done = Done { what: Ending::Completed.into(), record: &record, losses, started_ms: record.created_ms + wait, run_ms: run, worker: Some(worker), result: Some(b"1"), logged: false };
         let queue = QueueName::new("n", "q").unwrap();
         let task = unpack_done(id, queue, &done.pack()).unwrap();
         prop_assert_eq!(task.finished.unwrap(), timestamp(record.created_ms + wait + run));
@@ -143,13 +143,14 @@ fn a_done_record_of_a_later_version_is_read_as_far_as_it_is_known() {
         .unwrap()
         .current();
     let done = Done {
-        ending: Ending::Completed,
+        what: Ending::Completed.into(),
         record: &record,
         losses: 0,
         started_ms: record.created_ms,
         run_ms: 1,
         worker: None,
         result: None,
+        logged: false,
     };
     let mut packed = done.pack();
     let id = crate::id::Sequence::new(1).task(1);
@@ -181,13 +182,14 @@ fn a_large_payload_is_not_retained_with_the_result() {
     for kept in [true, false] {
         let worker = crate::id::Sequence::new(2).worker(2);
         let done = Done {
-            ending: Ending::Completed,
+            what: Ending::Completed.into(),
             record: &record,
             losses: 0,
             started_ms: 0,
             run_ms: 0,
             worker: Some(worker),
             result: None,
+            logged: false,
         };
         let id = crate::id::Sequence::new(1).task(1);
         let task = unpack_done(id, QueueName::new("n", "q").unwrap(), &done.pack()).unwrap();

@@ -7,15 +7,15 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 
 use super::{ALL, Kind, Script};
-use crate::lease::{Ack, End, Exchange, Exchanged, Leased, Note, Settlement};
+use crate::lease::{Ack, End, Exchange, Exchanged, Leased, Note, Ran, Settlement};
 use crate::produce::Taken;
 use crate::record::{Done, Ending, Record};
 use crate::stranded::Stranded;
 use crate::testing::RedisServer;
 use crate::worker::LONGEST_LEASE;
 use crate::{
-    Cancelled, Error, Listing, NewTask, Page, Payload, Policy, Queue, QueueName, Selection,
-    Snapshot, State, TaskId, WorkerId, script,
+    Cancelled, Error, EventLog, Listing, NewTask, Page, Payload, Policy, Queue, QueueName,
+    Selection, Snapshot, State, TaskId, WorkerId, script,
 };
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -34,6 +34,7 @@ impl Scene {
         let client = redis.client().await;
         let mut policy = Policy::default();
         policy.limits.per_key_concurrency = Some(1);
+        policy.events = Some(EventLog::default());
         let queue = client.queue(QueueName::new("test", "full").unwrap());
         queue.configure(&policy).await.unwrap();
         Self {
@@ -106,13 +107,14 @@ fn exchange(worker: WorkerId, slots: usize, acks: &[Ack]) -> Exchange<'_> {
 fn done(worker: WorkerId, leased: &Leased) -> Vec<u8> {
     let record = Record::unpack(&leased.record).unwrap();
     Done {
-        ending: Ending::Completed,
+        what: Ending::Completed.into(),
         record: &record,
         losses: 0,
         started_ms: record.created_ms,
         run_ms: 1,
         worker: Some(worker),
         result: None,
+        logged: false,
     }
     .pack()
 }
@@ -122,6 +124,11 @@ fn failed(leased: &Leased) -> Vec<u8> {
     let at = jiff::Timestamp::UNIX_EPOCH;
     record.fail(at, crate::Cause::Error, "no", true);
     record.pack()
+}
+
+fn settlement(id: TaskId, end: End) -> Settlement {
+    let ran = Ran::default();
+    Settlement { id, end, ran }
 }
 
 /// How ten tasks of one worker end: each way once, one twice.
@@ -155,9 +162,7 @@ fn ends(worker: WorkerId, leased: &[Leased]) -> Vec<Settlement> {
         ended(9, Ending::Completed),
     ];
     let ids = leased.iter().map(|leased| leased.id);
-    ids.zip(ends)
-        .map(|(id, end)| Settlement { id, end })
-        .collect()
+    ids.zip(ends).map(|(id, end)| settlement(id, end)).collect()
 }
 
 #[tokio::test]
@@ -166,7 +171,6 @@ async fn a_full_server_refuses_what_is_new_and_lets_all_else_through() {
     let queue = scene.queue.clone();
     let worker = queue.client().next_worker_id();
     queue.register(worker, LONGEST_LEASE, "{}").await.unwrap();
-    // On a shelf, so many; then what is special.
     queue
         .enqueue_many((0..80).map(task).collect())
         .await
@@ -239,10 +243,7 @@ async fn refuses(scene: &mut Scene, worker: WorkerId) {
         let call = queue.note(worker, &notes);
         scene.refused(&script::NOTE, call).await;
     }
-    let release = Settlement {
-        id,
-        end: End::Release,
-    };
+    let release = settlement(id, End::Release);
     queue.settle(worker, &[release]).await.unwrap();
 }
 
@@ -303,10 +304,8 @@ async fn works_off(scene: &mut Scene, worker: WorkerId) {
         if leased.is_empty() && !more {
             break;
         }
-        held.extend(leased.into_iter().map(|leased| Settlement {
-            id: leased.id,
-            end: End::Release,
-        }));
+        let released = leased.into_iter();
+        held.extend(released.map(|leased| settlement(leased.id, End::Release)));
     }
     queue.settle(other, &held).await.unwrap();
     let drained = scene
@@ -321,12 +320,25 @@ async fn works_off(scene: &mut Scene, worker: WorkerId) {
 async fn keeps_order(scene: &mut Scene, far: TaskId, late: TaskId) {
     let queue = scene.queue.clone();
     scene.works(&script::PROMOTE, queue.promote()).await;
-    let span = crate::later::span_of(0, {
-        let due = queue.get(&far).await.unwrap().unwrap().due.unwrap();
-        u64::try_from(due.as_millisecond()).unwrap()
-    });
-    let unfolded = queue.unfold(span.unwrap());
-    scene.works(&script::UNFOLD, unfolded).await;
+    // As an earlier version left it.
+    let mut command = redis::cmd("ZREM");
+    command.arg("tq:{test/full}:due").arg(far.as_str());
+    command.exec_async(&mut scene.raw).await.unwrap();
+    for (kind, key, member) in [("RPUSH", "later:7", far.as_str()), ("ZADD", "later", "7")] {
+        let mut command = redis::cmd(kind);
+        command.arg(format!("tq:{{test/full}}:{key}"));
+        if kind == "ZADD" {
+            command.arg(7);
+        }
+        command.arg(member);
+        // Which it did while there was room.
+        let mut room = redis::cmd("CONFIG");
+        room.arg("SET").arg("maxmemory").arg(0);
+        room.exec_async(&mut scene.raw).await.unwrap();
+        command.exec_async(&mut scene.raw).await.unwrap();
+        scene.fill().await;
+    }
+    scene.works(&script::MIGRATE, queue.promote()).await;
     assert_eq!(
         queue.get(&far).await.unwrap().unwrap().state,
         State::Scheduled
@@ -354,7 +366,7 @@ async fn keeps_order(scene: &mut Scene, far: TaskId, late: TaskId) {
     policy.schedules.clear();
     queue.configure(&policy).await.unwrap();
     scene.works(&script::SURVEY, queue.tidy()).await;
-    let found = queue.find_stranded(Vec::new());
+    let found = queue.find_stranded();
     let found = scene.works(&script::STRAND, found).await;
     assert_eq!(found, Stranded::default());
     let buckets = ["000000000".to_owned()];
@@ -370,6 +382,12 @@ async fn keeps_order(scene: &mut Scene, far: TaskId, late: TaskId) {
 /// What is only told.
 async fn tells(scene: &mut Scene) {
     let queue = scene.queue.clone();
+    let mut reader = queue.ends("test", "one").unwrap();
+    let read = scene.works(&script::READ_ENDS, reader.next(Duration::ZERO));
+    let batch = read.await;
+    assert!(!batch.ends.is_empty());
+    let heard = reader.acknowledge(&batch);
+    scene.works(&script::HEARD_ENDS, heard).await;
     let told = queue.tell_fault(Some("broken"), HOUR);
     scene.works(&script::FAULT, told).await;
     let figures = async { Ok::<_, Error>(look(&queue).await) };

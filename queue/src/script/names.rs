@@ -113,7 +113,7 @@ fn unknown(text: &str) -> Vec<String> {
 #[test]
 fn each_name_is_declared_before_it_is_used() {
     for script in ALL {
-        let text = code(script.kind, script.keys, script.body).text;
+        let text = code(script.kind, script.keys, script.args, script.body).text;
         assert_eq!(unknown(&text), Vec::<String>::new(), "{}", script.name);
     }
 }

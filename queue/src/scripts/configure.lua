@@ -1,6 +1,7 @@
 -- Replaces the policy, if the caller knows the one in force.
 -- KEYS  where the level lists are those that the new policy drops altogether
--- ARGV  3 the new policy; 4 most tasks of a concurrency key that may run at once, '' for no bound
+-- `policy` is the new one; of it for scripts, which know no policy: `per_key` is how many tasks of a concurrency key may run at
+-- once, '' for no bound; `log` the bounds of the log of ends (see log.lua), '' for none
 -- returns {'stale'} when another policy is in force, {'held'} when a list that would be dropped holds tasks, both
 --         with nothing done; or {'ok', now ms, new version}
 include 'current'
@@ -11,10 +12,19 @@ for i = FIRST_LIST, LAST_LIST do
   if redis.call('EXISTS', KEYS[i]) == 1 then return {'held', now_ms()} end
 end
 local had = tonumber(redis.call('HGET', CONFIG, 'perKey') or '')
-local has = tonumber(ARGV[4])
+local has = tonumber(per_key)
 if had and (not has or has > had) then redis.call('HSET', CONFIG, 'unpark', '1') end
 local version = redis.call('HINCRBY', CONFIG, 'version', '1')
-redis.call('HSET', CONFIG, 'policy', ARGV[3], 'perKey', ARGV[4])
+redis.call('HSET', CONFIG, 'policy', policy, 'perKey', per_key)
+if log ~= '' then
+  redis.call('HSET', CONFIG, 'log', log)
+  redis.call('PERSIST', ENDS)
+  redis.call('PERSIST', ENDMARKS)
+elseif redis.call('HDEL', CONFIG, 'log') == 1 then
+  -- Whoever reads it has a week for the rest.
+  redis.call('PEXPIRE', ENDS, '604800000')
+  redis.call('PEXPIRE', ENDMARKS, '604800000')
+end
 -- Everyone that blocks reads the new policy now, not when its wait is over.
 wake(redis.call('SCARD', IDLE))
 return {'ok', now_ms(), version}

@@ -1,10 +1,10 @@
 -- Marks workers as draining: from now on they are given no tasks (see exchange.lua), until the mark lapses or is taken
 -- away. To mark one again puts the new time in place of the old one.
--- ARGV  3 for how long, in ms; then ids of workers
+-- `span` is for how long, in ms. REST: ids of workers
 -- returns {'ok', now ms, ids of those that are registered, how many tasks each of them holds}
 local now = now_ms()
 local marked, holds = {}, {}
-for i = 4, #ARGV do
+for i = REST, #ARGV do
   local worker = ARGV[i]
   if not holds[worker] and redis.call('ZSCORE', WORKERS, worker) then
     marked[#marked + 1], holds[worker] = worker, 0
@@ -12,7 +12,7 @@ for i = 4, #ARGV do
 end
 for _, worker in ipairs(redis.call('ZRANGEBYSCORE', DRAINING, '-inf', text(now))) do redis.call('ZREM', DRAINING, worker) end
 for _, worker in ipairs(marked) do
-  redis.call('ZADD', DRAINING, text(now + ARGV[3]), worker)
+  redis.call('ZADD', DRAINING, text(now + span), worker)
   -- If it blocks still, it hands on the token that it gets.
   redis.call('SREM', IDLE, worker)
 end

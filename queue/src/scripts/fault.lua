@@ -1,5 +1,5 @@
 -- What keeps workers from taking tasks, for whoever looks after them. The last word of any of them is kept.
--- ARGV  3 the fault, '' for none any more; 4 how long it is kept unless it is told again, in ms
+-- `fault` is '' for none any more; `kept` how long it is kept unless it is told again, in ms
 -- returns {'ok', now ms}
-if ARGV[3] == '' then redis.call('DEL', FAULT) else redis.call('SET', FAULT, ARGV[3], 'PX', ARGV[4]) end
+if fault == '' then redis.call('DEL', FAULT) else redis.call('SET', FAULT, fault, 'PX', kept) end
 return {'ok', now_ms()}

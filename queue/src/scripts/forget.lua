@@ -1,13 +1,13 @@
 -- Forgets buckets of done records.
 -- KEYS  the buckets
--- ARGV  3 only those whose last record came at this time in ms or before
+-- `youngest`: only those whose last record came at this time in ms or before
 -- returns {'ok', now ms, how many records}
 local now = now_ms()
 local forgotten = 0
 for i = LAST_LIST + 1, #KEYS do
   local name = string.sub(KEYS[i], -9)
   local last = redis.call('ZSCORE', KEPT, name)
-  if last and tonumber(last) <= tonumber(ARGV[3]) then
+  if last and tonumber(last) <= tonumber(youngest) then
     redis.call('UNLINK', KEYS[i])
     redis.call('ZREM', KEPT, name)
     forgotten = forgotten + (redis.call('HGET', KEPTCOUNT, name) or 0)

@@ -1,26 +1,25 @@
 -- Takes over what lost workers hold: those named, or those whose lease has lapsed. They are out of the queue, and an heir
 -- holds their tasks until it has settled each. If it does not get to that, its lease lapses, and another takes over.
--- ARGV  3 the heir, a new worker id; 4 its lease in ms, to which a lease is cut as well that is longer than 5, the longest
---       that a worker can have, in ms; 6 for how long nobody may have looked for lapsed leases, in ms, before they are given
---       time (see grace.lua); 7 that time, in ms
---       then ids of workers that are gone, or none for those whose lease has lapsed
+-- `heir` is a new worker id; `lease` its lease in ms, to which a lease is cut as well that is longer than `longest_lease`, the
+-- longest that a worker can have; `longest_silence` for how long nobody may have looked for lapsed leases, in ms, before they
+-- are given the time `given` (see grace.lua). REST: ids of workers that are gone, or none for those whose lease has lapsed
 -- returns {'ok', now ms, how many workers were lost, how many tasks they held}
 include 'sleepers'
 include 'grace'
 
 local now = now_ms()
-local heir, lost = ARGV[3], {}
-if #ARGV > 7 then
-  for i = 8, #ARGV do
+local lost = {}
+if #ARGV >= REST then
+  for i = REST, #ARGV do
     if redis.call('ZSCORE', WORKERS, ARGV[i]) then lost[#lost + 1] = ARGV[i] end
   end
 else
   -- A lease that reaches further ahead than any could is from before the clock went back. A worker that lives extends it
   -- by its next beat; one that died must not hold its tasks for as long as the clock needs to catch up.
-  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. text(now + ARGV[5]), '+inf')) do
-    redis.call('ZADD', WORKERS, text(now + ARGV[4]), worker)
+  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. text(now + longest_lease), '+inf')) do
+    redis.call('ZADD', WORKERS, text(now + lease), worker)
   end
-  give_grace(now, tonumber(ARGV[6]), tonumber(ARGV[7]))
+  give_grace(now, tonumber(longest_silence), tonumber(given))
   lost = redis.call('ZRANGEBYSCORE', WORKERS, '-inf', text(now))
 end
 if #lost == 0 then return {'ok', now, 0, 0} end
@@ -41,5 +40,5 @@ for i = 1, #held, 2 do
     count = count + 1
   end
 end
-if count > 0 then redis.call('ZADD', WORKERS, text(now + ARGV[4]), heir) else forget_sleepers() end
+if count > 0 then redis.call('ZADD', WORKERS, text(now + lease), heir) else forget_sleepers() end
 return {'ok', now, #lost, count}

@@ -1,15 +1,17 @@
 -- A page of the tasks in one state.
--- ARGV  3 'waiting', 'scheduled', 'active', 'dead', 'parked' or 'ended'; 4 how many to skip; 5 how many to return
---       6 for 'waiting' the place of the level's list
--- returns {'ok', ids, for each its due time, worker or time of death or '', records, losses}; a record that is missing
---         may lie on a shelf
---         for 'ended': {'ok', names of buckets, newest first, their numbers of records, how many of the first to skip}
-local from, limit = tonumber(ARGV[4]), tonumber(ARGV[5])
-local first, last = text(from), text(from + limit - 1)
+-- `state` is 'waiting', 'scheduled', 'active', 'dead', 'parked' or 'ended'; `skip` and `limit` how many to skip and to return;
+-- `level` for 'waiting' the place of the level's list
+-- returns {'ok', now ms, ids, for each its due time, worker or time of death or '', records, losses}
+--         for 'ended': {'ok', now ms, names of buckets, newest first, their numbers of records, how many of the first to skip}
+include 'layout'
+include 'stored'
+
+local from, most = tonumber(skip), tonumber(limit)
+local first, last = text(from), text(from + most - 1)
 local ids, extras = {}, {}
 
-if ARGV[3] == 'ended' then
-  local names, counts, at, wanted = {}, {}, 0, from + limit
+if state == 'ended' then
+  local names, counts, at, wanted = {}, {}, 0, from + most
   while wanted > 0 do
     local some = redis.call('ZREVRANGE', KEPT, text(at), text(at + 99))
     if #some == 0 then break end
@@ -24,20 +26,20 @@ if ARGV[3] == 'ended' then
       wanted = wanted - count
     end
   end
-  return {'ok', names, counts, from}
-elseif ARGV[3] == 'waiting' then
-  ids = redis.call('LRANGE', KEYS[FIRST_LIST + ARGV[6]], first, last)
-elseif ARGV[3] == 'active' then
+  return {'ok', now_ms(), names, counts, from}
+elseif state == 'waiting' then
+  ids = redis.call('LRANGE', KEYS[FIRST_LIST + level], first, last)
+elseif state == 'active' then
   local all = redis.call('HKEYS', ACTIVE)
   table.sort(all)
-  for i = from + 1, math.min(from + limit, #all) do
+  for i = from + 1, math.min(from + most, #all) do
     ids[#ids + 1], extras[#extras + 1] = all[i], redis.call('HGET', ACTIVE, all[i])
   end
-elseif ARGV[3] == 'parked' then
+elseif state == 'parked' then
   for i, member in ipairs(redis.call('ZRANGE', PARKED, first, last)) do ids[i] = string.sub(member, -20) end
 else
   local page
-  if ARGV[3] == 'dead' then
+  if state == 'dead' then
     page = redis.call('ZREVRANGE', DEAD, first, last, 'WITHSCORES')
   else
     page = redis.call('ZRANGE', DUE, first, last, 'WITHSCORES')
@@ -46,6 +48,8 @@ else
     ids[#ids + 1], extras[#extras + 1] = page[i], page[i + 1]
   end
 end
-if #ids == 0 then return {'ok', {}, {}, {}, {}} end
+if #ids == 0 then return {'ok', now_ms(), {}, {}, {}, {}} end
 for i = #extras + 1, #ids do extras[i] = '' end
-return {'ok', ids, extras, redis.call('HMGET', TASKS, unpack(ids)), redis.call('HMGET', LOST, unpack(ids))}
+local records = redis.call('HMGET', TASKS, unpack(ids))
+for i, id in ipairs(ids) do records[i] = records[i] or record_of(id) end
+return {'ok', now_ms(), ids, extras, records, redis.call('HMGET', LOST, unpack(ids))}

@@ -1,11 +1,12 @@
 -- Dead letters back to the tails of their levels, with all their attempts before them and their history kept. One whose
 -- unique key another task has stays; the others take theirs again.
--- ARGV  3 only deaths at this time in ms or before, '' for now; 4 most to move; 5 '1' to wake workers
---       6 channel to announce on; 7 the queue's name; 8 how many of the oldest to pass over; 9 how long a unique key can be
---       held at most, in ms; then ids, or none for all
+-- `before`: only deaths at this time in ms or before, '' for now; `most` to move; `wakes` '1' to wake workers; `channel` where to
+-- announce `queue`, its name; `skip` how many of the oldest to pass over; `longest_key` how long a unique key can be held at
+-- most, in ms. REST: ids, or none for all
 -- returns {'stale'} with nothing done, or {'ok', now ms, moved, how many of those chosen stay, of those that stay for
 --         their unique keys pairs of the id and that of the task that has the key}; the others cannot be read
 include 'current'
+include 'layout'
 include 'wake'
 include 'levels'
 include 'ahead'
@@ -16,7 +17,7 @@ include 'holder'
 if not current() then return {'stale'} end
 local now = now_ms()
 bring_back(DEAD, now)
-local chosen = letters(10, ARGV[3] ~= '' and ARGV[3] or text(now), ARGV[8], ARGV[4])
+local chosen = letters(before ~= '' and before or text(now), skip, most)
 if #chosen == 0 then return {'ok', now, 0, 0, {}} end
 local found = redis.call('HMGET', TASKS, unpack(chosen))
 local ids, records, standing = {}, {}, {}
@@ -34,7 +35,7 @@ for i, id in ipairs(chosen) do
     standing[#standing + 1], standing[#standing + 2] = id, holder
   elseif found[i] and edit(id, found[i], begin_anew) then
     -- For how long it was to have it nobody knows any more: until it ends.
-    take_key(unique, id, now + ARGV[9])
+    take_key(unique, id, now + longest_key)
     ids[#ids + 1], records[#records + 1] = id, found[i]
   end
 end
@@ -43,6 +44,6 @@ redis.call('ZREM', DEAD, unpack(ids))
 redis.call('HDEL', LOST, unpack(ids))
 redis.call('HINCRBY', STATS, 'redriven', text(#ids))
 local appended, was_empty = append(ids, records)
-if ARGV[5] == '1' then wake(appended) end
-if was_empty then redis.call('PUBLISH', ARGV[6], ARGV[7]) end
+if wakes == '1' then wake(appended) end
+if was_empty then redis.call('PUBLISH', channel, queue) end
 return {'ok', now, #ids, #chosen - #ids, standing}

@@ -1,8 +1,8 @@
 -- The rarer ends of an attempt, several in one call.
--- KEYS  the done buckets of the tasks, then their shelves in the same order
--- ARGV  3 worker; 4 how long done records are kept, in ms; 5 '1' to wake workers; 6 channel to announce on; 7 the queue's
---       name; 8 how many tasks
---       then six for each task: what, id, record, delay in ms, run time in ms, place of its bucket among those KEYS
+-- KEYS  the done buckets of the tasks
+-- `retention` is how long done records are kept, in ms; `wakes` '1' to wake workers; `channel` where to announce `queue`, its
+-- name. REST: seven for each task: what, id, record, what the log says of its end or '' for the record, delay in ms, run time
+-- in ms, place of its bucket among those KEYS
 --       what: 'retry' or 'snooze' with the new record, to be tried again after the delay; 'dead' with the new record;
 --       'quarantined' the same, with a loss more; 'lost' with the new record, '' if it stays as it is, and a loss more,
 --       handed back after the delay, or at once if that is 0; 'release', handed back, with no record; 'completed', 'cancelled',
@@ -12,20 +12,15 @@
 -- One is refused if the worker does not hold the task, unless that very record is already there: then the call
 -- repeats one whose reply was lost.
 include 'current'
+include 'layout'
 include 'sooner'
-include 'vacate'
-include 'places'
-include 'unique'
-include 'keep'
+include 'end'
 
 if not current() then return {'stale'} end
 local now = now_ms()
-local me, retention, count = ARGV[3], ARGV[4], tonumber(ARGV[8])
 local refused, counts, run_ms, handed_back, was_empty = {}, {}, 0, 0, false
 local before = first_due()
 local is_end = {completed = true, cancelled = true, expired = true, dropped = true}
-
-declare_shelves()
 
 local function told_before(what, id, record, bucket)
   if is_end[what] then return redis.call('HGET', bucket, id) == record end
@@ -34,10 +29,37 @@ local function told_before(what, id, record, bucket)
   return kept and string.match(kept, '[%z\1].*') == string.match(record, '[%z\1].*')
 end
 
-for i = 9, 9 + 6 * (count - 1), 6 do
-  local what, id, record, delay = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
-  local bucket = KEYS[LAST_LIST + ARGV[i + 5]]
-  if redis.call('HGET', ACTIVE, id) ~= me then
+-- Back to the head of its list.
+local function hand_back(id, kept, record)
+  if not kept then
+    count_missing(1)
+    vacate({id})
+    return
+  end
+  if record ~= '' then rewrite(id, record) end
+  local list = list_for(id, kept)
+  if redis.call('LPUSH', list, id) - ghosts_in(list) == 1 then was_empty = true end
+  may_expire(id, kept)
+  handed_back = handed_back + 1
+end
+
+-- Again after a while.
+local function put_off(id, kept, record, delay)
+  rewrite(id, record)
+  redis.call('ZADD', DUE, text(now + delay), id)
+  if not kept then
+    vacate({id})
+    return
+  end
+  may_expire(id, kept)
+  local _, _, key = extras_of(kept)
+  give_back(id, key)
+end
+
+for i = REST, #ARGV, 7 do
+  local what, id, record, entry, delay = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
+  local bucket = KEYS[LAST_LIST + ARGV[i + 6]]
+  if redis.call('HGET', ACTIVE, id) ~= worker then
     if not told_before(what, id, record, bucket) then refused[#refused + 1] = id end
   else
     local kept = record_of(id)
@@ -52,41 +74,16 @@ for i = 9, 9 + 6 * (count - 1), 6 do
       redis.call('HSET', LOST, id, text(losses and losses >= 0 and losses < 1e9 and math.floor(losses) + 1 or 1))
     end
     if what == 'release' or what == 'lost' and delay == '0' then
-      if kept then
-        if record ~= '' then rewrite(id, record) end
-        local list = list_for(id, kept)
-        if redis.call('LPUSH', list, id) - ghosts_in(list) == 1 then was_empty = true end
-        may_expire(id, kept)
-        handed_back = handed_back + 1
-      else
-        count_missing(1)
-        vacate({id})
-      end
+      hand_back(id, kept, record)
+    elseif is_end[what] then
+      finish(id, kept, true, bucket, record, retention, now)
+      if what == 'completed' then run_ms = run_ms + ARGV[i + 5] end
+    elseif what == 'dead' or what == 'quarantined' then
+      bury(id, kept, record, entry, now)
     else
-      if is_end[what] then
-        redis.call('HSET', bucket, id, record)
-        keep(bucket, 1, retention, now)
-        drop(id)
-        redis.call('HDEL', LOST, id)
-        redis.call('SREM', CANCEL, id)
-        if what == 'completed' then run_ms = run_ms + ARGV[i + 4] end
-      else
-        rewrite(id, record)
-        if what == 'dead' or what == 'quarantined' then
-          redis.call('ZADD', DEAD, text(now), id)
-          redis.call('SREM', CANCEL, id)
-        else
-          redis.call('ZADD', DUE, text(now + delay), id)
-        end
-      end
-      if kept then
-        if is_end[what] or what == 'dead' or what == 'quarantined' then let_go(id, kept) else may_expire(id, kept) end
-        local _, _, key = extras_of(kept)
-        give_back(id, key)
-      else
-        vacate({id})
-      end
+      put_off(id, kept, record, delay)
     end
+    if entry ~= '' and (what == 'retry' or what == 'lost') then log({id, entry}, 1, 2) end
   end
 end
 
@@ -101,9 +98,9 @@ count_in('dead', (counts.dead or 0) + (counts.quarantined or 0))
 count_in('released', counts.release)
 count_in('lost', (counts.lost or 0) + (counts.quarantined or 0))
 count_in('run_ms', run_ms)
-if ARGV[5] == '1' then
+if wakes == '1' then
   wake(handed_back)
   if counts.retry or counts.snooze or counts.lost then wake_if_sooner(before) end
 end
-if was_empty then redis.call('PUBLISH', ARGV[6], ARGV[7]) end
+if was_empty then redis.call('PUBLISH', channel, queue) end
 return {'ok', now, refused}

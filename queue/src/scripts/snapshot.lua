@@ -1,14 +1,15 @@
 -- One queue's figures at one instant. Writes nothing. Numbers come as text, which is cheaper to make and to read than
 -- a list of them.
--- ARGV  3 length of a span in ms (see later.rs); 4 the longest lease that a worker can have, in ms
+-- `longest_lease` is the longest that a worker can have, in ms
 -- returns {'stale'}; {'rest', now ms, counters, fault, when the first unique key ends and the oldest bucket was filled,
 --         in ms or -1} for a queue that holds no task and has no worker; the first time is now if there are records all the
 --         same, of tasks that lie nowhere (see strand.lua); or
 --         {'ok', now ms, counters, fault, figures, beginnings of the records at the heads of the lists}
 --         fault: what keeps workers from taking tasks, its first KiB, or ''; counters: name and value of each; figures: scheduled, due, next due ms or -1, active, those of them that lapsed
---         workers hold, dead, parked, workers, lapsed workers, since when there is the oldest shelf at the head of a
---         list in ms or -1, then the length of each list
+--         workers hold, dead, parked, workers, lapsed workers, then the length of each list
 include 'current'
+include 'layout'
+include 'stored'
 include 'record'
 
 if not current() then return {'stale'} end
@@ -17,13 +18,13 @@ local now = now_ms()
 local counters = table.concat(redis.call('HGETALL', STATS), ' ')
 if #counters > 8192 then return redis.error_reply('ERR the counters of the queue have ' .. #counters .. ' bytes: somebody else has written there') end
 local fault = string.sub(redis.call('GET', FAULT) or '', 1, 1024)
-if redis.call('EXISTS', DUE, LATER, ACTIVE, WORKERS, DEAD, PARKED, unpack(KEYS, FIRST_LIST, LAST_LIST)) == 0 then
+if redis.call('EXISTS', DUE, ACTIVE, WORKERS, DEAD, PARKED, unpack(KEYS, FIRST_LIST, LAST_LIST)) == 0 then
   local function first(set) return redis.call('ZRANGE', set, '0', '0', 'WITHSCORES')[2] or -1 end
   local soon = redis.call('EXISTS', TASKS, SHELVES) > 0 and text(now) or first(UNIQUES)
   return {'rest', now, counters, fault, soon .. ' ' .. first(KEPT)}
 end
 
-local lengths, heads, runnable, shelved = {}, {}, 0, nil
+local lengths, heads, runnable = {}, {}, 0
 local ghosts = redis.call('HGETALL', GHOSTS)
 local ghosts_of = {}
 for i = 1, #ghosts, 2 do ghosts_of[ghosts[i]] = ghosts[i + 1] end
@@ -35,30 +36,20 @@ for i = FIRST_LIST, LAST_LIST do
   if length > 0 then
     -- The head may be a ghost.
     for _, id in ipairs(redis.call('LRANGE', KEYS[i], '0', #ghosts > 0 and '9' or '0')) do
-      local record = redis.call('HGET', TASKS, id)
+      local record = record_of(id)
       -- A level's name, a byte and the two times: 32 + 1 + 1 + 9 + 9 bytes at most.
       if record then
         heads[#heads + 1] = string.sub(record, 1, 64)
-        break
-      end
-      -- On a shelf, which is of one second.
-      local since = tonumber(redis.call('HGET', SHELVES, string.sub(id, 1, 9)))
-      if since then
-        shelved = math.min(shelved or since, since)
         break
       end
     end
   end
 end
 
-local scheduled = tonumber(redis.call('HGET', STATS, 'later') or 0)
-local due, next_due = 0, redis.call('ZRANGE', DUE, '0', '0', 'WITHSCORES')[2]
+local scheduled, due, next_due = 0, 0, redis.call('ZRANGE', DUE, '0', '0', 'WITHSCORES')[2]
 if next_due then
-  scheduled = scheduled + redis.call('ZCARD', DUE)
+  scheduled = redis.call('ZCARD', DUE)
   if tonumber(next_due) <= now then due = redis.call('ZCOUNT', DUE, '-inf', text(now)) end
-elseif scheduled > 0 then
-  local span = redis.call('ZRANGE', LATER, '0', '0')[1]
-  next_due = span and text(span * ARGV[3])
 end
 
 -- What has expired is not there to be run. It lies where it lay until somebody ends it, so that few are ever found.
@@ -86,7 +77,7 @@ end
 
 -- A lease that reaches further ahead than any could is not in force: see inherit.lua.
 local workers, lapsed, lost = redis.call('ZCARD', WORKERS), 0, 0
-local since, ahead = text(now), '(' .. text(now + ARGV[4])
+local since, ahead = text(now), '(' .. text(now + longest_lease)
 if workers > 0 then
   lapsed = redis.call('ZCOUNT', WORKERS, '-inf', since) + redis.call('ZCOUNT', WORKERS, ahead, '+inf')
 end
@@ -101,6 +92,6 @@ if lapsed > 0 then
 end
 local figures = {
   scheduled, due, next_due or -1, redis.call('HLEN', ACTIVE), lost, redis.call('ZCARD', DEAD),
-  redis.call('ZCARD', PARKED), workers - lapsed, lapsed, shelved or -1, table.concat(lengths, ' '),
+  redis.call('ZCARD', PARKED), workers - lapsed, lapsed, table.concat(lengths, ' '),
 }
 return {'ok', now, counters, fault, table.concat(figures, ' '), heads}

@@ -1,17 +1,18 @@
 -- What there is to do for who keeps the queue in order. Writes only what it finds to be out of date.
--- ARGV  3 most of each to return; 4 spans that begin at this time in units of a span or before have come near
---       5 greatest age of ended tasks in ms; 6 most of them, '' for no bound; 7 least age in ms of those dropped by count
---       8 bytes of records to return: once there are as many, no more; 9 most bytes that a record can have
---       10 how often somebody is to see whether tasks lie nowhere (see strand.lua), in ms
+-- `most` is how many of each to return; `done_age` (ms) and `most_done`, '' for no bound, what is kept of ended tasks;
+-- `least_age` the least age in ms of those dropped by count; `room` bytes of records to return: once there are as many, no
+-- more; `largest` most bytes that a record can have; `look_every` how often somebody is to see whether tasks lie nowhere (see
+-- strand.lua), in ms
 -- returns {'ok', now ms, ids of tasks that have expired, their records, ids of tasks to cancel that do not run, their
---         records, numbers of spans that have come near, buckets to forget, name and last run of each schedule, 1 if parked tasks are to be let in,
---         names of all shelves if the caller is to look for tasks that lie nowhere, or nothing}
+--         records, buckets to forget, name and last run of each schedule, 1 if parked tasks are to be let in, 1 if the caller is
+--         to look for tasks that lie nowhere}
+include 'layout'
 include 'ahead'
+include 'stored'
 
 local now = now_ms()
-local limit = ARGV[3]
 -- What others have written may be of any size, and is none of ours: who calls this takes all of it in.
-local room, largest = tonumber(ARGV[8]), tonumber(ARGV[9])
+local left, most_bytes = tonumber(room), tonumber(largest)
 local LONGEST_NAME = 128
 
 local function short(members)
@@ -36,13 +37,13 @@ end
 local function not_started(ids, ended, running)
   local out, records = {}, {}
   for _, id in ipairs(ids) do
-    if room <= 0 then break end
-    local record = #id <= LONGEST_NAME and redis.call('HGET', TASKS, id)
-    if not record or #record > largest or redis.call('ZSCORE', DEAD, id) then
+    if left <= 0 then break end
+    local record = #id <= LONGEST_NAME and record_of(id)
+    if not record or #record > most_bytes or redis.call('ZSCORE', DEAD, id) then
       ended(id)
     elseif redis.call('HEXISTS', ACTIVE, id) == 0 then
       out[#out + 1], records[#records + 1] = id, record
-      room = room - #record
+      left = left - #record
     else
       running(id)
     end
@@ -52,42 +53,41 @@ end
 
 local function expires_no_more(id) redis.call('ZREM', EXPIRY, id) end
 local expired, expired_records =
-  not_started(redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', text(now), 'LIMIT', '0', limit), expires_no_more, expires_no_more)
-for _, unique in ipairs(redis.call('ZRANGEBYSCORE', UNIQUES, '-inf', text(now), 'LIMIT', '0', limit)) do
+  not_started(redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', text(now), 'LIMIT', '0', most), expires_no_more, expires_no_more)
+for _, unique in ipairs(redis.call('ZRANGEBYSCORE', UNIQUES, '-inf', text(now), 'LIMIT', '0', most)) do
   redis.call('HDEL', UNIQUE, unique)
   redis.call('ZREM', UNIQUES, unique)
 end
 local marked, marked_records = {}, {}
 if redis.call('EXISTS', CANCEL) == 1 then
   marked, marked_records = not_started(
-    redis.call('SRANDMEMBER', CANCEL, limit),
+    redis.call('SRANDMEMBER', CANCEL, most),
     function(id) redis.call('SREM', CANCEL, id) end,
     function() end)
 end
 
 bring_back(KEPT, now)
-local old = redis.call('ZRANGEBYSCORE', KEPT, '-inf', text(now - ARGV[5]), 'LIMIT', '0', limit)
-if #old == 0 and ARGV[6] ~= '' then
+local old = redis.call('ZRANGEBYSCORE', KEPT, '-inf', text(now - done_age), 'LIMIT', '0', most)
+if #old == 0 and most_done ~= '' then
   local ended = redis.call('HMGET', STATS, 'completed', 'cancelled', 'expired', 'dropped', 'forgotten')
   local kept = (ended[1] or 0) + (ended[2] or 0) + (ended[3] or 0) + (ended[4] or 0) - (ended[5] or 0)
-  if kept > tonumber(ARGV[6]) then
-    for _, bucket in ipairs(redis.call('ZRANGEBYSCORE', KEPT, '-inf', text(now - ARGV[7]), 'LIMIT', '0', limit)) do
+  if kept > tonumber(most_done) then
+    for _, bucket in ipairs(redis.call('ZRANGEBYSCORE', KEPT, '-inf', text(now - least_age), 'LIMIT', '0', most)) do
       kept = kept - (redis.call('HGET', KEPTCOUNT, bucket) or 0)
-      if kept < tonumber(ARGV[6]) then break end
+      if kept < tonumber(most_done) then break end
       old[#old + 1] = bucket
     end
   end
 end
-local looked, shelved = tonumber(redis.call('HGET', CONFIG, 'looked_ms') or ''), false
-if not looked or now - looked >= tonumber(ARGV[10]) or looked > now then
+local looked, looks = tonumber(redis.call('HGET', CONFIG, 'looked_ms') or ''), 0
+if not looked or now - looked >= tonumber(look_every) or looked > now then
   redis.call('HSET', CONFIG, 'looked_ms', text(now))
-  shelved = redis.call('HKEYS', SHELVES)
+  looks = 1
 end
 return {
   'ok', now, expired, expired_records, marked, marked_records,
-  short(redis.call('ZRANGEBYSCORE', LATER, '-inf', ARGV[4], 'LIMIT', '0', limit)),
   short(old),
   short_fields(redis.call('HGETALL', SCHEDULES)),
   redis.call('HEXISTS', CONFIG, 'unpark'),
-  shelved,
+  looks,
 }

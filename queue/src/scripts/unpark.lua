@@ -1,13 +1,14 @@
 -- Lets in tasks that are parked although their key has room: an edit of the policy may leave some.
--- ARGV  3 where to go on, '-' at the beginning; 4 most keys to look at
+-- `begin` is where to go on, '-' at the beginning; `most` how many keys to look at
 -- returns {'stale'} with nothing done, or {'ok', now ms, 1 if there may be more, where to go on}
 include 'current'
+include 'layout'
 include 'places'
 
 if not current() then return {'stale'} end
 local now = now_ms()
-local from, more, woken = ARGV[3], 1, 0
-for _ = 1, tonumber(ARGV[4]) do
+local from, more, woken = begin, 1, 0
+for _ = 1, tonumber(most) do
   local parked = redis.call('ZRANGEBYLEX', PARKED, from, '+', 'LIMIT', '0', '1')[1]
   if not parked then
     more = 0

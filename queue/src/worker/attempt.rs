@@ -14,7 +14,7 @@ use super::lease::Lease;
 use super::verdict::{Over, Verdict, verdict};
 use super::{Ended, Finished, Handler, LeasedTask, Observer};
 use crate::clock::timestamp;
-use crate::lease::{Ack, End, Leased, Settlement, millis};
+use crate::lease::{Ack, End, Leased, Ran, Settlement, millis};
 use crate::queue::Known;
 use crate::record::{Done, Ending, Record};
 use crate::{Payload, Queue, QueueName, TaskId, WorkerId};
@@ -81,7 +81,8 @@ async fn attempt<H: Handler>(
         Ok(record) => record,
         Err(fault) => {
             tracing::error!(task = %leased.id, %fault, "a task cannot be read");
-            return dead_as_it_is(leased.id, leased.record.clone());
+            let now_ms = shop.queue.link().clock().now_ms();
+            return dead_as_it_is(leased.id, leased.record.clone(), now_ms);
         }
     };
     let started_ms = shop.queue.link().clock().now_ms();
@@ -131,16 +132,24 @@ fn conclude<H>(
         shop.queue.link().clock().now_ms(),
         rand::random(),
     );
+    let ran = Ran {
+        started_ms,
+        run_ms: millis(run),
+        losses: leased.losses,
+        worker: Some(worker),
+    };
+    let settle = |end| settle(leased.id, end, ran);
     let (ended, message) = match verdict {
         Verdict::End { ending, result } => {
             let done = Done {
-                ending,
+                what: ending.into(),
                 record: &record,
                 losses: leased.losses,
                 started_ms,
                 run_ms: millis(run),
                 worker: Some(worker),
                 result: bounded(leased.id, result.as_ref()),
+                logged: known.policy.events.is_some(),
             };
             let done = done.pack();
             let run_ms = millis(run);
@@ -151,14 +160,11 @@ fn conclude<H>(
                     run_ms,
                 })
             } else {
-                settle(
-                    leased.id,
-                    End::Done {
-                        ending,
-                        done,
-                        run_ms,
-                    },
-                )
+                settle(End::Done {
+                    ending,
+                    done,
+                    run_ms,
+                })
             };
             (ended_as(ending), message)
         }
@@ -169,31 +175,20 @@ fn conclude<H>(
             } else {
                 End::Retry { record, after }
             };
-            (ended, settle(leased.id, end))
+            (ended, settle(end))
         }
-        Verdict::Dead => (Ended::Dead, dead_as_it_is(leased.id, record.pack())),
-        Verdict::Quarantined => (
-            Ended::Dead,
-            settle(
-                leased.id,
-                End::Quarantined {
-                    record: record.pack(),
-                },
-            ),
-        ),
-        Verdict::Release => (Ended::Released, settle(leased.id, End::Release)),
-        Verdict::Lost { after } => {
+        Verdict::Dead => {
             let record = record.pack();
-            (
-                Ended::Lost,
-                settle(
-                    leased.id,
-                    End::Lost {
-                        record: Some(record),
-                        after,
-                    },
-                ),
-            )
+            (Ended::Dead, settle(End::Dead { record }))
+        }
+        Verdict::Quarantined => {
+            let record = record.pack();
+            (Ended::Dead, settle(End::Quarantined { record }))
+        }
+        Verdict::Release => (Ended::Released, settle(End::Release)),
+        Verdict::Lost { after } => {
+            let record = Some(record.pack());
+            (Ended::Lost, settle(End::Lost { record, after }))
         }
     };
     tell(|| {
@@ -234,15 +229,20 @@ fn break_off<H>(
             run,
         ))
     }));
-    match concluded {
-        Ok(Some(message)) => message,
-        Ok(None) | Err(_) => dead_as_it_is(leased.id, leased.record),
+    if let Ok(Some(message)) = concluded {
+        return message;
     }
+    let now_ms = shop.queue.link().clock().now_ms();
+    dead_as_it_is(leased.id, leased.record, now_ms)
 }
 
 /// A dead letter with this record, for whoever can read it.
-fn dead_as_it_is(id: TaskId, record: Vec<u8>) -> Message {
-    settle(id, End::Dead { record })
+fn dead_as_it_is(id: TaskId, record: Vec<u8>, now_ms: u64) -> Message {
+    let ran = Ran {
+        started_ms: now_ms,
+        ..Ran::default()
+    };
+    settle(id, End::Dead { record }, ran)
 }
 
 /// Tells whoever watches. Their panics are their own: the attempt has ended as it has.
@@ -359,8 +359,8 @@ fn ended_as(ending: Ending) -> Ended {
     }
 }
 
-fn settle(id: TaskId, end: End) -> Message {
-    Message::Other(Settlement { id, end })
+fn settle(id: TaskId, end: End, ran: Ran) -> Message {
+    Message::Other(Settlement { id, end, ran })
 }
 
 /// The result, unless it is too large to keep: the work is done, and doing it again would not make

@@ -3,7 +3,7 @@
 use super::attempt::Message;
 use crate::TaskId;
 use crate::batch::next_slice;
-use crate::lease::{Ack, End, Settlement};
+use crate::lease::{Ack, End, Ran, Settlement};
 
 /// Undelivered acks and settlements.
 #[derive(Default)]
@@ -24,6 +24,7 @@ impl Outbox {
         self.settlements.push(Settlement {
             id,
             end: End::Release,
+            ran: Ran::default(),
         });
     }
 

@@ -27,6 +27,7 @@ mod handshake;
 mod hostile;
 mod kinds;
 mod limits;
+mod log_of_ends;
 mod lost_workers;
 mod missing;
 mod notes;

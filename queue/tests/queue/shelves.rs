@@ -33,7 +33,6 @@ async fn a_large_batch_lies_on_shelves_until_its_tasks_have_ended_and_leaves_not
     assert!((2..=5).contains(&shelves), "{shelves}");
     assert_eq!(shelves as u64, listed);
 
-    // A client that knows nothing of shelves yet sees them as any others.
     let stranger = client.queue(queue.name().clone());
     let seen = stranger.get(&ids[1_500]).await.unwrap().unwrap();
     assert_eq!((seen.state, seen.id), (State::Waiting, ids[1_500]));
@@ -95,7 +94,6 @@ async fn a_task_from_a_shelf_may_fail_be_cancelled_handed_back_and_lost() {
     let holder = active[0].worker.unwrap();
     doomed.crash().await;
 
-    // One that knows nothing of shelves yet takes the tasks back.
     let stranger = client.queue(queue.name().clone());
     let expected = Reclaimed {
         released: 50,
@@ -149,8 +147,6 @@ async fn what_trickles_in_is_not_on_shelves() {
     assert_eq!(records(&redis).await, (63, 0, 0));
 }
 
-/// What is taken lies on two shelves, and neither is that of a list's head: a call that declares one of them
-/// must be told of both.
 #[tokio::test]
 async fn a_fetch_by_weight_from_several_shelves_comes_to_an_end() {
     let redis = RedisServer::start().await;

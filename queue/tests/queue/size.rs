@@ -11,6 +11,8 @@ use crate::testbed::{Running, queue, until};
 const TASKS: u64 = 20_000;
 /// On Redis 7.0, by which all is measured.
 const MOST_BYTES: u64 = 300;
+/// What the place in a sorted set by due time takes beside.
+const MOST_BYTES_OF_TIME: u64 = 90;
 /// On any other server: others allocate otherwise, Redis 8.0 a tenth more.
 const MOST_BYTES_ELSEWHERE: u64 = 330;
 
@@ -67,7 +69,7 @@ async fn a_task_with_a_payload_of_100_bytes_takes_no_more_than_is_promised_in_an
     for (state, bytes) in [
         ("waiting", waiting),
         ("completed", completed),
-        ("scheduled", scheduled),
+        ("scheduled", scheduled.saturating_sub(MOST_BYTES_OF_TIME)),
     ] {
         assert!(bytes <= most, "{bytes} bytes {state}");
     }

@@ -87,7 +87,7 @@ async fn those_that_came_since_are_left_where_they_are() {
     queue.enqueue_many(vec![soon, far]).await.unwrap();
     found(&redis, &queue, 3).await;
     redis.move_clock(7_200);
-    all_run(&queue, (0..7).collect()).await;
+    all_run(&queue, (0..8).collect()).await;
 }
 
 #[tokio::test]

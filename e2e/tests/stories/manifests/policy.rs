@@ -23,6 +23,11 @@ pub(super) const ACCEPTED: &[&[&str]] = &[
         "limits: {rate: {count: 100}, concurrency: 50, perKey: {concurrency: 1}, maxBacklog: 1000000000, maxPayloadBytes: 8388608}",
     ],
     &[NATIVE, "limits: {rate: {count: 1, per: 744h}}"],
+    &[NATIVE, "events: {}"],
+    &[
+        NATIVE,
+        "events: {log: Attempts, maxEntries: 100000000, maxBytes: 68719476736}",
+    ],
     &[
         NATIVE,
         "schedules: [{name: a, cron: '0 3 * * *', timeZone: Europe/Paris, suspend: true, missed: Skip, task: {type: report, priority: low, payload: {any: [json, 1, null]}}}, {name: b, cron: '*/5 * * * *', task: {type: report, payload: text}}]",
@@ -113,6 +118,21 @@ pub(super) const REFUSED: &[(&[&str], &str, &str)] = &[
         &[NATIVE, "deadLetter: {maxCount: 0}"],
         "spec.deadLetter.maxCount",
         "greater than or equal to 1",
+    ),
+    (
+        &[NATIVE, "events: {log: Everything}"],
+        "spec.events.log",
+        "Attempts",
+    ),
+    (
+        &[NATIVE, "events: {maxEntries: 10}"],
+        "spec.events.maxEntries",
+        "greater than or equal to 1000",
+    ),
+    (
+        &[NATIVE, "events: {maxBytes: 1000}"],
+        "spec.events.maxBytes",
+        "greater than or equal to 1048576",
     ),
     (
         &[NATIVE, "deadLetter: {maxAge: 14d}"],

@@ -5,8 +5,8 @@ use taskqueue_api::{
     spec::{self, BackoffType, FailureCause, MissedRuns},
 };
 use taskqueue_queue::{
-    Backoff, BackoffKind, Cause, Error, Limits, Missed, Order, Payload, Policy, Rate, RetryAction,
-    RetryPolicy, RetryRule, Schedule,
+    Backoff, BackoffKind, Cause, Error, EventLog, Limits, Logged, Missed, Order, Payload, Policy,
+    Rate, RetryAction, RetryPolicy, RetryRule, Schedule,
 };
 
 use super::{Invalid, within};
@@ -44,11 +44,24 @@ pub(super) fn policy(spec: &TaskQueueSpec) -> Result<Policy, Invalid> {
             0,
             100,
         )?,
+        events: spec.events.as_ref().map(events).transpose()?,
         schedules: schedules(spec)?,
         ..Policy::default()
     };
     policy.check().map_err(refused)?;
     Ok(policy)
+}
+
+fn events(events: &spec::Events) -> Result<EventLog, Invalid> {
+    let entries = count_of("spec.events.maxEntries", events.max_entries)?;
+    Ok(EventLog {
+        log: match events.log {
+            spec::EventLogging::Ends => Logged::Ends,
+            spec::EventLogging::Attempts => Logged::Attempts,
+        },
+        max_entries: entries.into(),
+        max_bytes: u64::try_from(events.max_bytes).unwrap_or_default(),
+    })
 }
 
 fn order(priorities: &spec::Priorities) -> Result<Order, Invalid> {

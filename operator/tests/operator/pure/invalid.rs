@@ -424,6 +424,12 @@ fn table() -> Vec<Row> {
             "1 and up",
         ),
         range(
+            "/spec/events",
+            json!({ "maxEntries": -1 }),
+            "spec.events.maxEntries is -1",
+            "1 and up",
+        ),
+        range(
             "/spec/deadLetter",
             json!({ "maxCount": -1 }),
             "spec.deadLetter.maxCount is -1",

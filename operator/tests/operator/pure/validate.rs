@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use taskqueue_api::{TaskQueue, spec::SecretKeySelector};
 use taskqueue_operator::reconcile::validate::{Budget, RedisSource, TlsSource, validate};
 use taskqueue_queue::{
-    BackoffKind, Cause, Limits, Missed, Order, Payload, Policy, Rate, RetryAction, RetryRule,
-    Schedule,
+    BackoffKind, Cause, EventLog, Limits, Logged, Missed, Order, Payload, Policy, Rate, RetryAction,
+    RetryRule, Schedule,
 };
 use taskqueue_scaling::{Mode, Pace, Step, StepSize, Target, Window};
 use taskqueue_worker::config::HandlerConfig;
@@ -147,6 +147,10 @@ fn limits_and_retention_reach_the_policy() {
             "/spec/retention",
             json!({ "completed": { "maxCount": 8, "maxAge": "5m" } }),
         ),
+        (
+            "/spec/events",
+            json!({ "log": "Attempts", "maxEntries": 2_000, "maxBytes": 3_000_000 }),
+        ),
     ])
     .policy;
     let limits = Limits {
@@ -164,6 +168,15 @@ fn limits_and_retention_reach_the_policy() {
     assert_eq!(policy.dead_max_age, Duration::from_hours(48));
     assert_eq!(policy.completed_max_count, Some(8));
     assert_eq!(policy.completed_max_age, Duration::from_mins(5));
+    let events = EventLog {
+        log: Logged::Attempts,
+        max_entries: 2_000,
+        max_bytes: 3_000_000,
+    };
+    assert_eq!(policy.events, Some(events));
+    assert_eq!(valid(&[]).policy.events, None);
+    let by_default = valid(&[("/spec/events", json!({}))]).policy;
+    assert_eq!(by_default.events, Some(EventLog::default()));
 }
 
 #[test]

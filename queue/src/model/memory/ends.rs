@@ -6,11 +6,20 @@ use super::Memory;
 use crate::lease::End;
 use crate::record::{Ending, Record};
 use crate::retry::on_loss;
-use crate::{Cause, TaskId, WorkerId};
+use crate::{Cause, Happened, Logged, TaskId, WorkerId};
 
 impl Memory {
     pub(crate) fn holds(&self, worker: WorkerId, id: TaskId) -> bool {
         self.active.get(&id) == Some(&worker)
+    }
+
+    /// Tells the log of ends.
+    fn log(&mut self, id: TaskId, what: Happened) {
+        let asked = self.policy.events.as_ref().map(|log| log.log);
+        let of_attempts = matches!(what, Happened::Failed | Happened::Lost);
+        if asked == Some(Logged::Attempts) || asked.is_some() && !of_attempts {
+            self.logged.push((id, what as u64));
+        }
     }
 
     /// Ends a task wherever it is.
@@ -20,13 +29,13 @@ impl Memory {
         let facts = self.facts.remove(&id).unwrap();
         self.parked.remove(&(facts.key.clone(), id));
         self.scheduled.remove(&id);
-        self.later.remove(&id);
         self.active.remove(&id);
         self.progress.remove(&id);
         self.losses.remove(&id);
         self.marks.remove(&id);
         self.done.insert(id, record);
         self.aged.remove(id.bucket());
+        self.log(id, ending.into());
         self.let_go(id, &facts.unique);
         let count = match ending {
             Ending::Completed => &mut self.counts.completed,
@@ -65,6 +74,7 @@ impl Memory {
         self.marks.remove(&id);
         self.dead.insert(id);
         self.counts.dead += 1;
+        self.log(id, Happened::Dead);
         let facts = self.facts[&id].clone();
         self.let_go(id, &facts.unique);
         self.let_in(&facts.key);
@@ -121,6 +131,7 @@ impl Memory {
                 End::Retry { record, .. } => {
                     self.counts.failed += 1;
                     self.counts.retried += 1;
+                    self.log(id, Happened::Failed);
                     self.note(id, record);
                     self.schedule(id);
                 }
@@ -145,6 +156,7 @@ impl Memory {
                     *self.losses.entry(id).or_default() += 1;
                     if let Some(record) = record {
                         self.note(id, record);
+                        self.log(id, Happened::Lost);
                     }
                     if after.is_some() {
                         self.schedule(id);
@@ -198,7 +210,10 @@ impl Memory {
             let spent = on_loss.counts && facts.attempts >= self.policy.retry.max_attempts;
             if on_loss.dead || quarantined || spent {
                 self.bury(id);
-            } else if on_loss.after.is_some() {
+                continue;
+            }
+            self.log(id, Happened::Lost);
+            if on_loss.after.is_some() {
                 self.schedule(id);
             } else {
                 self.stop(id);

@@ -18,7 +18,6 @@ pub(super) struct Memory {
     pub(super) lists: BTreeMap<String, VecDeque<TaskId>>,
     /// Whether each is due.
     pub(super) scheduled: BTreeMap<TaskId, bool>,
-    pub(super) later: BTreeSet<TaskId>,
     pub(super) parked: BTreeSet<(String, TaskId)>,
     pub(super) active: BTreeMap<TaskId, WorkerId>,
     pub(super) dead: BTreeSet<TaskId>,
@@ -43,6 +42,8 @@ pub(super) struct Memory {
     pub(super) rate_used: u64,
     pub(super) turn: u32,
     pub(super) counts: Counts,
+    /// What the log of ends was told, in no order.
+    pub(super) logged: Vec<(TaskId, u64)>,
 }
 
 /// What there is to know of a task.
@@ -80,7 +81,6 @@ pub(super) struct Counts {
 pub(super) enum Place {
     Now,
     Scheduled,
-    Later,
 }
 
 /// What becomes of a task that is enqueued.
@@ -201,20 +201,12 @@ impl Memory {
         match task.place {
             Place::Now => self.append(id),
             Place::Scheduled => drop(self.scheduled.insert(id, false)),
-            Place::Later => drop(self.later.insert(id)),
         }
     }
 
     /// All scheduled tasks become due.
     pub(super) fn pass_time(&mut self) {
         self.scheduled.values_mut().for_each(|due| *due = true);
-    }
-
-    /// What is far ahead comes near.
-    pub(super) fn unfold(&mut self) {
-        let near = std::mem::take(&mut self.later);
-        self.scheduled
-            .extend(near.into_iter().map(|id| (id, false)));
     }
 
     pub(super) fn promote(&mut self, most: usize) -> u64 {

@@ -1,6 +1,7 @@
--- Shared, in every script, behind the names of its keys. KEYS holds those first, in the order in which the script
--- declares them; then LEVELS lists, the highest level's first, retired ones last; then what the script itself adds.
--- ARGV  1 LEVELS; 2 version of the policy the caller knows, '' for none; then the script's own.
+-- Shared, in every script, behind the names of its keys and of its arguments. KEYS holds those keys first, in the order in
+-- which the script declares them; then LEVELS lists, the highest level's first, retired ones last; then what the script
+-- itself adds. ARGV holds LEVELS; the version of the policy that the caller knows, '' for none; the arguments that the script
+-- declares (see `script.rs`); and from REST on what it adds to them.
 
 -- How many ids this call came upon whose tasks are missing (see missing.lua).
 local missing = 0

@@ -1,4 +1,4 @@
--- Shared: who has a unique key. Tasks with one have their records in TASKS, never on a shelf (see admit.lua).
+-- Shared: who has a unique key.
 
 -- The id of another task that has it, if there is one. Without a record there is none, unless it is running: then the
 -- server has lost it, or somebody else deleted it.

@@ -1,4 +1,4 @@
--- Shared (exchange): the same in whatever order the policy says.
+-- Shared (exchange): taking runnable ids out of the lists in whatever order the policy says.
 include 'record'
 include 'ghosts'
 include 'stored'
@@ -16,7 +16,7 @@ local function since(list)
     local record = record_of(id)
     local body = record and body_of(record)
     if body then from = math.max(body[1], body[2]) break end
-    if record ~= nil or patience == 0 then from = 0 break end
+    if record or patience == 0 then from = 0 break end
     redis.call('LPOP', list)
     laid[#laid + 1], patience = id, patience - 1
     id = redis.call('LINDEX', list, '0')
@@ -63,7 +63,6 @@ local function take_by_weight(wanted, weights)
     if left[i] > 0 then sum = sum + shares[i] end
   end
   local turn = tonumber(redis.call('HGET', STATS, 'turn') or 0)
-  turn_before = turn
   local counts, picked = {}, 0
   while picked < wanted and sum > 0 do
     turn = turn + 1

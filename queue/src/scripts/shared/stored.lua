@@ -1,26 +1,13 @@
 -- Shared: a task's record, wherever it lies.
 include 'shelves'
 
--- Nil if there is none; false if it may lie on a shelf that was not declared.
 local function record_of(id)
-  local record, name = redis.call('HGET', TASKS, id), string.sub(id, 1, 9)
-  if record then return record end
-  if shelves[name] then return on_shelf(name, {id})[1] or nil end
-  if undeclared(id) then return false end
-  return nil
+  local record = redis.call('HGET', TASKS, id)
+  local shelf = not record and shelf_of(string.sub(id, 1, 9))
+  return record or shelf and redis.call('HGET', shelf, id) or false
 end
 
-local function clear_one(id)
-  local name = string.sub(id, 1, 9)
-  if shelves[name] and clear(name, {id}, 1, 1) > 0 then sweep(name) end
-end
-
--- Drops a task's record, wherever it lies.
-local function drop(id)
-  if redis.call('HDEL', TASKS, id) == 0 then clear_one(id) end
-end
-
--- Writes a task's record anew.
+-- Writes it anew.
 local function rewrite(id, record)
-  if redis.call('HSET', TASKS, id, record) == 1 then clear_one(id) end
+  if redis.call('HSET', TASKS, id, record) == 1 then clear(string.sub(id, 1, 9), {id}, 1, 1) end
 end

@@ -3,9 +3,6 @@
 -- What was taken from which list, one behind the other.
 local runs = {}
 
--- The turn of the levels' weights before something was taken by them.
-local turn_before
-
 -- The highest level first.
 local function take_strictly(ids, wanted)
   for i = FIRST_LIST, LAST_LIST do

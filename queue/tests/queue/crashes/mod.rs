@@ -10,10 +10,44 @@ mod redis_killed;
 mod rig;
 mod workers;
 
-use taskqueue_queue::{Enqueued, Error, NewTask, Queue, QueueName, TaskId};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use taskqueue_queue::{Enqueued, Error, EventLog, NewTask, Policy, Queue, QueueName, TaskId};
 
 fn name() -> QueueName {
     QueueName::new("crash", "jobs").unwrap()
+}
+
+/// A policy with a log of ends that holds all there are.
+fn logging() -> Policy {
+    Policy {
+        events: Some(EventLog {
+            max_entries: 100_000_000,
+            max_bytes: 1024 * 1024 * 1024,
+            ..EventLog::default()
+        }),
+        ..Policy::default()
+    }
+}
+
+/// Fails unless the log of ends has the end of each completed task, once, and nothing else.
+async fn each_end_is_logged_once(queue: &Queue, completed: u64) {
+    let mut reader = queue.ends("test", "only").unwrap();
+    let (mut ids, mut last) = (BTreeSet::new(), 0);
+    loop {
+        let batch = reader.next(Duration::ZERO).await.unwrap();
+        if batch.is_empty() {
+            break;
+        }
+        reader.acknowledge(&batch).await.unwrap();
+        for end in batch.ends {
+            assert_eq!(end.number, last + 1);
+            last = end.number;
+            assert!(ids.insert(end.task.id), "{} ended twice", end.task.id);
+        }
+    }
+    assert_eq!(last, completed, "ends in the log");
 }
 
 /// The one place that takes an id out of what an enqueue returns.

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::ledger::Ledger;
-use super::{name, put, put_many};
+use super::{each_end_is_logged_once, logging, name, put, put_many};
 
 /// Producers of single tasks; one more enqueues batches.
 const PRODUCERS: usize = 3;
@@ -41,6 +41,7 @@ pub(crate) struct Rig {
 impl Rig {
     pub(crate) async fn start(redis: RedisServer) -> Self {
         let queue = redis.client().await.queue(name());
+        queue.configure(&logging()).await.unwrap();
         let ledger = Arc::new(Ledger::default());
         let enough = CancellationToken::new();
         let numbers = Arc::new(AtomicU64::new(0));
@@ -125,7 +126,8 @@ impl Rig {
         for producer in self.producers {
             producer.await.unwrap();
         }
-        let figures = eventually(SOON, "all done", async || {
+        // With a disk that others keep busy, each of its calls waits for that.
+        let figures = eventually(SOON * 4, "all done", async || {
             let figures = figures(&self.queue, &self.redis).await?;
             let rest = figures.backlog() + figures.active + figures.scheduled;
             (rest == 0).then_some(figures)
@@ -135,6 +137,7 @@ impl Rig {
         let report = self.worker.await.unwrap();
         self.watcher.await.unwrap();
         assert_eq!(self.ledger.unfinished(&self.queue).await, 0);
+        each_end_is_logged_once(&self.queue, figures.counters.completed).await;
         (self.redis, report, figures)
     }
 }

@@ -10,7 +10,7 @@ use taskqueue_queue::{Client, NewTask, Payload, Policy, Queue, Snapshot, State, 
 use tokio_util::sync::CancellationToken;
 
 use super::actor::{self, Actor, Part, Stage};
-use super::{name, put_many};
+use super::{each_end_is_logged_once, logging, name, put_many};
 
 const TASKS: u32 = 50_000;
 const SECONDS: u64 = 30;
@@ -59,7 +59,7 @@ async fn every_task_completes_while_workers_are_killed_and_each_run_too_many_is_
     let queue = client.queue(name());
     let policy = Policy {
         max_losses: 1_000_000,
-        ..Policy::default()
+        ..logging()
     };
     queue.configure(&policy).await.unwrap();
 
@@ -108,6 +108,7 @@ async fn every_task_completes_while_workers_are_killed_and_each_run_too_many_is_
     assert!(lost > 0, "no worker was killed at work");
     assert!(surplus <= lost, "{surplus} runs too many, {lost} lost");
     explain(&queue, &ids, &begins).await;
+    each_end_is_logged_once(&queue, all).await;
 }
 
 /// Enqueues evenly over the time, and returns the ids in the order of the numbers.

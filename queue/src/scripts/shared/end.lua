@@ -1,0 +1,33 @@
+-- Shared: the end of a task that is more than an ack (see exchange.lua): whatever ends it, it ends here.
+include 'done'
+include 'drop'
+include 'unique'
+include 'vacate'
+include 'places'
+
+-- Nobody is to cancel it any more, and its keys are free. `runs` says whether it may hold a place of its concurrency key.
+local function let_go_of_all(id, kept, runs)
+  redis.call('SREM', CANCEL, id)
+  if not kept then
+    vacate({id})
+    return
+  end
+  let_go(id, kept)
+  local _, _, key = extras_of(kept)
+  if runs then give_back(id, key) end
+end
+
+-- It has ended: its done record is all that is left of it.
+local function finish(id, kept, runs, bucket, record, retention, now)
+  put_done(bucket, {id, record}, 1, 2, retention, now)
+  drop(id)
+  let_go_of_all(id, kept, runs)
+end
+
+-- It is a dead letter. `entry` is what the log says of that, '' for nothing.
+local function bury(id, kept, record, entry, now)
+  rewrite(id, record)
+  redis.call('ZADD', DEAD, text(now), id)
+  let_go_of_all(id, kept, true)
+  if entry ~= '' then log({id, entry}, 1, 2) end
+end
