@@ -202,12 +202,10 @@ impl Pair {
 
     /// Each end is in the log once, and numbered.
     async fn compare_log(&mut self, when: &str) {
-        let entries: Vec<(String, Vec<(String, Vec<u8>)>)> = redis::cmd("XRANGE")
-            .arg(self.key("ends"))
-            .arg(("-", "+"))
-            .query_async(&mut self.raw)
-            .await
-            .unwrap();
+        type Fields = Vec<(String, Vec<u8>)>;
+        let mut command = redis::cmd("XRANGE");
+        command.arg(self.key("ends")).arg(("-", "+"));
+        let entries: Vec<(String, Fields)> = command.query_async(&mut self.raw).await.unwrap();
         let mut logged = Vec::new();
         for (_, fields) in entries {
             let (first, ends) = fields.split_first().unwrap();

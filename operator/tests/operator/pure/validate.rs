@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use taskqueue_api::{TaskQueue, spec::SecretKeySelector};
 use taskqueue_operator::reconcile::validate::{Budget, RedisSource, TlsSource, validate};
 use taskqueue_queue::{
-    BackoffKind, Cause, EventLog, Limits, Logged, Missed, Order, Payload, Policy, Rate, RetryAction,
-    RetryRule, Schedule,
+    BackoffKind, Cause, EventLog, Limits, Logged, Missed, Order, Payload, Policy, Rate,
+    RetryAction, RetryRule, Schedule,
 };
 use taskqueue_scaling::{Mode, Pace, Step, StepSize, Target, Window};
 use taskqueue_worker::config::HandlerConfig;
