@@ -262,10 +262,7 @@ async fn by_bytes_too_and_a_log_that_is_switched_off_goes_in_a_week() {
     let left: i64 = redis.command("TTL tq:{test/jobs}:ends").await;
     assert!(left > 600_000, "{left}");
     queue.enqueue(task(1)).await.unwrap();
-    until(&client, &queue, "one more", |s| {
-        s.counters.completed == 501
-    })
-    .await;
+    until(&client, &queue, "one more", |s| s.counters.completed == 501).await;
     worker.stop().await;
     assert_eq!(snapshot(&queue, &client).await.counters.logged, 500);
     // Switched on again, it stays.
