@@ -7,7 +7,7 @@ use crate::record::Record;
 use crate::testing::{RedisServer, eventually};
 use crate::worker::{LeasedTask, Outcome, Worker};
 use crate::{
-    Cancelled, Enqueued, Listing, NewTask, Page, Payload, Queue, QueueName, State, TaskId,
+    Cancelled, Enqueued, Listing, NewTask, Page, Payload, Queue, QueueName, Snapshot, State, TaskId,
 };
 use redis::aio::MultiplexedConnection;
 use tokio_util::sync::CancellationToken;
@@ -89,6 +89,11 @@ impl Scene {
     }
 }
 
+async fn figures(queue: &Queue) -> Snapshot {
+    let queues = std::slice::from_ref(queue);
+    queue.client().snapshot(queues).await.remove(0).unwrap()
+}
+
 #[tokio::test]
 async fn whatever_is_called_first_finds_every_task() {
     for first in 0..5 {
@@ -105,12 +110,7 @@ async fn whatever_is_called_first_finds_every_task() {
                 assert_eq!(cancelled, Cancelled::Removed);
             }
             2 => {
-                let figures = queue
-                    .client()
-                    .snapshot(std::slice::from_ref(&queue))
-                    .await
-                    .remove(0)
-                    .unwrap();
+                let figures = figures(&queue).await;
                 assert_eq!((figures.backlog(), figures.scheduled), (100, 20));
                 let due = queue.get(&far[0]).await.unwrap().unwrap().due;
                 assert_eq!(figures.next_due, due);
@@ -132,12 +132,7 @@ async fn whatever_is_called_first_finds_every_task() {
             Worker::new(queue.clone(), handler).run(stop.clone(), CancellationToken::new());
         let worker = tokio::spawn(worker);
         eventually(Duration::from_mins(1), "what waited is done", async || {
-            let figures = queue
-                .client()
-                .snapshot(std::slice::from_ref(&queue))
-                .await
-                .remove(0)
-                .unwrap();
+            let figures = figures(&queue).await;
             (figures.counters.completed == 100 && figures.counters.missing == 0).then_some(())
         })
         .await;
@@ -161,23 +156,13 @@ async fn a_worker_takes_what_an_earlier_version_goes_on_to_write() {
         scene.old().await;
         queue.resume().await.unwrap();
         eventually(Duration::from_mins(1), "all are done", async || {
-            let figures = queue
-                .client()
-                .snapshot(std::slice::from_ref(&queue))
-                .await
-                .remove(0)
-                .unwrap();
+            let figures = figures(&queue).await;
             (figures.counters.completed == 100 * round).then_some(())
         })
         .await;
     }
     stop.cancel();
     worker.await.unwrap().unwrap();
-    let figures = queue
-        .client()
-        .snapshot(std::slice::from_ref(&queue))
-        .await
-        .remove(0)
-        .unwrap();
+    let figures = figures(&queue).await;
     assert_eq!((figures.scheduled, figures.counters.missing), (200, 0));
 }

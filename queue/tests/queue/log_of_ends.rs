@@ -23,7 +23,7 @@ fn logged(log: Logged) -> Policy {
     policy
 }
 
-/// Tasks of type `done`, `dead`, `failing` and `drop` end so, the third in two attempts.
+/// Tasks of type `dead` die at once, those of type `failing` complete in their second attempt, all others in their first.
 async fn by_type(task: LeasedTask) -> Outcome {
     let error = "it broke".to_owned();
     match (task.kind.as_str(), task.attempt) {
