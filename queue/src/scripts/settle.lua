@@ -47,13 +47,8 @@ end
 local function put_off(id, kept, record, delay)
   rewrite(id, record)
   redis.call('ZADD', DUE, text(now + delay), id)
-  if not kept then
-    vacate({id})
-    return
-  end
-  may_expire(id, kept)
-  local _, _, key = extras_of(kept)
-  give_back(id, key)
+  if kept then may_expire(id, kept) end
+  leave_place(id, kept)
 end
 
 for i = REST, #ARGV, 7 do

@@ -5,16 +5,21 @@ include 'unique'
 include 'vacate'
 include 'places'
 
--- Nobody is to cancel it any more, and its keys are free. `runs` says whether it may hold a place of its concurrency key.
-local function let_go_of_all(id, kept, runs)
-  redis.call('SREM', CANCEL, id)
+-- It holds no place of its concurrency key any more.
+local function leave_place(id, kept)
   if not kept then
     vacate({id})
     return
   end
-  let_go(id, kept)
   local _, _, key = extras_of(kept)
-  if runs then give_back(id, key) end
+  give_back(id, key)
+end
+
+-- Nobody is to cancel it any more, and its keys are free. `runs` says whether it may hold a place of its concurrency key.
+local function let_go_of_all(id, kept, runs)
+  redis.call('SREM', CANCEL, id)
+  if kept then let_go(id, kept) end
+  if runs then leave_place(id, kept) end
 end
 
 -- It has ended: its done record is all that is left of it.
