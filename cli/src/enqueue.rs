@@ -69,9 +69,11 @@ async fn many(
     let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
     let mut count = 0;
     loop {
+        // The interrupt is asked first: nothing hears it before it was asked once.
         let batch = tokio::select! {
-            batch = batches.recv() => batch,
+            biased;
             _ = &mut interrupt => return Err(Failure::Partial { reason: "interrupted".to_owned(), count }),
+            batch = batches.recv() => batch,
         };
         let Some(batch) = batch else { return Ok(count) };
         let tasks: Vec<NewTask> = batch
