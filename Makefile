@@ -102,6 +102,15 @@ test-alone: ## tq, what reads manifests, and the operator's rights beside an API
 	PATH="$$(hack/tools/bin-dir):$$PATH" TQ="$$CARGO_TARGET_DIR/debug/tq" OPERATOR="$$CARGO_TARGET_DIR/debug/taskqueue-operator" \
 	  cargo test --workspace --all-features --test alone --locked
 
+# The build to upgrade from: a commit of this repository.
+OLD ?= 32c1038
+.PHONY: test-upgrade
+test-upgrade: ## A build of before (OLD=COMMIT) and this one on the same queues, as in a rolling upgrade, some eight minutes
+	@hack/deps fast
+	@old=$$(hack/build-of $(OLD) tq taskqueue-worker); \
+	  cargo build --locked --bin tq --bin taskqueue-worker; \
+	  OLD="$$old" NEW="$$CARGO_TARGET_DIR/debug" cargo test --locked --package taskqueue-e2e --test upgrade -- --nocapture
+
 ##@ The cluster (CLUSTER=current uses the one of KUBECONFIG)
 
 .PHONY: cluster-up cluster-down images install test-cluster
@@ -143,14 +152,24 @@ bench: ## The queue beside BullMQ, asynq, Celery, apalis and bare Redis: one tab
 	@hack/deps bench
 	@cache=$$(hack/peers bench/peers $(RIVALS)); \
 	  cargo build --quiet --release --locked --package taskqueue-bench --no-default-features --bins; \
-	  "$$CARGO_TARGET_DIR/release/peers" --cache "$$cache" --rounds $(ROUNDS) --peers $(PEERS) --tasks $(TASKS) \
-	    $(if $(BENCH_OUTPUT),--output $(BENCH_OUTPUT))
+	  cargo build --quiet --release --locked --package taskqueue-worker; \
+	  "$$CARGO_TARGET_DIR/release/peers" --worker "$$CARGO_TARGET_DIR/release/taskqueue-worker" --cache "$$cache" \
+	    --rounds $(ROUNDS) --peers $(PEERS) --tasks $(TASKS) $(if $(BENCH_OUTPUT),--output $(BENCH_OUTPUT))
+
+.PHONY: bench-before
+bench-before: ## This build beside an earlier one (OLD=COMMIT), 15 rounds in pairs, some twenty minutes: docs/bench-before.md
+	@hack/deps bench
+	@before=$$(hack/build-of $(OLD) --release peer-ours taskqueue-worker); \
+	  cargo build --quiet --release --locked --package taskqueue-bench --no-default-features --bins; \
+	  cargo build --quiet --release --locked --package taskqueue-worker; \
+	  "$$CARGO_TARGET_DIR/release/peers" --worker "$$CARGO_TARGET_DIR/release/taskqueue-worker" --before "$$before" --cache /none \
+	    --rounds $(if $(filter file,$(origin ROUNDS)),15,$(ROUNDS)) --peers ours,before --tasks $(TASKS) --output docs/bench-before.md
 
 # An API server alone, no root and no cluster: its tools in PATH, and the operator to measure.
 ALONE = hack/deps fast go && hack/tools/build etcd kube-apiserver && \
   cargo build --quiet --release --locked --package taskqueue-operator && \
   PATH="$$(hack/tools/bin-dir):$$PATH" OPERATOR="$$CARGO_TARGET_DIR/release/taskqueue-operator" \
-  cargo run --quiet --locked --package taskqueue-bench --bin
+  cargo run --quiet --release --locked --package taskqueue-bench --bin
 
 bench-wake: ## From zero to N in one write, with 1, 100 and 1,000 TaskQueues on an API server alone, some fifteen minutes
 	@$(ALONE) wake -- --output docs/bench-wake.md

@@ -60,7 +60,12 @@ fn main() -> ExitCode {
 fn consume(config: WorkerConfig) -> ExitCode {
     logs::start(config.log_format, "info");
     logs::log_panics();
-    let runtime = match tokio::runtime::Runtime::new() {
+    // One thread: the work is done by handlers outside of this program, or is none; and answers of a Redis close by are
+    // looked for, which pays on one thread alone.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return complain(1, &format!("cannot start: {error}")),
     };

@@ -17,6 +17,10 @@ pub(crate) enum Mode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Measure {
     Drain(Mode),
+    /// By the worker program as it is shipped, where the others are their libraries.
+    DrainProgram,
+    /// While each end is logged.
+    DrainAndLog,
     DrainOneSlot(Mode),
     EnqueueOne(Mode),
     EnqueueConcurrent(Mode),
@@ -30,6 +34,8 @@ pub(crate) enum Measure {
     BytesScheduled,
     BytesCompleted,
     IdleWorker,
+    /// Of the worker program as it is shipped.
+    IdleProgram,
 }
 
 /// What the figures of a row are.
@@ -49,8 +55,10 @@ pub(crate) enum Unit {
 
 impl Measure {
     /// Every row, in the table's order.
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::Drain(Mode::Plain),
+        Self::DrainProgram,
+        Self::DrainAndLog,
         Self::DrainOneSlot(Mode::Plain),
         Self::EnqueueOne(Mode::Plain),
         Self::EnqueueConcurrent(Mode::Plain),
@@ -64,6 +72,7 @@ impl Measure {
         Self::BytesScheduled,
         Self::BytesCompleted,
         Self::IdleWorker,
+        Self::IdleProgram,
         Self::Drain(Mode::Log),
         Self::DrainOneSlot(Mode::Log),
         Self::EnqueueOne(Mode::Log),
@@ -75,6 +84,8 @@ impl Measure {
     pub(crate) fn unit(self) -> Unit {
         match self {
             Self::Drain(_)
+            | Self::DrainProgram
+            | Self::DrainAndLog
             | Self::DrainOneSlot(_)
             | Self::EnqueueOne(_)
             | Self::EnqueueConcurrent(_)
@@ -85,14 +96,16 @@ impl Measure {
             | Self::LatencyRateMost => Unit::Milliseconds,
             Self::Cpu => Unit::Microseconds,
             Self::BytesWaiting | Self::BytesScheduled | Self::BytesCompleted => Unit::Bytes,
-            Self::IdleWorker => Unit::Megabytes,
+            Self::IdleWorker | Self::IdleProgram => Unit::Megabytes,
         }
     }
 
     /// Whether there is such a figure of this peer.
     pub(crate) fn applies(self, peer: Peer) -> bool {
         match self {
-            Self::DrainOneSlot(_) => matches!(peer, Peer::Ours | Peer::Bare),
+            Self::DrainProgram | Self::IdleProgram => peer.is_ours(),
+            Self::DrainAndLog => peer == Peer::Ours,
+            Self::DrainOneSlot(_) => peer.is_ours() || peer == Peer::Bare,
             Self::EnqueueOne(_)
             | Self::EnqueueConcurrent(_)
             | Self::EnqueueBulk(_)
@@ -122,12 +135,57 @@ impl Figures {
         median(self.samples.get(&(measure, peer))?)
     }
 
+    /// How many times as much ours is as theirs, round by round: the median, and between which values the
+    /// true median lies by the sign test, with at least 95 %. Nothing of fewer than six rounds, whose
+    /// interval would have no end.
+    pub(crate) fn paired(&self, measure: Measure, peer: Peer) -> Option<Paired> {
+        let ours = self.samples.get(&(measure, Peer::Ours))?;
+        let theirs = self.samples.get(&(measure, peer))?;
+        let ratios: Vec<f64> = ours
+            .iter()
+            .zip(theirs)
+            .map(|(one, other)| one / other)
+            .collect();
+        let sorted = sorted(&ratios);
+        let (first, last) = interval(sorted.len())?;
+        Some(Paired {
+            median: median(&ratios)?,
+            least: sorted[first],
+            most: sorted[last],
+        })
+    }
+
     /// The best of those by others, where more is better; nothing unless all of them were measured.
     pub(crate) fn best_rival(&self, measure: Measure) -> Option<f64> {
         let rivals = Peer::ALL.into_iter().filter(|peer| peer.is_rival());
         let figures: Option<Vec<f64>> = rivals.map(|peer| self.of(measure, peer)).collect();
         figures?.into_iter().reduce(f64::max)
     }
+}
+
+/// A ratio of rounds in pairs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Paired {
+    pub(crate) median: f64,
+    pub(crate) least: f64,
+    pub(crate) most: f64,
+}
+
+/// The places of the two values, of so many in order, between which the median of the population lies
+/// with at least 95 %: below and above it each value falls with one half (sign test; Conover, Practical
+/// Nonparametric Statistics, chapter 3).
+fn interval(count: usize) -> Option<(usize, usize)> {
+    let exponent = i32::try_from(count).ok()?;
+    let (mut chance, mut below, mut place) = (0.5_f64.powi(exponent), 0.0, 0_u32);
+    let mut first = None;
+    // The chance that at most `place` values fall below.
+    while below + chance <= 0.025 {
+        below += chance;
+        first = Some(usize::try_from(place).ok()?);
+        chance *= f64::from(u32::try_from(count).ok()? - place) / f64::from(place + 1);
+        place += 1;
+    }
+    first.map(|first| (first, count - 1 - first))
 }
 
 /// The middle value, or the mean of the two in the middle.
@@ -166,6 +224,37 @@ mod tests {
     #[test]
     fn the_median_of_an_even_count_is_the_mean_of_the_two_in_the_middle() {
         assert_eq!(median(&[4.0, 1.0, 2.0, 9.0]), Some(3.0));
+    }
+
+    #[test]
+    fn the_interval_of_a_median_is_that_of_the_sign_test() {
+        // Tables of the sign test: of 6 the outermost, of 15 the fourth from both ends, of 20 the sixth.
+        let table = [
+            (5, None),
+            (6, Some((0, 5))),
+            (15, Some((3, 11))),
+            (20, Some((5, 14))),
+        ];
+        for (count, places) in table {
+            assert_eq!(interval(count), places, "{count}");
+        }
+    }
+
+    #[test]
+    fn rounds_are_compared_in_pairs() {
+        let mut figures = Figures::default();
+        for round in 1..=15 {
+            let slow = f64::from(round);
+            figures.add(Measure::Cpu, Peer::Ours, 2.0 / slow);
+            figures.add(Measure::Cpu, Peer::Before, 1.0 / slow);
+        }
+        let twice = Paired {
+            median: 2.0,
+            least: 2.0,
+            most: 2.0,
+        };
+        assert_eq!(figures.paired(Measure::Cpu, Peer::Before), Some(twice));
+        assert_eq!(figures.paired(Measure::Cpu, Peer::Bullmq), None);
     }
 
     #[test]

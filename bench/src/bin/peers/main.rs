@@ -44,6 +44,12 @@ struct Arguments {
     /// Where `hack/peers` has installed the peers.
     #[arg(long)]
     cache: PathBuf,
+    /// The worker program that is shipped.
+    #[arg(long)]
+    worker: PathBuf,
+    /// Where an earlier build has its `peer-ours` and `taskqueue-worker`, for the column `before`.
+    #[arg(long)]
+    before: Option<PathBuf>,
     /// Where the document is written.
     #[arg(long)]
     output: Option<PathBuf>,
@@ -91,9 +97,20 @@ async fn run(mut arguments: Arguments) -> Result<Vec<String>, Fault> {
     arguments.peers.dedup();
     let bin = std::env::current_exe()?;
     let bin = bin.parent().ok_or("the program has no folder")?;
+    let before = match arguments.before {
+        None if arguments.peers.contains(&Peer::Before) => {
+            return Err("--peers before needs --before FOLDER".into());
+        }
+        before => before.unwrap_or_default(),
+    };
     let mut server = Server::start().await?;
     let program = |peer: Peer, redis: String| Program {
-        words: peer.program(&arguments.cache, bin),
+        words: peer.program(&arguments.cache, bin, &before),
+        worker: match peer {
+            Peer::Ours => Some(arguments.worker.clone()),
+            Peer::Before => Some(before.join("taskqueue-worker")),
+            _ => None,
+        },
         redis,
     };
     let mut peers = Vec::new();

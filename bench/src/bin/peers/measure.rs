@@ -21,11 +21,24 @@ const CALLERS: usize = 16;
 /// How long an idle worker is left alone before it is measured.
 const REST: Duration = Duration::from_secs(3);
 
+/// What a worker is made of.
+#[derive(Debug, Clone, Copy)]
+enum By {
+    /// The peer's library.
+    Library,
+    /// The program that we ship.
+    Program,
+}
+
 /// One part, of one peer and round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     /// Bulk enqueue and drain, with the memory of what waits and what is completed.
     Drain(Mode),
+    /// By the worker program as it is shipped.
+    DrainProgram,
+    /// While each end is logged.
+    DrainAndLog,
     /// The same with one slot.
     DrainOneSlot(Mode),
     EnqueueOne(Mode),
@@ -34,6 +47,8 @@ pub(crate) enum Part {
     LatencyRate,
     Scheduled,
     IdleWorker,
+    /// The worker program as it is shipped.
+    IdleProgram,
 }
 
 impl Part {
@@ -48,9 +63,14 @@ impl Part {
                 Self::EnqueueConcurrent(mode),
             ]);
         }
-        parts.extend([Self::LatencyIdle, Self::LatencyRate]);
+        parts.extend([
+            Self::DrainProgram,
+            Self::DrainAndLog,
+            Self::LatencyIdle,
+            Self::LatencyRate,
+        ]);
         if round == 0 {
-            parts.extend([Self::Scheduled, Self::IdleWorker]);
+            parts.extend([Self::Scheduled, Self::IdleWorker, Self::IdleProgram]);
         }
         parts
     }
@@ -58,7 +78,9 @@ impl Part {
     /// Whether it is measured of this peer.
     pub(crate) fn applies(self, peer: Peer) -> bool {
         match self {
-            Self::DrainOneSlot(_) => matches!(peer, Peer::Ours | Peer::Bare),
+            Self::DrainProgram | Self::IdleProgram => peer.is_ours(),
+            Self::DrainAndLog => peer == Peer::Ours,
+            Self::DrainOneSlot(_) => peer.is_ours() || peer == Peer::Bare,
             Self::EnqueueOne(_)
             | Self::EnqueueConcurrent(_)
             | Self::LatencyIdle
@@ -85,6 +107,8 @@ impl Bench<'_> {
         let half = self.peer.share(self.tasks / 2);
         match part {
             Part::Drain(mode) => self.drain(mode, all).await,
+            Part::DrainProgram => self.drain_by_program(all).await,
+            Part::DrainAndLog => self.drain_and_log(all).await,
             Part::DrainOneSlot(mode) => self.drain_one_slot(mode, half).await,
             Part::EnqueueOne(mode) => {
                 let rate = self.enqueue(mode, &["enqueue-one"], half).await?;
@@ -107,7 +131,8 @@ impl Bench<'_> {
                     .await
             }
             Part::Scheduled => self.scheduled(half).await,
-            Part::IdleWorker => self.idle_worker().await,
+            Part::IdleWorker => self.idle_worker(By::Library, Measure::IdleWorker).await,
+            Part::IdleProgram => self.idle_worker(By::Program, Measure::IdleProgram).await,
         }
     }
 
@@ -116,7 +141,7 @@ impl Bench<'_> {
         let before = self.server.memory().await?;
         let rate = self.seed(tasks).await?;
         let waiting = self.bytes(before, tasks).await?;
-        let drained = self.work(self.peer.slots(), tasks).await?;
+        let drained = self.work(By::Library, self.peer.slots(), tasks).await?;
         let completed = self.bytes(before, tasks).await?;
 
         self.add(Measure::EnqueueBulk(mode), rate);
@@ -129,13 +154,30 @@ impl Bench<'_> {
         Ok(())
     }
 
+    async fn drain_by_program(&mut self, tasks: usize) -> Result<(), Fault> {
+        self.server.empty(Mode::Plain).await?;
+        self.seed(tasks).await?;
+        let drained = self.work(By::Program, self.peer.slots(), tasks).await?;
+        self.add(Measure::DrainProgram, drained.rate);
+        Ok(())
+    }
+
+    async fn drain_and_log(&mut self, tasks: usize) -> Result<(), Fault> {
+        self.server.empty(Mode::Plain).await?;
+        self.server.log_ends().await?;
+        self.seed(tasks).await?;
+        let drained = self.work(By::Library, self.peer.slots(), tasks).await?;
+        self.add(Measure::DrainAndLog, drained.rate);
+        Ok(())
+    }
+
     async fn drain_one_slot(&mut self, mode: Mode, tasks: usize) -> Result<(), Fault> {
         self.server.empty(mode).await?;
         let rate = self.seed(tasks).await?;
         if self.peer == Peer::Bare {
             self.add(Measure::EnqueueBulk(mode), rate);
         }
-        let drained = self.work(1, tasks).await?;
+        let drained = self.work(By::Library, 1, tasks).await?;
         self.add(Measure::DrainOneSlot(mode), drained.rate);
         Ok(())
     }
@@ -180,9 +222,9 @@ impl Bench<'_> {
 
     /// Drains what waits. What counts is from the first completed tasks that are seen to the last,
     /// so that no peer's start is part of it.
-    async fn work(&mut self, slots: usize, tasks: usize) -> Result<Drained, Fault> {
+    async fn work(&mut self, by: By, slots: usize, tasks: usize) -> Result<Drained, Fault> {
         let tasks = tasks as u64;
-        let mut working = self.program.work(slots).await?;
+        let mut working = self.start(by, slots).await?;
         let drained = self.watch(&mut working, tasks).await;
         working.end().await?;
         self.server.alone().await?;
@@ -248,13 +290,20 @@ impl Bench<'_> {
         Ok(())
     }
 
-    async fn idle_worker(&mut self) -> Result<(), Fault> {
+    async fn start(&self, by: By, slots: usize) -> Result<Working, Fault> {
+        match by {
+            By::Library => self.program.work(slots).await,
+            By::Program => self.program.work_by_program(self.server.queue(), slots),
+        }
+    }
+
+    async fn idle_worker(&mut self, by: By, measure: Measure) -> Result<(), Fault> {
         self.server.empty(Mode::Plain).await?;
-        let mut working = self.program.work(self.peer.slots()).await?;
+        let mut working = self.start(by, self.peer.slots()).await?;
         tokio::time::sleep(REST).await;
         let resident = working.process().and_then(resident::of);
         working.end().await?;
-        self.add(Measure::IdleWorker, resident? / 1e6);
+        self.add(measure, resident? / 1e6);
         Ok(())
     }
 

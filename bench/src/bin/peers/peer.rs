@@ -19,10 +19,12 @@ pub(crate) enum Peer {
     Celery,
     /// apalis.
     Apalis,
+    /// An earlier build of Taskqueue.
+    Before,
 }
 
 impl Peer {
-    /// Every column, in the table's order.
+    /// Every column that is measured without being asked for, in the table's order.
     pub(crate) const ALL: [Self; 6] = [
         Self::Ours,
         Self::Bare,
@@ -41,18 +43,26 @@ impl Peer {
             Self::Asynq => "asynq",
             Self::Celery => "Celery",
             Self::Apalis => "apalis",
+            Self::Before => "before",
         }
     }
 
     /// Whether it is a task queue by somebody else.
     pub(crate) fn is_rival(self) -> bool {
-        !matches!(self, Self::Ours | Self::Bare)
+        !self.is_ours() && self != Self::Bare
     }
 
-    /// The words that start it, before those of the contract.
-    pub(crate) fn program(self, cache: &Path, bin: &Path) -> Vec<PathBuf> {
+    /// Whether it is ours, of whatever build.
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(self, Self::Ours | Self::Before)
+    }
+
+    /// The words that start it, before those of the contract. `bin` has our programs, `before` those of an
+    /// earlier build.
+    pub(crate) fn program(self, cache: &Path, bin: &Path, before: &Path) -> Vec<PathBuf> {
         match self {
             Self::Ours => vec![bin.join("peer-ours")],
+            Self::Before => vec![before.join("peer-ours")],
             Self::Bare => vec![bin.join("peer-bare")],
             Self::Bullmq => vec!["node".into(), cache.join("bullmq/main.mjs")],
             Self::Asynq => vec![cache.join("asynq/peer")],
@@ -67,7 +77,7 @@ impl Peer {
     /// The slots of its worker: what was fastest among those that were tried.
     pub(crate) fn slots(self) -> usize {
         match self {
-            Self::Ours | Self::Bullmq => 100,
+            Self::Ours | Self::Before | Self::Bullmq => 100,
             Self::Bare => 1,
             Self::Asynq => 200,
             Self::Celery => 4,
@@ -86,7 +96,9 @@ impl Peer {
     /// The setting that its figures were taken with.
     pub(crate) fn setting(self) -> &'static str {
         match self {
-            Self::Ours => "one worker with 100 slots on one thread; bulk by `enqueue_all`",
+            Self::Ours | Self::Before => {
+                "one worker with 100 slots on one thread; bulk by `enqueue_all`; answers of a server on the same machine are looked for instead of slept for (busy polling), in the library and in the worker program alike"
+            }
             Self::Bare => {
                 "redis-rs on tokio; callers share a connection; nothing is acknowledged or kept; bulk is `LPUSH` of 1,000 values"
             }
@@ -108,7 +120,7 @@ impl Peer {
     /// The command whose answer is the number of tasks that wait, where Redis can tell it.
     pub(crate) fn waiting(self) -> &'static [&'static str] {
         match self {
-            Self::Ours => &[],
+            Self::Ours | Self::Before => &[],
             Self::Bare | Self::Celery => &["LLEN", "bench"],
             Self::Bullmq => &["LLEN", "bull:bench:wait"],
             Self::Asynq => &["LLEN", "asynq:{default}:pending"],
@@ -120,7 +132,7 @@ impl Peer {
     /// of those that are not.
     pub(crate) fn completed(self) -> &'static [&'static str] {
         match self {
-            Self::Ours => &[],
+            Self::Ours | Self::Before => &[],
             Self::Bare => &["LLEN", "bench"],
             Self::Bullmq => &["ZCARD", "bull:bench:completed"],
             Self::Asynq => &["ZCARD", "asynq:{default}:completed"],

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use taskqueue_queue::QueueName;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -40,6 +41,8 @@ pub(crate) struct Version {
 #[derive(Debug, Clone)]
 pub(crate) struct Program {
     pub(crate) words: Vec<PathBuf>,
+    /// The worker program, of ours alone.
+    pub(crate) worker: Option<PathBuf>,
     pub(crate) redis: String,
 }
 
@@ -78,6 +81,27 @@ impl Program {
         Ok(Working { child })
     }
 
+    /// Starts the worker program as a user does, for a queue of ours.
+    pub(crate) fn work_by_program(
+        &self,
+        queue: &QueueName,
+        slots: usize,
+    ) -> Result<Working, Fault> {
+        let worker = self.worker.as_ref().ok_or("it has no worker program")?;
+        let child = Command::new(worker)
+            .env("TASKQUEUE_QUEUE", queue.to_string())
+            .env("TASKQUEUE_REDIS_URL", &self.redis)
+            .env("TASKQUEUE_CONCURRENCY", slots.to_string())
+            .env("TASKQUEUE_HANDLER", r#"{"native":{}}"#)
+            .env("TASKQUEUE_HTTP_ADDRESS", "127.0.0.1:0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()?;
+        Ok(Working { child })
+    }
+
     fn command(&self, words: &[String]) -> Result<Command, Fault> {
         let (program, rest) = self.words.split_first().ok_or("it has no program")?;
         let mut command = Command::new(program);
@@ -92,7 +116,7 @@ impl Program {
     }
 }
 
-/// A worker that runs until its input ends.
+/// A worker that runs until its input ends, or, where it has none, until it is killed.
 pub(crate) struct Working {
     child: Child,
 }
@@ -108,8 +132,8 @@ impl Working {
 
     /// Ends it, by force if need be.
     pub(crate) async fn end(mut self) -> Result<(), Fault> {
-        drop(self.child.stdin.take());
-        if timeout(START, self.child.wait()).await.is_err() {
+        let asked = self.child.stdin.take().is_some();
+        if !asked || timeout(START, self.child.wait()).await.is_err() {
             self.child.kill().await?;
         }
         Ok(())

@@ -31,7 +31,11 @@ the speed of the wire. The harness, the peers and Redis share the machine's core
 from just before the call of enqueue to the first line of the handler, by one clock. A peer that \
 does not keep up with 1,000 tasks a second has a queue that grows, and its latency in that row \
 tells how long the measurement was. The bytes are what Redis has allocated more than when it was \
-empty, divided by the tasks. The idle worker is what its library takes in a program that does \
+empty, divided by the tasks. A column *before* is an earlier build of Taskqueue: its brackets have our figure divided by its, \
+round by round, as the median and the interval that has the true median with 95 % (sign test). The \
+worker program is the binary that images and archives have, with its \
+handler `echo`, its metrics and its probes; it is started with nothing but the queue, Redis and 100 \
+slots. The idle worker is what its library takes in a program that does \
 nothing else; Celery's is the sum of its processes, which share some of it.";
 
 /// The whole document.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use redis::InfoDict;
 use redis::aio::MultiplexedConnection;
 use taskqueue_queue::testing::RedisServer;
-use taskqueue_queue::{Client, Queue, QueueName, Snapshot};
+use taskqueue_queue::{Client, EventLog, Policy, Queue, QueueName, Snapshot};
 
 use super::Fault;
 use super::figures::Mode;
@@ -88,6 +88,21 @@ impl Server {
         self.alone().await
     }
 
+    /// The queue of ours.
+    pub(crate) fn queue(&self) -> &QueueName {
+        self.queue.name()
+    }
+
+    /// Has the queue of ours log each end.
+    pub(crate) async fn log_ends(&mut self) -> Result<(), Fault> {
+        let policy = Policy {
+            events: Some(EventLog::default()),
+            ..Policy::default()
+        };
+        self.queue.configure(&policy).await?;
+        Ok(())
+    }
+
     /// Waits until no peer is connected any more.
     pub(crate) async fn alone(&mut self) -> Result<(), Fault> {
         let deadline = Instant::now() + SETTLE;
@@ -115,7 +130,7 @@ impl Server {
     /// Tasks that wait.
     pub(crate) async fn waiting(&mut self, peer: Peer) -> Result<u64, Fault> {
         match peer {
-            Peer::Ours => Ok(self.snapshot().await?.backlog()),
+            Peer::Ours | Peer::Before => Ok(self.snapshot().await?.backlog()),
             other => self.command(other.waiting()).await,
         }
     }
@@ -123,7 +138,7 @@ impl Server {
     /// Tasks that are completed, of `tasks` that were enqueued.
     pub(crate) async fn completed(&mut self, peer: Peer, tasks: u64) -> Result<u64, Fault> {
         match peer {
-            Peer::Ours => Ok(self.snapshot().await?.counters.completed),
+            Peer::Ours | Peer::Before => Ok(self.snapshot().await?.counters.completed),
             Peer::Bare => Ok(tasks.saturating_sub(self.command(peer.completed()).await?)),
             Peer::Celery => {
                 let keys = self.command(peer.completed()).await?;

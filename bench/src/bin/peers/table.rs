@@ -38,6 +38,15 @@ fn cell(figures: &Figures, measure: Measure, peer: Peer) -> String {
         return "not measured".to_owned();
     };
     let text = number(figure, measure.unit());
+    if peer == Peer::Before {
+        return match figures.paired(measure, peer) {
+            Some(it) => format!(
+                "{text} ({:.2}: {:.2} to {:.2})",
+                it.median, it.least, it.most
+            ),
+            None => text,
+        };
+    }
     match figures.of(measure, Peer::Ours) {
         Some(ours) if peer != Peer::Ours => {
             format!("{text} ({})", times(ratio(ours, figure, measure.unit())))
@@ -108,6 +117,8 @@ fn title(measure: Measure) -> String {
     };
     match measure {
         Measure::Drain(mode) => format!("drain, tasks/s{}", log(mode)),
+        Measure::DrainProgram => "drain by the worker program, tasks/s".to_owned(),
+        Measure::DrainAndLog => "drain with a log of ends, tasks/s".to_owned(),
         Measure::DrainOneSlot(mode) => format!("drain with 1 slot, tasks/s{}", log(mode)),
         Measure::EnqueueOne(mode) => format!("enqueue one by one, tasks/s{}", log(mode)),
         Measure::EnqueueConcurrent(mode) => {
@@ -123,6 +134,7 @@ fn title(measure: Measure) -> String {
         Measure::BytesScheduled => "Redis bytes a scheduled task".to_owned(),
         Measure::BytesCompleted => "Redis bytes a completed task".to_owned(),
         Measure::IdleWorker => "memory of an idle worker, MB".to_owned(),
+        Measure::IdleProgram => "memory of the idle worker program, MB".to_owned(),
     }
 }
 

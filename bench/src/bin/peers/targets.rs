@@ -59,7 +59,10 @@ pub(crate) fn target(measure: Measure) -> Target {
         Measure::BytesScheduled => (&[AtMost(300.0)], &[AtMost(300.0)]),
         Measure::BytesCompleted => (&[AtMost(300.0)], &[AtMost(240.0)]),
         Measure::IdleWorker => (&[AtMost(10.0)], &[AtMost(5.0)]),
-        Measure::Drain(Mode::Log)
+        Measure::DrainProgram
+        | Measure::DrainAndLog
+        | Measure::IdleProgram
+        | Measure::Drain(Mode::Log)
         | Measure::DrainOneSlot(Mode::Log)
         | Measure::EnqueueOne(Mode::Log)
         | Measure::EnqueueConcurrent(Mode::Log)

@@ -139,6 +139,8 @@ mod tests {
             title: "someone: does something".to_owned(),
             took: Duration::from_mins(1),
             wakes: vec![Duration::from_millis(wake); 100],
+            late: Vec::new(),
+            writes: Vec::new(),
             across: vec![Duration::from_secs(3)],
             enqueued: 1_000,
             lost: 0,

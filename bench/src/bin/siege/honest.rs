@@ -26,6 +26,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::yardstick;
+
 /// The namespace.
 pub(crate) const NAMESPACE: &str = "honest";
 /// Tasks that one worker runs at once.
@@ -34,12 +36,15 @@ const CONCURRENCY: usize = 5;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The replicas of a Deployment, and since when a watch shows them.
-type Seen = (i32, Instant);
+pub(crate) type Seen = (i32, Instant);
 
 /// The queues.
 pub(crate) struct Honest {
+    client: Client,
     redis: taskqueue_queue::Client,
     queues: Vec<(Queue, watch::Receiver<Seen>)>,
+    /// The replicas of the yardstick.
+    yardstick: watch::Receiver<Seen>,
 }
 
 /// From the enqueue of the first task at zero replicas to the replicas being written.
@@ -56,6 +61,8 @@ pub(crate) struct Wake {
 pub(crate) struct Harvest {
     /// All wakes.
     pub(crate) wakes: Vec<Wake>,
+    /// What plain writes took meanwhile.
+    pub(crate) writes: Vec<Wake>,
     /// Tasks enqueued.
     pub(crate) enqueued: u64,
     /// Those of them that were not completed once.
@@ -71,7 +78,12 @@ impl Honest {
             let made = api.create(&PostParams::default(), &manifest(name)).await;
             made.expect("the TaskQueue can be made");
         }
-        let seen = follow(client, &names);
+        let followed: Vec<String> = names
+            .iter()
+            .cloned()
+            .chain([yardstick::NAME.to_owned()])
+            .collect();
+        let seen = follow(client, &followed);
         let redis = redis.client().await;
         let queues = names.iter().map(|name| {
             let queue = redis.queue(QueueName::new(NAMESPACE, name).expect("the name is right"));
@@ -80,6 +92,8 @@ impl Honest {
         });
         Self {
             queues: queues.collect(),
+            yardstick: seen[yardstick::NAME].clone(),
+            client: client.clone(),
             redis,
         }
     }
@@ -94,13 +108,18 @@ impl Honest {
         let figures = self.figures().await;
         let completed = figures.iter().map(|it| it.counters.completed);
         let mut expected: Vec<u64> = completed.collect();
+        let measured = yardstick::measure(&self.client, self.yardstick.clone(), stop.clone());
         let mut loads = JoinSet::new();
         for (place, (queue, seen)) in self.queues.iter().enumerate() {
             let (queue, seen, stop) = (queue.clone(), seen.clone(), stop.clone());
             loads.spawn(async move { (place, load(queue, seen, stop).await) });
         }
-        let mut harvest = Harvest::default();
-        for (place, (wakes, enqueued)) in loads.join_all().await {
+        let (writes, loads) = tokio::join!(measured, loads.join_all());
+        let mut harvest = Harvest {
+            writes,
+            ..Harvest::default()
+        };
+        for (place, (wakes, enqueued)) in loads {
             harvest.wakes.extend(wakes);
             harvest.enqueued += enqueued;
             expected[place] += enqueued;

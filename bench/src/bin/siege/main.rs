@@ -18,6 +18,7 @@ mod honest;
 mod operator;
 mod phase;
 mod report;
+mod yardstick;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
@@ -87,6 +88,7 @@ async fn main() -> ExitCode {
     );
     let client = server.client().await;
     attackers::make_namespaces(&client).await;
+    yardstick::make(&client).await;
     let url = format!("redis://localhost:{}", redis.port());
     let keeper = Keeper::new(Arc::clone(&server), client.clone(), url);
     let honest = Honest::make(&client, &redis, arguments.queues).await;

@@ -9,8 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     attackers::{self, Attackers},
-    honest::{Harvest, Honest},
+    bounds::WAKE,
+    honest::{Harvest, Honest, Wake},
     operator::{Figures, Keeper},
+    yardstick,
 };
 
 /// How long a fresh operator may take, after it got the Lease, until it looks at the honest queues.
@@ -45,6 +47,10 @@ pub(crate) struct Row {
     pub(crate) took: Duration,
     /// How long the honest tasks took to wake their queues, in ascending order.
     pub(crate) wakes: Vec<Duration>,
+    /// Of those that took too long: when, how long, and the longest plain write meanwhile.
+    pub(crate) late: Vec<(Duration, Duration, Duration)>,
+    /// How long a plain write took until it was seen, in ascending order.
+    pub(crate) writes: Vec<Duration>,
     /// The same of those that had nobody to see them, since one operator was told to end and the
     /// next one had not begun.
     pub(crate) across: Vec<Duration>,
@@ -82,13 +88,14 @@ impl Siege {
         attackers::clean(&self.client).await;
         let Harvest {
             wakes,
+            writes,
             enqueued,
             lost,
         } = harvest;
         let unseen = |begun: Instant, took: Duration| {
             gap.is_some_and(|(from, to)| begun < to && begun + took > from)
         };
-        let (mut across, mut seen) = (Vec::new(), Vec::new());
+        let (mut across, mut seen, mut late) = (Vec::new(), Vec::new(), Vec::new());
         for wake in wakes {
             let place = if unseen(wake.begun, wake.took) {
                 &mut across
@@ -96,7 +103,14 @@ impl Siege {
                 &mut seen
             };
             place.push(wake.took);
+            if wake.took > WAKE {
+                let Wake { begun, took } = wake;
+                late.push((begun - start, took, yardstick::beside(&writes, wake)));
+            }
         }
+        late.sort();
+        let mut writes: Vec<Duration> = writes.iter().map(|write| write.took).collect();
+        writes.sort();
         across.sort();
         seen.sort();
         Row {
@@ -104,6 +118,8 @@ impl Siege {
             title: phase.title.clone(),
             took,
             wakes: seen,
+            late,
+            writes,
             across,
             enqueued,
             lost,

@@ -56,12 +56,13 @@ impl Run {
             "{} honest TaskQueues in one namespace, on a machine of {cores} cores that the API server, etcd, Redis, the operator, \
              the measurement and, at the lowest priority, the attackers share. Whenever an honest queue has come to zero replicas, 1 to 20 tasks of 5 to \
              200 ms enter it; workers come and go as the Deployments say. A wake is the time from before the call that enqueues them \
-             to when a watch shows replicas. The operator {limit}; its most resident memory is the kernel's own mark (VmHWM), read every 100 ms. {names}\n",
+             to when a watch shows replicas. Beside it the measurement itself writes the replicas of a Deployment five times a second, and waits until \
+             the same watch shows them: what this plain write takes, no operator can do without. The operator {limit}; its most resident memory is the kernel's own mark (VmHWM), read every 100 ms. {names}\n",
             self.queues
         );
         text.push_str(
-            "| attacker | s | wakes | p50 | p99 | longest | resident, peak | CPU, of a core | started again | probes failed | Lease given up | tasks | lost |\n\
-             |---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
+            "| attacker | s | wakes | p50 | p99 | longest | p99 and longest of plain writes | resident, peak | CPU, of a core | started again | probes failed | Lease given up | tasks | lost |\n\
+             |---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
         );
         for row in &self.rows {
             let _ = writeln!(text, "{}", row.line());
@@ -95,6 +96,16 @@ impl Run {
                     time(longest(&row.across))
                 );
             }
+            for (at, took, write) in &row.late {
+                let _ = writeln!(
+                    text,
+                    "- {}, after {} s: a wake took {}, a plain write meanwhile up to {}",
+                    row.title.split(':').next().unwrap_or_default(),
+                    at.as_secs(),
+                    time(*took),
+                    time(*write)
+                );
+            }
             for note in &row.told {
                 let _ = writeln!(
                     text,
@@ -118,13 +129,15 @@ impl Row {
         #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
         let peak = operator.peak as f64 / f64::from(1 << 20);
         format!(
-            "| {} | {} | {} | {} | {} | {} | {peak:.0} MiB | {:.0} % | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {}, {} | {peak:.0} MiB | {:.0} % | {} | {} | {} | {} | {} |",
             self.title,
             self.took.as_secs(),
             self.wakes.len(),
             at(50),
             at(99),
             time(longest(&self.wakes)),
+            rank(&self.writes, 99).map_or("–".to_owned(), time),
+            time(longest(&self.writes)),
             operator.busy.as_secs_f64() / self.took.as_secs_f64() * 100.0,
             operator.restarts.len(),
             operator.probes_failed,
