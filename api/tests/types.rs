@@ -218,6 +218,7 @@ fn fields_that_were_left_out_stay_out() {
         "/spec/limits/perKey",
         "/spec/limits/maxBacklog",
         "/spec/events",
+        "/spec/types",
         "/spec/schedules",
         "/status",
     ] {

@@ -2,6 +2,7 @@
 
 mod dead;
 mod doctor;
+mod enqueue;
 mod parse;
 mod simulate;
 
@@ -10,19 +11,19 @@ use std::time::Duration;
 
 use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use jiff::Timestamp;
 use taskqueue_queue::TaskId;
 
 pub(crate) use self::dead::{Dead, Letters};
 pub(crate) use self::doctor::Doctor;
-use self::parse::{duration, interval, task_id, time};
+pub(crate) use self::enqueue::{Enqueue, Printed};
+use self::parse::{interval, task_id};
 pub(crate) use self::simulate::Simulate;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  failed: Redis cannot be reached, input cannot be read, a payload is refused, a dead letter's unique key is taken,
-     `tq doctor` found a problem
+  1  failed: Redis cannot be reached, input cannot be read, a payload is refused, a dead letter's unique key is taken, an
+     idempotency key stands for a task that asks for something else, `tq doctor` found a problem
   2  wrong use: an argument is missing, unknown or has a bad value
   3  not found: no such task, no such dead letter, no task that can still be cancelled
 
@@ -64,7 +65,7 @@ pub(crate) enum Command {
     /// batches, in order. The first line that cannot be a payload ends the command, which says how many tasks were
     /// enqueued before it.
     Enqueue(Enqueue),
-    /// Show tasks by their ids.
+    /// Show tasks by their ids, or one by its idempotency key.
     ///
     /// One task is printed for people; of several, each JSON object is one line.
     Get(Get),
@@ -153,85 +154,20 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Enqueue {
-    /// The queue.
-    pub(crate) queue: String,
-    /// The type of the tasks, which a worker chooses the handler by.
-    #[arg(value_name = "TYPE")]
-    pub(crate) kind: String,
-    /// The payload of the one task.
-    #[arg(
-        long,
-        value_name = "JSON",
-        default_value = "null",
-        conflicts_with = "lines"
-    )]
-    pub(crate) payload: String,
-    /// Make one task of every line of this file; `-` is standard input.
-    ///
-    /// A line ends with LF or CR LF, and the file may begin with a byte order mark. An empty line is an empty text,
-    /// but for those at the end of the file, which make no tasks; with --json empty lines make no tasks anywhere.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) lines: Option<PathBuf>,
-    /// Take each line as a JSON value as it stands; without this each line becomes a JSON string.
-    #[arg(long, requires = "lines")]
-    pub(crate) json: bool,
-    /// The priority level, one of the queue's; else the queue's default level.
-    #[arg(short, long, value_name = "LEVEL")]
-    pub(crate) priority: Option<String>,
-    /// Run the tasks no sooner than after this time, for example 30s, 5m or 1h30m.
-    #[arg(short, long, value_name = "DURATION", value_parser = duration)]
-    pub(crate) delay: Option<Duration>,
-    /// Run the tasks no sooner than at this time, for example 2026-12-24T18:00:00+01:00.
-    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "delay")]
-    pub(crate) run_at: Option<Timestamp>,
-    /// End the tasks without running them if they have not started after this time.
-    #[arg(long, value_name = "DURATION", value_parser = interval)]
-    pub(crate) expires_in: Option<Duration>,
-    /// Make this many attempts at most, the first one included, in place of the queue's `retry.maxAttempts`.
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) attempts: Option<u32>,
-    /// Let an attempt run for this long at most, in place of the queue's `timeout`.
-    #[arg(long, value_name = "DURATION", value_parser = interval)]
-    pub(crate) timeout: Option<Duration>,
-    /// Enqueue nothing while another task with this key has not ended; the id of that one is printed then.
-    #[arg(
-        long,
-        value_name = "KEY",
-        requires = "unique_for",
-        conflicts_with = "lines"
-    )]
-    pub(crate) unique: Option<String>,
-    /// How long `--unique` holds at most.
-    #[arg(long, value_name = "DURATION", requires = "unique", value_parser = interval)]
-    pub(crate) unique_for: Option<Duration>,
-    /// The concurrency key: of the tasks that share it, only so many run at once as the queue's
-    /// `limits.perKey.concurrency` says.
-    #[arg(long, value_name = "KEY")]
-    pub(crate) key: Option<String>,
-    /// What to print.
-    #[arg(short, long, value_name = "FORMAT", default_value = "ids")]
-    pub(crate) output: Printed,
-}
-
-/// What `tq enqueue` prints for a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Printed {
-    /// The id, one a line.
-    Ids,
-    /// A JSON object with id, queue, type and existing (whether the task stood already), one a line.
-    Json,
-    /// Nothing.
-    None,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct Get {
     /// The queue.
     pub(crate) queue: String,
     /// The tasks' ids, as `tq enqueue` printed them.
-    #[arg(value_name = "ID", value_parser = task_id, required_unless_present = "list", conflicts_with = "list")]
+    #[arg(
+        value_name = "ID",
+        value_parser = task_id,
+        required_unless_present_any = ["list", "key"],
+        conflicts_with_all = ["list", "key"]
+    )]
     pub(crate) ids: Vec<TaskId>,
+    /// The task that stands for this key, with which `tq enqueue --idempotency-key` enqueued it.
+    #[arg(long, value_name = "KEY", conflicts_with = "list")]
+    pub(crate) key: Option<String>,
     /// Read the ids from this file, one a line; `-` is standard input.
     #[arg(long = "ids", value_name = "FILE")]
     pub(crate) list: Option<PathBuf>,

@@ -45,13 +45,20 @@ async fn one(typed: &Enqueue, queue: &Queue, output: &mut Output) -> Result<u64,
     match enqueued {
         Enqueued::New(_) => Ok(1),
         Enqueued::Existing(_) => {
-            let key = typed.unique.as_deref().unwrap_or_default();
-            tell(format_args!(
-                "a task with the unique key {key:?} has not ended yet: its id is shown"
-            ));
+            tell(format_args!("{}: its id is shown", stands(typed)));
             Ok(0)
         }
     }
+}
+
+/// Which task another one found in its place.
+fn stands(typed: &Enqueue) -> String {
+    let unique = typed.unique.as_deref();
+    let unique = unique.map(|key| format!("a task with the unique key {key:?} has not ended yet"));
+    let own = typed.idempotency_key.as_deref();
+    let own = own.map(|key| format!("a task stands for the idempotency key {key:?}"));
+    let both = own.into_iter().chain(unique).collect::<Vec<_>>();
+    both.join(", or ")
 }
 
 async fn many(
@@ -137,8 +144,11 @@ fn task(typed: &Enqueue, payload: Payload) -> NewTask {
     task = task.overrides(Overrides {
         max_attempts: typed.attempts,
         timeout: typed.timeout,
-        backoff: None,
+        backoff: typed.backoff,
     });
+    if let (Some(key), Some(keep)) = (&typed.idempotency_key, typed.keep) {
+        task = task.idempotency_key(key, keep);
+    }
     match &typed.key {
         Some(key) => task.concurrency_key(key),
         None => task,

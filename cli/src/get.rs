@@ -1,4 +1,4 @@
-//! `tq get`: tasks by their ids.
+//! `tq get`: tasks by their ids, or one by its idempotency key.
 
 use std::path::Path;
 
@@ -20,6 +20,10 @@ pub(crate) async fn run(
     output: &mut Output,
 ) -> Result<(), Failure> {
     let queue = cluster.queue(&typed.queue)?;
+    if let Some(key) = &typed.key {
+        let task = find_by_key(&queue, key).await?;
+        return Ok(output.document(&render(&task, typed.output, false)?)?);
+    }
     let ids = match &typed.list {
         Some(path) => listed(path)?,
         None => typed.ids.clone(),
@@ -50,6 +54,19 @@ pub(crate) async fn find(queue: &Queue, id: TaskId) -> Result<Task, Failure> {
             "no task {id} in {name}: never enqueued there, or no longer kept"
         ))
     })
+}
+
+async fn find_by_key(queue: &Queue, key: &str) -> Result<Task, Failure> {
+    if let Some(task) = queue.get_by_key(key).await? {
+        return Ok(task);
+    }
+    let name = queue.name();
+    Err(Failure::NotFound(match queue.id_of_key(key).await? {
+        Some(id) => format!(
+            "the idempotency key {key:?} stands for task {id} in {name}, which is no longer kept"
+        ),
+        None => format!("no task stands for the idempotency key {key:?} in {name}"),
+    }))
 }
 
 /// The ids of a file, one a line. Empty lines are passed over.

@@ -145,7 +145,10 @@ fn detail(stage: Stage, task: &Task, now: Timestamp) -> Option<String> {
     };
     let ended = || Some(format!("{} ago", table::age(task.finished?, now)));
     match (stage, task.state) {
-        (Stage::Blocked, _) => Some(format!("key {}", task.concurrency_key.as_ref()?)),
+        (Stage::Blocked, _) => Some(match &task.concurrency_key {
+            Some(key) => format!("key {key}"),
+            None => format!("type {}", table::one_line(&task.kind)),
+        }),
         (_, State::Scheduled) => {
             let due = table::span(task.due?.duration_since(now));
             let error = error().map(|error| format!(": {error}"));

@@ -177,7 +177,13 @@ impl Queue {
             per_key: per_key.into(),
             log: wanted.events.as_ref().map(EventLog::bounds).into(),
         };
-        let call = Script::call(self.keys(), &dropped, &[], &before.version, &asked);
+        let mut call = Script::call(self.keys(), &dropped, &[], &before.version, &asked);
+        for of in &wanted.types {
+            if let (Some(key), Some(most)) = (of.key(), of.concurrency) {
+                call.push(key);
+                call.push(most);
+            }
+        }
         let (Status::Ok, mut reply) = self.answer(&call).await? else {
             return Ok(None);
         };

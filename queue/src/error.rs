@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::TaskId;
+
 /// Why a call failed. No message ever holds a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -67,6 +69,20 @@ pub enum Error {
         limit: u64,
         /// When there should be room, by how fast the queue drains now.
         retry_after: Duration,
+    },
+    /// An idempotency key was given before with a task that asks for something else. The key goes on standing for
+    /// that one.
+    #[error(
+        "idempotency key {key:?} of queue {queue} stands for task {id}, which asks for something else: use another key \
+         for another task, or repeat the call with the same type, payload and options"
+    )]
+    KeyConflict {
+        /// The queue.
+        queue: String,
+        /// The key, cut to 128 characters.
+        key: String,
+        /// The task that stands for it.
+        id: TaskId,
     },
     /// No connection to Redis could be made, or it broke.
     #[error("Redis at {endpoint} is unreachable: {reason}")]
@@ -248,6 +264,7 @@ impl Error {
             | Self::TooLarge { .. }
             | Self::UnknownLevel { .. }
             | Self::TooMany { .. }
+            | Self::KeyConflict { .. }
             | Self::AuthFailed { .. }
             | Self::TlsFailed { .. }
             | Self::WrongServer { .. }

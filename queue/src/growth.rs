@@ -31,7 +31,9 @@ async fn stored(redis: &RedisServer, id: &TaskId) -> Record {
 async fn grow(redis: &RedisServer, id: &TaskId) {
     let mut record = stored(redis, id).await;
     record.more = More::of(&[7, 70_000]);
-    record.extras.get_or_insert_default().more = More::of(&[8]);
+    let extras = record.extras.get_or_insert_default();
+    extras.more = More::of(&[8]);
+    extras.more_overrides = More::of(&[10, 11]);
     for noted in &mut record.errors {
         noted.more = More::of(&[9]);
     }
@@ -43,8 +45,10 @@ async fn grow(redis: &RedisServer, id: &TaskId) {
 }
 
 fn is_grown(record: &Record) -> bool {
-    let extras = record.extras.as_ref().map(|extras| &extras.more);
-    record.more == More::of(&[7, 70_000]) && extras == Some(&More::of(&[8]))
+    let extras = record.extras.as_ref().unwrap();
+    record.more == More::of(&[7, 70_000])
+        && extras.more == More::of(&[8])
+        && extras.more_overrides == More::of(&[10, 11])
 }
 
 /// Runs a worker until the task is in a state.

@@ -83,6 +83,10 @@ keys! {
     Unique = "unique";
     /// Unique keys by the end of their time.
     Uniques = "uniques";
+    /// Idempotency key to the task that stands for it, and what is to be known of the call that made it.
+    Idempotency = "idempotency";
+    /// Idempotency keys by when they are to be looked at next.
+    Lapses = "lapses";
     /// Concurrency key to how many of its tasks are runnable or active.
     Held = "held";
     /// Id of each of those tasks to its key.

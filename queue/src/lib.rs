@@ -108,7 +108,7 @@ pub use payload::{MAX_PAYLOAD_BYTES, Payload};
 pub use permits::Lacking;
 pub use policy::{
     Backoff, BackoffKind, EventLog, Limits, Logged, Missed, Order, Policy, Rate, RetryAction,
-    RetryPolicy, RetryRule, Schedule, Versioned,
+    RetryPolicy, RetryRule, Schedule, TypePolicy, TypeRetry, Versioned,
 };
 pub use produce::{MAX_BATCH_BYTES, MAX_BATCH_TASKS};
 pub use queue::Queue;

@@ -57,15 +57,18 @@ struct Survey {
     unpark: bool,
     /// Whether tasks are to be looked for that lie nowhere.
     looks: bool,
+    /// How many idempotency keys were looked at.
+    keys: usize,
 }
 
 impl Survey {
     /// Whether there may be more of something.
     fn is_full(&self) -> bool {
-        let found = [self.expired.len(), self.marked.len(), self.buckets.len()];
+        let tasks = [self.expired.len(), self.marked.len()];
+        let mut found = tasks.into_iter().chain([self.buckets.len(), self.keys]);
         let records = self.expired.iter().chain(&self.marked);
         let bytes: usize = records.map(|task| task.record.len()).sum();
-        bytes >= MOST_BYTES || found.into_iter().any(|found| found >= MOST)
+        bytes >= MOST_BYTES || found.any(|found| found >= MOST)
     }
 }
 
@@ -84,8 +87,8 @@ impl Queue {
         Ok(total)
     }
 
-    /// Expires tasks that did not start in time, runs the schedules, forgets ended tasks beyond the policy's bounds, and now and then looks for tasks that
-    /// lie nowhere and puts them back.
+    /// Expires tasks that did not start in time, runs the schedules, forgets ended tasks beyond the policy's bounds and
+    /// keys whose time is over, and now and then looks for tasks that lie nowhere and puts them back.
     pub async fn tidy(&self) -> Result<Tidied, Error> {
         let mut tidied = Tidied::default();
         // A server that is full takes no new task, and so runs no schedule; but the rest makes room.
@@ -153,6 +156,7 @@ impl Queue {
             last_runs: reply.next()?,
             unpark: reply.next()?,
             looks: reply.next()?,
+            keys: reply.next()?,
         })
     }
 

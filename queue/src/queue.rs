@@ -2,6 +2,7 @@
 //! files named after what is done: `produce`, `config`, `letters`, `maintain`, `lease`; reading one
 //! task is here.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
@@ -13,12 +14,12 @@ use crate::cron::Plan;
 use crate::fault::Fault;
 use crate::keys::{Keys, channel};
 use crate::link::Link;
-use crate::produce::Gather;
+use crate::produce::{Gather, key_is_fit};
 use crate::record::{Record, unpack_done};
 use crate::reply::{Reply, Status};
 use crate::retry::Patterns;
 use crate::script::{Arg, Args, Call, Script, args};
-use crate::{Error, Order, Payload, Policy, QueueName, State, Task, TaskId, Versioned};
+use crate::{Error, Order, Payload, Policy, QueueName, State, Task, TaskId, TypePolicy, Versioned};
 
 /// How often a call is tried again because the policy changed under it: a server that says so for ever
 /// must hold up nobody.
@@ -48,7 +49,9 @@ pub(crate) struct Known {
     /// The order of the levels, as `order.lua` reads it.
     pub(crate) order: String,
     /// The patterns of the retry rules.
-    pub(crate) patterns: Patterns,
+    patterns: Patterns,
+    /// What holds for each of the policy's types, in their order.
+    types: Vec<(Policy, Patterns)>,
     /// The schedules, read when somebody first needs them.
     plans: OnceLock<Vec<Result<Plan, Error>>>,
 }
@@ -60,7 +63,13 @@ impl Known {
             value: policy,
         } = current;
         let levels = policy.levels.iter().chain(&policy.retired);
+        let of_type = |of: &TypePolicy| {
+            let own = of.of(&policy);
+            let patterns = Patterns::of(&own.retry);
+            (own, patterns)
+        };
         Self {
+            types: policy.types.iter().map(of_type).collect(),
             version: if version == 0 {
                 String::new()
             } else {
@@ -78,6 +87,18 @@ impl Known {
     pub(crate) fn plans(&self) -> &[Result<Plan, Error>] {
         let read = || self.policy.schedules.iter().map(Plan::of).collect();
         self.plans.get_or_init(read)
+    }
+
+    /// What holds for a task, with the patterns of its retry rules: what it has of its own, then what holds for its
+    /// type, then what holds for all.
+    pub(crate) fn of<'a>(&'a self, record: &Record) -> (Cow<'a, Policy>, &'a Patterns) {
+        let mut names = self.policy.types.iter();
+        let place = names.position(|of| of.name == record.kind);
+        let (policy, patterns) = match place {
+            Some(place) => (&self.types[place].0, &self.types[place].1),
+            None => (&self.policy, &self.patterns),
+        };
+        (record.policy(policy), patterns)
     }
 
     pub(crate) fn version_number(&self) -> u64 {
@@ -147,6 +168,32 @@ impl Queue {
     /// A task by its id, in any state; `None` if there is no such task, or none any more.
     pub async fn get(&self, id: &TaskId) -> Result<Option<Task>, Error> {
         Ok(self.look(id).await?.map(|(task, _)| task))
+    }
+
+    /// The id of the task that stands for an idempotency key; `None` if the key is free. A key may be kept for longer than
+    /// what is to be read of its task.
+    pub async fn id_of_key(&self, key: &str) -> Result<Option<TaskId>, Error> {
+        key_is_fit("idempotency key", key)?;
+        let known = self.known().await?;
+        let call = self.call(&known, &[], &args::Find { key: key.into() });
+        let (_, mut reply) = self.read(&call).await?;
+        let id: String = reply.next()?;
+        if id.is_empty() {
+            return Ok(None);
+        }
+        id.parse().map(Some)
+    }
+
+    /// A task by its idempotency key, in any state; `None` if the key is free, or the task is not kept any more.
+    pub async fn get_by_key(&self, key: &str) -> Result<Option<Task>, Error> {
+        let Some(id) = self.id_of_key(key).await? else {
+            return Ok(None);
+        };
+        let mut task = self.get(&id).await?;
+        if let Some(task) = &mut task {
+            task.idempotency_key = Some(key.to_owned());
+        }
+        Ok(task)
     }
 
     /// The task with its record as it stands in Redis; empty for one that has ended.

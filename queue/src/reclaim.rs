@@ -5,11 +5,11 @@ use std::time::Duration;
 use crate::fault::Fault;
 use crate::lease::{End, Leased, Ran, Settlement};
 use crate::loss::{AfterLoss, Loss};
-use crate::queue::Queue;
+use crate::queue::{Known, Queue};
 use crate::record::Record;
 use crate::script::args;
 use crate::worker::{LONGEST_LEASE, USUAL_LEASE};
-use crate::{Cause, Error, Logged, Policy, WorkerId};
+use crate::{Cause, Error, Logged, WorkerId};
 
 /// Bytes kept of what is known of the loss of a worker.
 const MOST_DETAIL_BYTES: usize = 512;
@@ -81,10 +81,10 @@ impl Queue {
             if tasks.is_empty() {
                 break;
             }
-            let policy = &self.known().await?.policy;
+            let known = self.known().await?;
             let ends: Vec<Settlement> = tasks
                 .into_iter()
-                .map(|task| settlement(task, policy, cause, detail, now_ms))
+                .map(|task| settlement(task, &known, cause, detail, now_ms))
                 .collect();
             let refused = self.settle(heir, &ends).await?;
             for settled in ends.iter().filter(|end| !refused.contains(&end.id)) {
@@ -126,13 +126,7 @@ impl Queue {
 
 /// What becomes of a task whose worker is lost. One whose record cannot be read keeps it as it is;
 /// one without a record is missing, which the script finds.
-fn settlement(
-    task: Leased,
-    policy: &Policy,
-    cause: Cause,
-    detail: &str,
-    now_ms: u64,
-) -> Settlement {
+fn settlement(task: Leased, known: &Known, cause: Cause, detail: &str, now_ms: u64) -> Settlement {
     if task.record.is_empty() {
         let end = End::Lost {
             record: None,
@@ -153,13 +147,13 @@ fn settlement(
     };
     let (after, record) = match Record::unpack(&task.record) {
         Ok(mut record) => {
-            let policy = record.policy(policy);
+            let (policy, _) = known.of(&record);
             let befallen = loss.befalls(&mut record, &policy);
             let logged = policy.events.as_ref().map(|log| log.log) == Some(Logged::Attempts);
             let wanted = befallen.changed || logged;
             (befallen.after, wanted.then(|| record.pack()))
         }
-        Err(_) => (loss.decide(0, policy).after, None),
+        Err(_) => (loss.decide(0, &known.policy).after, None),
     };
     let end = match after {
         AfterLoss::Dead => End::Quarantined {

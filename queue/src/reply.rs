@@ -19,6 +19,8 @@ pub(crate) enum Status {
     Held,
     /// The queue has no room for the batch.
     Full,
+    /// The idempotency key of a task was given with something else before.
+    Conflict,
     /// The queue holds no task and has no worker.
     Rest,
     /// It did nothing, as earlier versions keep something apart that is to be brought in first.
@@ -33,6 +35,7 @@ impl Status {
             "lapsed" => Self::Lapsed,
             "held" => Self::Held,
             "full" => Self::Full,
+            "conflict" => Self::Conflict,
             "rest" => Self::Rest,
             "old" => Self::Old,
             _ => return None,

@@ -19,7 +19,12 @@ pub(crate) fn of_everything() -> BTreeSet<String> {
 
 /// The commands that producing, looking at a task and cancelling it are made of.
 pub(crate) fn of_producers() -> BTreeSet<String> {
-    let scripts = [&script::ENQUEUE, &script::INSPECT, &script::REMOVE];
+    let scripts = [
+        &script::ENQUEUE,
+        &script::FIND,
+        &script::INSPECT,
+        &script::REMOVE,
+    ];
     needed(&scripts, &["ping"])
 }
 

@@ -10,11 +10,11 @@ use crate::cron::{self, Decision, Last};
 use crate::fault::Fault;
 use crate::keys::Key;
 use crate::queue::{Known, Queue};
-use crate::record::Head;
+use crate::record::{Extras, Head};
 use crate::reply::Status;
 use crate::script::args;
 use crate::value::read;
-use crate::{Error, Policy, Schedule};
+use crate::{Error, Policy, Schedule, TypePolicy};
 
 /// A schedule as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,6 +171,11 @@ fn pack(policy: &Policy, schedule: &Schedule, now_ms: u64) -> Vec<u8> {
         .priority
         .as_ref()
         .or_else(|| policy.levels.get(policy.default_level()));
+    let of_type = policy.of_type(&schedule.kind);
+    let extras = of_type.and_then(TypePolicy::key).map(|key| Extras {
+        concurrency_key: key,
+        ..Extras::default()
+    });
     let head = Head {
         level: level.map_or("", String::as_str),
         created_ms: now_ms,
@@ -178,7 +183,7 @@ fn pack(policy: &Policy, schedule: &Schedule, now_ms: u64) -> Vec<u8> {
         kind: &schedule.kind,
         attempts: 0,
         errors: &[],
-        extras: None,
+        extras: extras.as_ref(),
         more: None,
     };
     head.pack(schedule.payload.as_bytes())

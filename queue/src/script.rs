@@ -143,9 +143,9 @@ macro_rules! pieces {
 }
 
 pieces! {
-    "acks" "admit" "ahead" "current" "discard" "done" "drop" "due" "edit" "end" "fetched" "ghosted" "ghosts" "grace" "holder" "laid"
+    "acks" "admit" "ahead" "current" "discard" "done" "drop" "due" "edit" "end" "fetched" "ghosted" "ghosts" "grace" "holder" "keyed" "laid" "lapse"
     "layout" "letters" "levels" "limits" "log" "missing" "order" "places" "promote" "record" "shelves" "sleepers"
-    "sooner" "stored" "strict" "unique" "vacate" "wake"
+    "sooner" "stand" "stored" "strict" "unique" "vacate" "wake"
 }
 
 macro_rules! scripts {
@@ -180,26 +180,26 @@ macro_rules! scripts {
 
 scripts! {
     ENQUEUE Enqueue "enqueue" Adds
-        [Config Tasks Shelves Active Due Stats Idle Wake Ghosts Unique Uniques Held Holders Parked Expiry]
+        [Config Tasks Shelves Active Due Stats Idle Wake Ghosts Unique Uniques Idempotency Lapses Held Holders Parked Expiry]
         (repeated wakes channel queue most_waiting together scheduled special);
     EXCHANGE Exchange "exchange" Tends
         [Config Tasks Shelves Later Due Active Workers Lost Stats Idle Draining Wake Ghosts Held Holders Parked Progress Kept
             Keptcount Rate Ends Endmarks]
         (worker lease slots listens listed token retention run_ms order most_active rate rate_span buckets);
     SETTLE Settle "settle" Tends
-        [Config Tasks Shelves Later Due Active Lost Dead Stats Idle Wake Ghosts Unique Uniques Held Holders Parked Expiry Cancel
-            Progress Kept Keptcount Ends Endmarks]
+        [Config Tasks Shelves Later Due Active Lost Dead Stats Idle Wake Ghosts Unique Uniques Idempotency Lapses Held Holders
+            Parked Expiry Cancel Progress Kept Keptcount Ends Endmarks]
         (worker retention wakes channel queue);
     REMOVE Remove "remove" Tends
-        [Config Tasks Shelves Later Due Active Lost Dead Stats Idle Wake Ghosts Unique Uniques Held Holders Parked Expiry Cancel
-            Kept Keptcount Ends Endmarks]
+        [Config Tasks Shelves Later Due Active Lost Dead Stats Idle Wake Ghosts Unique Uniques Idempotency Lapses Held Holders
+            Parked Expiry Cancel Kept Keptcount Ends Endmarks]
         (ending retention);
     PROMOTE Promote "promote" Tends
-        [Config Tasks Shelves Later Due Lost Dead Stats Idle Draining Wake Ghosts Held Holders Parked Fault]
+        [Config Tasks Shelves Later Due Lost Dead Stats Idle Draining Wake Ghosts Idempotency Lapses Held Holders Parked Fault]
         (most dead_age most_dead wakes channel queue fault_kept);
     MIGRATE Migrate "migrate" Tends [Tasks Later Laterghosts Due Stats] ();
     SURVEY Survey "survey" Tends
-        [Config Tasks Shelves Later Active Dead Unique Uniques Expiry Cancel Kept Keptcount Stats Schedules]
+        [Config Tasks Shelves Later Active Dead Unique Uniques Idempotency Lapses Expiry Cancel Kept Keptcount Stats Schedules]
         (most done_age most_done least_age room largest look_every);
     STRAND Strand "strand" Tends
         [Config Tasks Shelves Later Due Active Lost Dead Stats Idle Wake Ghosts Held Holders Parked]
@@ -216,14 +216,15 @@ scripts! {
     UNDRAIN Undrain "undrain" Tends [Workers Draining Idle Wake] ();
     FAULT Fault "fault" Tends [Fault] (fault kept);
     SNAPSHOT Snapshot "snapshot" Reads
-        [Config Tasks Shelves Later Due Active Workers Dead Stats Ghosts Parked Expiry Uniques Kept Fault]
+        [Config Tasks Shelves Later Due Active Workers Dead Stats Ghosts Parked Expiry Uniques Lapses Kept Fault]
         (longest_lease);
     INSPECT Inspect "inspect" Reads [Tasks Shelves Later Due Active Lost Dead Progress] (id);
+    FIND Find "find" Reads [Idempotency Lapses] (key);
     PAGE Page "page" Reads [Tasks Shelves Later Due Active Lost Dead Parked Kept Keptcount] (state skip limit level);
     REDRIVE Redrive "redrive" Tends
         [Config Tasks Shelves Later Active Lost Dead Stats Idle Wake Ghosts Unique Uniques Held Holders Parked]
         (before most wakes channel queue skip longest_key);
-    PURGE Purge "purge" Tends [Tasks Shelves Lost Dead Stats] (before most skip);
+    PURGE Purge "purge" Tends [Tasks Shelves Lost Dead Stats Idempotency Lapses] (before most skip);
     CONFIGURE Configure "configure" Tends [Config Idle Wake Ends Endmarks] (policy per_key log);
     UNPARK Unpark "unpark" Tends [Config Tasks Shelves Later Stats Idle Wake Ghosts Held Holders Parked] (begin most);
     LACKED Lacked "lacked" Reads [Config] ();

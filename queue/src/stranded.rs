@@ -53,7 +53,14 @@ impl Queue {
                 most_attempts: known.policy.retry.max_attempts.into(),
                 most_losses: known.policy.max_losses.into(),
             };
-            self.call(known, &[], &asked)
+            let mut call = self.call(known, &[], &asked);
+            for of in &known.policy.types {
+                if let Some(most) = of.retry.max_attempts {
+                    call.push(of.name.as_str());
+                    call.push(most);
+                }
+            }
+            call
         };
         let mut reply = self.under_policy(call).await?;
         let more = reply.next()?;

@@ -22,6 +22,7 @@ pub struct NewTask {
     pub(crate) start: Start,
     pub(crate) expires_in: Option<Duration>,
     pub(crate) unique: Option<Unique>,
+    pub(crate) idempotency: Option<Idempotency>,
     pub(crate) concurrency_key: Option<String>,
     pub(crate) trace_parent: Option<String>,
     pub(crate) overrides: Overrides,
@@ -42,14 +43,22 @@ pub(crate) struct Unique {
     pub(crate) ttl: Duration,
 }
 
+/// A key that stands for one task, also after its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Idempotency {
+    pub(crate) key: String,
+    /// How long after the end.
+    pub(crate) keep: Duration,
+}
+
 /// What became of an enqueued task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", tag = "enqueued", content = "id")]
 pub enum Enqueued {
     /// It is in the queue, under this id.
     New(TaskId),
-    /// An unfinished task with its unique key stands already; this is its id, and nothing was
-    /// added.
+    /// A task with its idempotency key stands already, or an unfinished one with its unique key; this is its
+    /// id, and nothing was added.
     Existing(TaskId),
 }
 
@@ -73,6 +82,7 @@ impl NewTask {
             start: Start::After(Duration::ZERO),
             expires_in: None,
             unique: None,
+            idempotency: None,
             concurrency_key: None,
             trace_parent: None,
             overrides: Overrides::default(),
@@ -118,6 +128,21 @@ impl NewTask {
         self.unique = Some(Unique {
             key: key.into(),
             ttl,
+        });
+        self
+    }
+
+    /// The caller's own name for the task: whoever enqueues with this key again adds nothing and gets the id of
+    /// the task that stands for it, until `keep` after that one has ended: 1 ms to 10 years. A key that comes with
+    /// another type, payload, priority, delay or time, expiry, unique key, concurrency key or other overrides is
+    /// refused ([`Error::KeyConflict`]). A dead letter has not ended: its key is kept until `keep` after it is
+    /// thrown away, or ends another time round. The task can be read by it ([`Queue::get_by_key`](crate::Queue::get_by_key)).
+    /// It is looked at before a unique key, and not taken where that has another task stand. 1 to 256 bytes without a zero byte.
+    #[must_use]
+    pub fn idempotency_key(mut self, key: impl Into<String>, keep: Duration) -> Self {
+        self.idempotency = Some(Idempotency {
+            key: key.into(),
+            keep,
         });
         self
     }
@@ -203,6 +228,9 @@ pub struct Task {
     /// Its concurrency key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency_key: Option<String>,
+    /// Its idempotency key; of a task that has ended only where its end was logged, or it was asked for by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
     /// What it has of its own in place of the policy; not kept of a task that has ended, unless it is a
     /// dead letter.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -16,6 +16,7 @@ mod retry;
 mod scaling;
 mod schedules;
 mod source;
+mod types;
 mod windows;
 mod worker;
 
@@ -34,6 +35,7 @@ pub use source::{
     Asynq, BullMq, Celery, CountCommand, Expression, ListKeys, Role, Rq, Scores, SortedSetKeys,
     Source, StreamGroup, SystemQueue, TargetKind, TargetRef, TimeUnit,
 };
+pub use types::{TypeRetry, TypeRules};
 pub use windows::{ScalingWindow, Weekday};
 pub use worker::{
     ExecHandler, Handler, HttpHandler, HttpProtocol, NativeHandler, PodTemplate, StdioHandler,
@@ -140,6 +142,13 @@ pub struct TaskQueueSpec {
     /// A log of the tasks that have ended, for programs that read it. None by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<Events>,
+
+    /// What holds for the tasks of some types in place of what holds for the queue: how many of them run at once, how long
+    /// an attempt may take, and what happens after a failed one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub types: Vec<TypeRules>,
 
     /// Tasks that are added again and again, at the times of a cron expression, whether or not a
     /// worker runs.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use taskqueue_queue::TaskId;
+use taskqueue_queue::{BackoffKind, OwnBackoff, TaskId};
 
 pub(super) fn task_id(text: &str) -> Result<TaskId, String> {
     text.parse()
@@ -36,6 +36,37 @@ pub(super) fn within_a_day(text: &str) -> Result<Duration, String> {
     Ok(span)
 }
 
+/// A backoff: its kind, the first wait, and the longest.
+pub(super) fn backoff(text: &str) -> Result<OwnBackoff, String> {
+    let form = || {
+        format!(
+            "{text:?} is no backoff; write it like fixed:5s, exponential:1s:10m or linear:10s:5m"
+        )
+    };
+    let mut parts = text.split(':');
+    let kind = match parts.next() {
+        Some("fixed") => BackoffKind::Fixed,
+        Some("exponential") => BackoffKind::Exponential,
+        Some("linear") => BackoffKind::Linear,
+        _ => return Err(form()),
+    };
+    let initial = duration(parts.next().ok_or_else(form)?)?;
+    let max = match (kind, parts.next()) {
+        (BackoffKind::Fixed, None) => initial,
+        (BackoffKind::Exponential | BackoffKind::Linear, Some(longest)) => duration(longest)?,
+        _ => return Err(form()),
+    };
+    if parts.next().is_some() {
+        return Err(form());
+    }
+    if max < initial {
+        return Err(format!(
+            "{text:?}: the longest wait is shorter than the first: write them the other way round"
+        ));
+    }
+    Ok(OwnBackoff { kind, initial, max })
+}
+
 /// A point in time: with an offset, since the machine that types it may be anywhere.
 pub(super) fn time(text: &str) -> Result<Timestamp, String> {
     text.parse().map_err(|error| {
@@ -59,6 +90,33 @@ mod tests {
         assert_eq!(within_a_day("24h"), Ok(Duration::from_hours(24)));
         for far in ["24h1ms", "2562047788015215h", &"9".repeat(50)] {
             assert!(within_a_day(far).is_err(), "{far}");
+        }
+    }
+
+    #[test]
+    fn a_backoff_has_a_kind_and_its_waits() {
+        let own = |kind, initial, max| {
+            let (initial, max) = (Duration::from_secs(initial), Duration::from_secs(max));
+            Ok(OwnBackoff { kind, initial, max })
+        };
+        assert_eq!(backoff("fixed:5s"), own(BackoffKind::Fixed, 5, 5));
+        assert_eq!(
+            backoff("exponential:1s:10m"),
+            own(BackoffKind::Exponential, 1, 600)
+        );
+        assert_eq!(backoff("linear:0s:0s"), own(BackoffKind::Linear, 0, 0));
+        for bad in [
+            "",
+            "fixed",
+            "fixed:",
+            "fixed:5",
+            "fixed:5s:6s",
+            "exponential:1s",
+            "linear:1s:2s:3s",
+            "linear:2s:1s",
+            "square:1s:2s",
+        ] {
+            assert!(backoff(bad).is_err(), "{bad}");
         }
     }
 

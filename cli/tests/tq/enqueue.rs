@@ -116,6 +116,75 @@ async fn a_task_that_stands_with_the_unique_key_is_shown_instead_of_a_second_one
 }
 
 #[tokio::test]
+async fn a_task_is_enqueued_once_for_an_idempotency_key_and_can_be_read_by_it() {
+    let terminal = Terminal::new().await;
+    let keyed = [
+        "enqueue",
+        "orders",
+        "resize",
+        "--idempotency-key",
+        "order-7",
+    ];
+    let enqueue = async |more: &[&str]| terminal.tq(&[&keyed, more].concat()).await;
+    let first = enqueue(&["--keep", "24h", "--payload", "7"]).await;
+    let second = enqueue(&["--keep", "24h", "--payload", "7"]).await;
+    assert_eq!(first.lines(), second.lines());
+    for said in [
+        "a task stands for the idempotency key \"order-7\": its id is shown",
+        "0 tasks into",
+    ] {
+        assert!(second.stderr.contains(said), "{}", second.stderr);
+    }
+    let other = enqueue(&["--keep", "24h", "--payload", "8"]).await;
+    assert_eq!((other.code, other.stdout.as_str()), (Some(1), ""));
+    for said in ["\"order-7\"", first.lines()[0], "use another key"] {
+        assert!(other.stderr.contains(said), "{}", other.stderr);
+    }
+    let got = terminal.tq(&["get", "orders", "--key", "order-7"]).await;
+    let json: serde_json::Value = serde_json::from_str(&got.lines().join("")).expect("JSON");
+    assert_eq!(json["id"], json!(first.lines()[0]));
+    assert_eq!(json["idempotencyKey"], json!("order-7"));
+    let missing = terminal.tq(&["get", "orders", "--key", "order-8"]).await;
+    assert_eq!(missing.code, Some(3));
+    let said = "no task stands for the idempotency key \"order-8\" in default/orders";
+    assert!(missing.stderr.contains(said), "{}", missing.stderr);
+    for wrong in [&[][..], &["--keep", "1h", "--lines", "-"]] {
+        assert_eq!(enqueue(wrong).await.code, Some(2), "{wrong:?}");
+    }
+    let both = ["get", "orders", first.lines()[0], "--key", "order-7"];
+    assert_eq!(terminal.tq(&both).await.code, Some(2));
+}
+
+#[tokio::test]
+async fn attempts_timeout_and_backoff_of_a_tasks_own_are_obeyed() {
+    let terminal = Terminal::new().await;
+    let enqueue = async |more: &[&str]| {
+        terminal
+            .tq(&[&["enqueue", "orders", "resize"], more].concat())
+            .await
+    };
+    let own = [
+        "--attempts",
+        "3",
+        "--timeout",
+        "2s",
+        "--backoff",
+        "exponential:1s:10m",
+    ];
+    let ended = enqueue(&own).await;
+    let task = terminal.task(ended.lines()[0]).await;
+    let overrides = serde_json::to_value(task.overrides).expect("JSON");
+    assert_eq!(
+        overrides,
+        json!({"maxAttempts": 3, "timeoutMs": 2000,
+            "backoff": {"kind": "Exponential", "initialMs": 1000, "maxMs": 600_000}})
+    );
+    let wrong = enqueue(&["--backoff", "exponential:1s"]).await;
+    assert_eq!(wrong.code, Some(2));
+    assert!(wrong.stderr.contains("fixed:5s"), "{}", wrong.stderr);
+}
+
+#[tokio::test]
 async fn a_time_to_run_an_expiry_and_a_concurrency_key_are_obeyed() {
     let terminal = Terminal::new().await;
     let enqueue = async |more: &[&str]| {

@@ -172,6 +172,11 @@ async fn populate(
         // Large enough for a shelf.
         let kind = "any".repeat(20);
         let task = NewTask::new(kind, Payload::of(&number).unwrap()).priority(level);
+        let task = if number.is_multiple_of(3) {
+            task.idempotency_key(format!("own {number}"), Duration::from_mins(1))
+        } else {
+            task
+        };
         match number % 4 {
             0 => task.unique(format!("key {number}"), Duration::from_mins(1)),
             1 => task.expires_in(Duration::from_hours(1)),

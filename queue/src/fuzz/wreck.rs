@@ -37,6 +37,9 @@ pub(super) async fn call_everything(client: &Client, name: &QueueName, dice: &mu
     said(&many);
     ids.extend(many.unwrap_or_default().iter().map(Enqueued::id));
     ids.push(client.next_task_id());
+    let keyed = |number| task(number).idempotency_key("own 12", SOON);
+    said(&queue.enqueue(keyed(1_000_004)).await);
+    said(&queue.get_by_key("own 12").await);
     for id in &ids {
         said(&queue.get(id).await);
     }

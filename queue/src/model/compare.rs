@@ -30,7 +30,7 @@ impl Pair {
             .members("ZRANGE", "parked", &["0", "-1"])
             .await
             .iter()
-            .map(|member| member.split_once('\0').unwrap())
+            .map(|member| member.rsplit_once('\0').unwrap())
             .map(|(key, id)| (key.to_owned(), id.parse().unwrap()))
             .collect();
         assert_eq!(parked, self.memory.parked, "parked {when}");
@@ -76,6 +76,8 @@ impl Pair {
             facts.since_ms = record.runnable_since_ms();
             assert_eq!(record.attempts, facts.attempts, "attempts {when}");
             assert_eq!(record.level, facts.level, "level {when}");
+            let own = record.extras.unwrap_or_default().overrides;
+            assert_eq!(own.max_attempts, facts.own_attempts, "overrides {when}");
         }
     }
 
@@ -145,12 +147,8 @@ impl Pair {
         });
         let expected: BTreeMap<_, _> = expected.filter(|(_, held)| *held > 0).collect();
         assert_eq!(held, expected, "places {when}");
-        if let Some(most) = self.memory.policy.limits.per_key_concurrency {
-            for (key, _) in &self.memory.parked {
-                assert!(self.memory.held(key) >= most, "{key} has room {when}");
-            }
-        } else {
-            assert!(self.memory.parked.is_empty(), "parked for nothing {when}");
+        for (key, _) in &self.memory.parked {
+            assert!(!self.memory.has_room(key), "{key:?} has room {when}");
         }
 
         let unique: BTreeMap<String, String> = self.hash("unique").await;
@@ -163,6 +161,7 @@ impl Pair {
             let facts = &self.memory.facts;
             assert!(facts.contains_key(holder), "a key of an ended task {when}");
         }
+        self.compare_idempotency(when).await;
         let expiry = self.ids("ZRANGE", "expiry", &["0", "-1"]).await;
         let expected = self.memory.expiry.keys().copied().collect();
         assert_eq!(set(&expiry), expected, "expiry {when}");
@@ -179,6 +178,24 @@ impl Pair {
         let expected = self.memory.losses.iter();
         let expected = expected.map(|(id, losses)| (id.to_string(), *losses));
         assert_eq!(lost, expected.collect(), "losses {when}");
+    }
+
+    async fn compare_idempotency(&mut self, when: &str) {
+        let entries: BTreeMap<String, String> = self.hash("idempotency").await;
+        let seen = entries.iter().map(|(key, entry)| {
+            let id: TaskId = entry.split(' ').next().unwrap().parse().unwrap();
+            (key.clone(), (id, entry.ends_with('e')))
+        });
+        let expected = self.memory.idempotency.iter();
+        let expected = expected.map(|(key, is)| (key.clone(), (is.id, is.ended)));
+        let expected: BTreeMap<_, _> = expected.collect();
+        assert_eq!(seen.collect::<BTreeMap<_, _>>(), expected, "keys {when}");
+        let timed = set(&self.members("ZRANGE", "lapses", &["0", "-1"]).await);
+        assert_eq!(timed, entries.into_keys().collect(), "lapses {when}");
+        for (key, standing) in &self.memory.idempotency {
+            let lives = self.memory.facts.contains_key(&standing.id);
+            assert_eq!(lives, !standing.ended, "the task of {key} {when}");
+        }
     }
 
     async fn compare_done(&mut self, when: &str) {

@@ -160,6 +160,11 @@ impl Pair {
                 let unique = self.memory.unique.values_mut();
                 unique.for_each(|(_, lapsed)| *lapsed = true);
             }
+            Step::PassKeep => {
+                self.set_scores("lapses", 1).await;
+                let keys = self.memory.idempotency.values_mut();
+                keys.for_each(|standing| standing.due = true);
+            }
             Step::PassRate => {
                 self.delete("rate").await;
                 self.memory.rate_used = 0;

@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use crate::{Cause, EventLog, Limits, Logged, Order, Policy, Rate, RetryAction, RetryRule};
+use crate::{
+    Cause, EventLog, Limits, Logged, Order, Policy, Rate, RetryAction, RetryRule, TypePolicy,
+};
 
 pub(super) const WORKERS: usize = 3;
 pub(super) const MOST_LOSSES: u32 = 1;
+/// The type of which the policy may say more than of others.
+pub(super) const RULED: &str = "ruled";
 /// Far longer than any sequence takes: nothing happens by itself.
 pub(super) const HOUR: Duration = Duration::from_hours(1);
 pub(super) const LEVELS: [&[&str]; 4] = [
@@ -86,6 +90,8 @@ pub(super) enum Step {
     },
     PassExpiry,
     PassTtl,
+    /// The time is over of all idempotency keys whose tasks have ended, and the others are to be looked at.
+    PassKeep,
     PassRate,
     /// The done records are old: past the age that the policy keeps, or only past the least.
     PassRetention {
@@ -102,17 +108,25 @@ pub(super) enum Step {
 }
 
 /// A task to enqueue.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Spec {
     pub(super) level: usize,
     pub(super) start: Start,
     pub(super) unique: Option<u8>,
     pub(super) key: Option<u8>,
     pub(super) expires: bool,
+    /// Whether it is of the type of which the policy may say more.
+    pub(super) ruled: bool,
+    /// Most attempts of its own.
+    pub(super) attempts: Option<u32>,
+    pub(super) idempotency: Option<u8>,
+    /// Its payload.
+    pub(super) payload: u8,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Start {
+    #[default]
     Now,
     Later,
 }
@@ -144,6 +158,8 @@ pub(super) struct Edit {
     order: u8,
     rules: u8,
     log: u8,
+    /// What is said of the type: nothing, attempts, or these and a limit.
+    ruled: u32,
 }
 
 impl Edit {
@@ -158,6 +174,7 @@ impl Edit {
             order: 0,
             rules: 0,
             log: 2,
+            ruled: 0,
         }
     }
 
@@ -194,6 +211,15 @@ impl Edit {
             }),
         };
         policy.retry.max_attempts = 3;
+        if let Some(most) = self.ruled.checked_sub(1) {
+            let mut of = TypePolicy {
+                name: RULED.to_owned(),
+                concurrency: Some(most).filter(|most| *most > 0),
+                ..TypePolicy::default()
+            };
+            of.retry.max_attempts = Some(2);
+            policy.types.push(of);
+        }
         let rule = |cause, action, counts, after| RetryRule {
             cause: Some(cause),
             pattern: None,
@@ -242,6 +268,7 @@ pub(super) fn any_step() -> impl Strategy<Value = Step> {
         1 => (0..3_usize).prop_map(|level| Step::Age { level }),
         1 => Just(Step::PassExpiry),
         1 => Just(Step::PassTtl),
+        1 => Just(Step::PassKeep),
         1 => Just(Step::PassRate),
         1 => prop::bool::weighted(0.2).prop_map(|all| Step::PassRetention { all }),
         1 => Just(Step::Promote),
@@ -259,14 +286,36 @@ fn any_spec() -> impl Strategy<Value = Spec> {
         prop::option::weighted(0.2, 0..3_u8),
         prop::option::weighted(0.4, 0..2_u8),
         prop::bool::weighted(0.15),
+        prop::bool::weighted(0.2),
+        prop::option::weighted(0.2, 1..4_u32),
+        prop::option::weighted(0.25, 0..3_u8),
+        0..2_u8,
+        any::<bool>(),
     )
-        .prop_map(|(level, start, unique, key, expires)| Spec {
-            level,
-            start,
-            unique,
-            key,
-            expires,
-        })
+        .prop_map(
+            |(level, start, unique, key, expires, ruled, attempts, idempotency, payload, plain)| {
+                // Or no two calls with one key ever asked for the same.
+                if plain && idempotency.is_some() {
+                    return Spec {
+                        idempotency,
+                        payload,
+                        ..Spec::default()
+                    };
+                }
+                Spec {
+                    level,
+                    start,
+                    unique,
+                    // One of its own would be refused where the type has a limit.
+                    key: key.filter(|_| !ruled),
+                    expires,
+                    ruled,
+                    attempts,
+                    idempotency,
+                    payload,
+                }
+            },
+        )
 }
 
 fn any_end() -> impl Strategy<Value = Ends> {
@@ -296,9 +345,21 @@ fn any_edit() -> impl Strategy<Value = Edit> {
         0..3_u8,
         0..2_u8,
         0..3_u8,
+        0..4_u32,
     )
         .prop_map(
-            |(levels, per_key, concurrency, rate, most_waiting, most_done, order, rules, log)| {
+            |(
+                levels,
+                per_key,
+                concurrency,
+                rate,
+                most_waiting,
+                most_done,
+                order,
+                rules,
+                log,
+                ruled,
+            )| {
                 Edit {
                     levels,
                     per_key,
@@ -309,6 +370,7 @@ fn any_edit() -> impl Strategy<Value = Edit> {
                     order,
                     rules,
                     log,
+                    ruled,
                 }
             },
         )

@@ -1,11 +1,11 @@
 //! What producers, operators and the passage of time do.
 
 use super::Pair;
-use super::memory::{Facts, Fate, Incoming, Place};
-use super::step::{Edit, HOUR, LEVELS, Spec, Start};
+use super::memory::{Batch, Facts, Fate, Incoming, Place};
+use super::step::{Edit, HOUR, LEVELS, RULED, Spec, Start};
 use crate::produce::{Put, Taken};
 use crate::record::Record;
-use crate::{Cancelled, Error, NewTask, Payload, Selection, State, TaskId};
+use crate::{Cancelled, Error, NewTask, Overrides, Payload, Selection, State, TaskId, TypePolicy};
 
 /// More than the aging, and no multiple of it.
 const LONG_MS: u64 = 100 * 60 * 1_000;
@@ -17,18 +17,6 @@ impl Pair {
             self.queue.client().next_task_id();
         }
         self.batch = specs.iter().map(|spec| self.build(spec)).collect();
-        // In the order in which they are written.
-        self.batch.sort_by_key(|((id, _), incoming)| {
-            let level = self.levels.iter().position(|l| *l == incoming.facts.level);
-            let facts = &incoming.facts;
-            let special = facts.expires || !facts.key.is_empty() || !facts.unique.is_empty();
-            let group = match incoming.place {
-                _ if special => 9,
-                Place::Now => level.unwrap(),
-                Place::Scheduled => 7,
-            };
-            (group, *id)
-        });
         self.ids.extend(self.batch.iter().map(|((id, _), _)| *id));
         self.put(apart, false).await;
         if lost {
@@ -40,13 +28,33 @@ impl Pair {
         let id = self.queue.client().next_task_id();
         let level = self.levels[spec.level];
         // Large enough for a shelf.
-        let payload = Payload::of(&"x".repeat(64)).unwrap();
-        let mut task = NewTask::new("t", payload).priority(level);
+        let payload = Payload::of(&spec.payload.to_string().repeat(64)).unwrap();
+        let kind = if spec.ruled { RULED } else { "t" };
+        let overrides = Overrides {
+            max_attempts: spec.attempts,
+            ..Overrides::default()
+        };
+        let mut task = NewTask::new(kind, payload)
+            .priority(level)
+            .overrides(overrides);
         let mut facts = Facts {
             level: level.to_owned(),
             expires: spec.expires,
+            ruled: spec.ruled,
+            own_attempts: spec.attempts,
+            asked: format!(
+                "{level} {:?}",
+                Spec {
+                    level: 0,
+                    ..spec.clone()
+                }
+            ),
             ..Facts::default()
         };
+        if let Some(key) = spec.idempotency {
+            facts.idempotency = format!("i{key}");
+            task = task.idempotency_key(&facts.idempotency, HOUR);
+        }
         if let Some(key) = spec.unique {
             facts.unique = format!("u{key}");
             task = task.unique(&facts.unique, HOUR);
@@ -69,11 +77,35 @@ impl Pair {
         ((id, task), Incoming { id, place, facts })
     }
 
+    /// In the order in which they are written, under the policy in force, which says of which keys they take places.
+    fn arrange(&mut self) {
+        let policy = &self.memory.policy;
+        let of_type = policy.of_type(RULED).and_then(TypePolicy::key);
+        for (_, incoming) in &mut self.batch {
+            if incoming.facts.ruled {
+                incoming.facts.key = of_type.clone().unwrap_or_default();
+            }
+        }
+        self.batch.sort_by_key(|((id, _), incoming)| {
+            let level = self.levels.iter().position(|l| *l == incoming.facts.level);
+            let facts = &incoming.facts;
+            let keys = [&facts.key, &facts.unique, &facts.idempotency];
+            let special = facts.expires || keys.iter().any(|key| !key.is_empty());
+            let group = match incoming.place {
+                _ if special => 9,
+                Place::Now => level.unwrap_or(0),
+                Place::Scheduled => 7,
+            };
+            (group, *id)
+        });
+    }
+
     /// Writes the last batch, once more or for the first time.
     pub(super) async fn put(&mut self, apart: bool, repeated: bool) {
         if self.batch.is_empty() {
             return;
         }
+        self.arrange();
         // Ids in the order in which they were made, as a producer has them.
         let mut tasks: Vec<_> = self.batch.iter().map(|(task, _)| task.clone()).collect();
         tasks.sort_by_key(|(id, _)| *id);
@@ -87,23 +119,24 @@ impl Pair {
             return;
         }
         let taken = if apart { Taken::Apart } else { Taken::Together };
-        let put = self.queue.put_once(&tasks, taken, repeated).await.unwrap();
+        let put = self.queue.put_once(&tasks, taken, repeated).await;
+        let put = put.map_err(|fault| fault.error);
         match (put, self.memory.enqueue(&incoming, apart, repeated)) {
-            (Put::Full(error), None) => {
+            (Ok(Put::Full(error)), Batch::Full) => {
                 assert!(matches!(error, Error::Backlog { .. }), "{error}");
             }
-            (Put::Done { standing, left_out }, Some(fates)) => {
+            (Err(Error::KeyConflict { key, id, .. }), Batch::Conflict(of, stands)) => {
+                let of = incoming.iter().find(|task| task.id == of).unwrap();
+                assert_eq!((key, id), (of.facts.idempotency.clone(), stands));
+            }
+            (Ok(put), Batch::Done(fates)) => {
                 for (id, fate) in fates {
-                    let got = match standing.get(&id) {
-                        Some(holder) => Fate::Standing(*holder),
-                        None if left_out.contains(&id) => Fate::LeftOut,
-                        None => Fate::Taken,
-                    };
-                    assert_eq!(got, fate, "{id:?}");
+                    assert_eq!(fate_of(&put, id), fate, "{id:?}");
                 }
             }
-            (Put::Full(_), Some(fates)) => panic!("refused as full, expected {fates:?}"),
-            (Put::Done { .. }, None) => panic!("taken, expected to be full"),
+            (Ok(Put::Full(_)), expected) => panic!("refused as full, expected {expected:?}"),
+            (Ok(Put::Done { .. }), expected) => panic!("taken, expected {expected:?}"),
+            (Err(error), expected) => panic!("{error}, expected {expected:?}"),
         }
     }
 
@@ -226,5 +259,23 @@ impl Pair {
             return;
         }
         panic!("{id} is nowhere");
+    }
+}
+
+/// What became of a task of a batch.
+fn fate_of(put: &Put, id: TaskId) -> Fate {
+    let Put::Done {
+        standing,
+        left_out,
+        conflicts,
+    } = put
+    else {
+        panic!("refused as full");
+    };
+    match (standing.get(&id), conflicts.get(&id)) {
+        (Some(holder), _) => Fate::Standing(*holder),
+        (_, Some(stands)) => Fate::Conflict(*stands),
+        _ if left_out.contains(&id) => Fate::LeftOut,
+        _ => Fate::Taken,
     }
 }

@@ -5,6 +5,7 @@ mod events;
 mod limits;
 mod retry;
 mod schedule;
+mod types;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,6 +17,7 @@ pub use self::events::{EventLog, Logged};
 pub use self::limits::{Limits, Order, Rate};
 pub use self::retry::{Backoff, BackoffKind, RetryAction, RetryPolicy, RetryRule};
 pub use self::schedule::{Missed, Schedule};
+pub use self::types::{TypePolicy, TypeRetry};
 use crate::Error;
 use crate::payload::MAX_PAYLOAD_BYTES;
 
@@ -70,6 +72,9 @@ pub struct Policy {
     /// The log of what has ended; absent for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<EventLog>,
+    /// What holds for the tasks of some types in place of what holds for all; at most 100, each name once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub types: Vec<TypePolicy>,
     /// Recurring tasks, at most 100.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub schedules: Vec<Schedule>,
@@ -96,6 +101,7 @@ impl Default for Policy {
             dead_max_age: Duration::from_hours(14 * 24),
             max_losses: 3,
             events: None,
+            types: Vec::new(),
             schedules: Vec::new(),
             unknown: BTreeMap::new(),
         }
@@ -143,6 +149,7 @@ impl Policy {
         self.limits.check()?;
         self.retry.check()?;
         self.events.as_ref().map_or(Ok(()), EventLog::check)?;
+        self.check_types()?;
         at_least("timeout", self.timeout, Duration::from_millis(1))?;
         at_least("completedMaxAge", self.completed_max_age, Duration::ZERO)?;
         at_least("deadMaxAge", self.dead_max_age, Duration::ZERO)?;

@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::packed::{Packed, Place};
+use super::fingerprint;
+use super::packed::{Keyed, Packed, Place};
 use crate::lease::millis;
 use crate::pack::More;
 use crate::payload::fits;
 use crate::record::{Extras, Head};
-use crate::task::{Start, Unique, check_kind};
-use crate::{Error, NewTask, Overrides, Policy, QueueName, TaskId};
+use crate::task::{Idempotency, Start, Unique, check_kind};
+use crate::{Error, NewTask, Overrides, Policy, QueueName, TaskId, TypePolicy};
 
 /// Longest delay, expiry and time of a unique key: ten years.
 pub(crate) const MAX_SPAN: Duration = Duration::from_hours(10 * 365 * 24);
-/// Longest unique or concurrency key, and trace parent, in bytes.
+/// Longest key of any kind, and trace parent, in bytes.
 const MAX_KEY_BYTES: usize = 256;
 
 /// Checks a task against the policy and returns its level, as its place among the policy's.
@@ -39,8 +40,23 @@ pub(super) fn check(queue: &QueueName, policy: &Policy, task: &NewTask) -> Resul
         key_is_fit("unique key", key)?;
         span("unique ttl", *ttl, Duration::from_millis(1))?;
     }
+    if let Some(Idempotency { key, keep }) = &task.idempotency {
+        key_is_fit("idempotency key", key)?;
+        span("idempotency key's keep", *keep, Duration::from_millis(1))?;
+    }
     if let Some(key) = &task.concurrency_key {
         key_is_fit("concurrency key", key)?;
+        if policy
+            .of_type(&task.kind)
+            .and_then(TypePolicy::key)
+            .is_some()
+        {
+            let rule = format!(
+                "none for tasks of type {}, of which the policy's types say how many may run at once",
+                task.kind
+            );
+            return Err(Error::invalid("concurrency key", key, rule));
+        }
     }
     if let Some(header) = &task.trace_parent {
         key_is_fit("trace parent", header)?;
@@ -82,7 +98,7 @@ fn span(field: &'static str, value: Duration, least: Duration) -> Result<(), Err
     Err(Error::invalid(field, &value, rule))
 }
 
-fn key_is_fit(field: &'static str, key: &str) -> Result<(), Error> {
+pub(crate) fn key_is_fit(field: &'static str, key: &str) -> Result<(), Error> {
     fits(field, key.len(), MAX_KEY_BYTES)?;
     if key.is_empty() || key.contains('\0') {
         let rule = "1 to 256 bytes without a zero byte";
@@ -100,12 +116,12 @@ pub(super) fn pack(
 ) -> Result<Vec<Packed>, Error> {
     let pack = |(id, task): &(TaskId, NewTask)| {
         let level = check(queue, policy, task)?;
-        Ok(pack_one(*id, &policy.levels[level], level, task, now_ms))
+        Ok(pack_one(*id, policy, level, task, now_ms))
     };
     tasks.iter().map(pack).collect()
 }
 
-fn pack_one(id: TaskId, name: &str, level: usize, task: &NewTask, now_ms: u64) -> Packed {
+fn pack_one(id: TaskId, policy: &Policy, level: usize, task: &NewTask, now_ms: u64) -> Packed {
     let delay_ms = match task.start {
         Start::After(delay) => millis(delay),
         Start::At(at) => u64::try_from(at.as_millisecond())
@@ -116,6 +132,8 @@ fn pack_one(id: TaskId, name: &str, level: usize, task: &NewTask, now_ms: u64) -
     let expires_ms = task
         .expires_in
         .map_or(0, |span| now_ms + delay_ms + millis(span));
+    let of_type = || policy.of_type(&task.kind)?.key();
+    let concurrency_key = task.concurrency_key.clone().or_else(of_type);
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let extras = Extras {
         expires_ms,
@@ -123,16 +141,21 @@ fn pack_one(id: TaskId, name: &str, level: usize, task: &NewTask, now_ms: u64) -
             .unique
             .as_ref()
             .map_or_else(String::new, |unique| unique.key.clone()),
-        concurrency_key: text(&task.concurrency_key),
+        concurrency_key: text(&concurrency_key),
         first_failed_ms: 0,
         trace_parent: text(&task.trace_parent),
         last_span: 0,
         overrides: task.overrides,
+        more_overrides: More::default(),
+        idempotency_key: task
+            .idempotency
+            .as_ref()
+            .map_or_else(String::new, |idempotency| idempotency.key.clone()),
         more: More::default(),
     };
     let extras = Some(extras).filter(|extras| *extras != Extras::default());
     let head = Head {
-        level: name,
+        level: &policy.levels[level],
         created_ms: now_ms,
         due_ms,
         kind: &task.kind,
@@ -141,18 +164,27 @@ fn pack_one(id: TaskId, name: &str, level: usize, task: &NewTask, now_ms: u64) -
         extras: extras.as_ref(),
         more: None,
     };
-    let place = match (
-        task.unique.as_ref(),
-        expires_ms,
-        task.concurrency_key.as_ref(),
-    ) {
-        (None, 0, None) if delay_ms == 0 => Place::Now { level },
-        (None, 0, None) => Place::Later { delay_ms },
-        (unique, ..) => Place::Special {
+    let is_special = task.unique.is_some()
+        || task.idempotency.is_some()
+        || concurrency_key.is_some()
+        || expires_ms > 0;
+    let unique = task.unique.as_ref();
+    let idempotency = task.idempotency.as_ref();
+    let place = if is_special {
+        Place::Special {
             level,
             delay_ms,
             unique: unique.map(|unique| (unique.key.clone(), millis(unique.ttl))),
-        },
+            keyed: idempotency.map(|idempotency| Keyed {
+                key: idempotency.key.clone(),
+                fingerprint: fingerprint::of(task),
+                keep_ms: millis(idempotency.keep),
+            }),
+        }
+    } else if delay_ms == 0 {
+        Place::Now { level }
+    } else {
+        Place::Later { delay_ms }
     };
     Packed {
         id,

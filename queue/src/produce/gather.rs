@@ -119,8 +119,12 @@ async fn fly(queue: Queue) {
 /// Writes tasks that have nothing to do with each other.
 async fn put_each(queue: &Queue, tasks: &[(TaskId, NewTask)]) -> Vec<Answer> {
     let all = |error: Error| tasks.iter().map(|_| Err(error.clone())).collect();
-    let (standing, left_out) = match queue.put(tasks, Taken::Apart).await {
-        Ok(Put::Done { standing, left_out }) => (standing, left_out),
+    let (standing, left_out, conflicts) = match queue.put(tasks, Taken::Apart).await {
+        Ok(Put::Done {
+            standing,
+            left_out,
+            conflicts,
+        }) => (standing, left_out, conflicts),
         // A policy that has just changed may refuse one of them, which is none of the others' fault.
         Err(error) if error.is_refusal() && tasks.len() > 1 => {
             return one_by_one(queue, tasks).await;
@@ -138,10 +142,17 @@ async fn put_each(queue: &Queue, tasks: &[(TaskId, NewTask)]) -> Vec<Answer> {
                         results.extend(done.pop().map(Ok));
                         continue;
                     }
+                    // Of this one alone.
+                    Err(error @ Error::KeyConflict { .. }) => {
+                        results.push(Err(error));
+                        continue;
+                    }
                     Err(error) => Some(error),
                 };
             }
             results.extend(refusal.clone().map(Err));
+        } else if let Some(stands) = conflicts.get(&task.0) {
+            results.push(Err(queue.conflict(tasks, task.0, *stands)));
         } else {
             results.push(Ok(enqueued(task.0, &standing)));
         }

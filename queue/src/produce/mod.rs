@@ -2,6 +2,7 @@
 //! `check`, how calls made at the same time become one in `gather`.
 
 mod check;
+mod fingerprint;
 mod full;
 mod gather;
 mod packed;
@@ -10,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(crate) use self::check::MAX_SPAN;
+pub(crate) use self::check::{MAX_SPAN, key_is_fit};
 pub(crate) use self::gather::Gather;
 use self::packed::{Arranged, arrange};
 use crate::batch::{buckets, next_slice};
@@ -67,10 +68,12 @@ pub(crate) enum Taken {
 
 /// What became of one slice.
 pub(crate) enum Put {
-    /// Taken in, but for those that another task stands for or that found no room.
+    /// Taken in, but for those that another task stands for, or that found no room.
     Done {
         standing: HashMap<TaskId, TaskId>,
         left_out: Vec<TaskId>,
+        /// Those whose idempotency keys stand for tasks that ask for something else.
+        conflicts: HashMap<TaskId, TaskId>,
     },
     /// Not taken in.
     Full(Error),
@@ -199,16 +202,32 @@ impl Queue {
                         full::read(&mut reply, self.link().clock().now_ms(), tasks.len() as u64)?;
                     return Ok(Put::Full(full.refusal(self.name(), &known.policy)));
                 }
+                Status::Conflict => {
+                    let (id, stands) = (reply.next::<String>()?, reply.next::<String>()?);
+                    let (id, stands) = (id.parse()?, stands.parse()?);
+                    return Err(Fault::not_done(self.conflict(tasks, id, stands)));
+                }
                 _ => {
                     let left_out = ids(&reply.next::<Vec<String>>()?)?;
-                    let pairs = ids(&reply.next::<Vec<String>>()?)?;
-                    let pairs = pairs.chunks_exact(2).map(|pair| (pair[0], pair[1]));
                     return Ok(Put::Done {
-                        standing: pairs.collect(),
                         left_out,
+                        standing: pairs(&ids(&reply.next::<Vec<String>>()?)?),
+                        conflicts: pairs(&ids(&reply.next::<Vec<String>>()?)?),
                     });
                 }
             }
+        }
+    }
+
+    /// What is said to the caller of this task, whose key stands for another one.
+    fn conflict(&self, tasks: &NewTasks, id: TaskId, stands: TaskId) -> Error {
+        let task = tasks.iter().find(|(own, _)| *own == id);
+        let key = task.and_then(|(_, task)| task.idempotency.as_ref());
+        let key = key.map_or("", |idempotency| idempotency.key.as_str());
+        Error::KeyConflict {
+            queue: self.name().to_string(),
+            key: key.chars().take(128).collect(),
+            id: stands,
         }
     }
 
@@ -239,6 +258,11 @@ impl Queue {
         arranged.push_to(&mut call);
         call
     }
+}
+
+fn pairs(ids: &[TaskId]) -> HashMap<TaskId, TaskId> {
+    let pairs = ids.chunks_exact(2).map(|pair| (pair[0], pair[1]));
+    pairs.collect()
 }
 
 fn enqueued(id: TaskId, standing: &HashMap<TaskId, TaskId>) -> Enqueued {

@@ -27,13 +27,24 @@ pub(super) enum Place {
     Later {
         delay_ms: u64,
     },
-    /// It has a unique key, a concurrency key or an expiry, and is looked at for itself.
+    /// It has a key of any kind or an expiry, and is looked at for itself.
     Special {
         level: usize,
         delay_ms: u64,
         /// The unique key and its time in ms.
         unique: Option<(String, u64)>,
+        keyed: Option<Keyed>,
     },
+}
+
+/// The idempotency key of a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Keyed {
+    pub(super) key: String,
+    /// Of what the task asks for.
+    pub(super) fingerprint: String,
+    /// How long the key is kept after the end.
+    pub(super) keep_ms: u64,
 }
 
 /// Tasks of one level, one behind the other, whose records lie together.
@@ -127,6 +138,7 @@ impl Arranged {
                 level,
                 delay_ms,
                 unique,
+                keyed,
             } = &task.place
             {
                 call.push(task.id.as_str());
@@ -138,6 +150,10 @@ impl Arranged {
                     .map_or(("", 0), |(key, ttl)| (key.as_str(), *ttl));
                 call.push(key);
                 call.push(ttl_ms);
+                let keyed = keyed.as_ref();
+                call.push(keyed.map_or("", |keyed| keyed.key.as_str()));
+                call.push(keyed.map_or("", |keyed| keyed.fingerprint.as_str()));
+                call.push(keyed.map_or(0, |keyed| keyed.keep_ms));
             }
         }
     }
@@ -157,7 +173,8 @@ mod tests {
             (0..3_usize, 0..2_u64).prop_map(|(level, delay_ms)| Place::Special {
                 level,
                 delay_ms,
-                unique: None
+                unique: None,
+                keyed: None
             }),
         ]
     }

@@ -71,7 +71,7 @@ pub(crate) struct Done<'a> {
 impl Done<'_> {
     /// What happened, type, attempts, losses, created, wait until it started, run
     /// time, worker, errors, result, payload. Times as spans because small numbers pack small. If it is
-    /// logged, then level, due time, unique key, concurrency key, `traceparent`, 0 and texts empty for none.
+    /// logged, then level, due time, unique key, concurrency key, `traceparent`, idempotency key, 0 and texts empty for none.
     pub(crate) fn pack(&self) -> Vec<u8> {
         let record = self.record;
         let payload = Some(record.payload.as_slice())
@@ -82,7 +82,7 @@ impl Done<'_> {
             .map(<[u8]>::len)
             .sum::<usize>();
         let mut writer = Writer::after(&[], 64 + record.kind.len() + long);
-        writer.array(if self.logged { 16 } else { 11 });
+        writer.array(if self.logged { 17 } else { 11 });
         writer.uint(self.what as u64);
         writer.text(&record.kind);
         writer.uint(record.attempts.into());
@@ -100,8 +100,9 @@ impl Done<'_> {
             writer.text(&record.level);
             writer.uint(record.due_ms);
             writer.text(&extras.unique);
-            writer.text(&extras.concurrency_key);
+            writer.text(extras.given_concurrency_key());
             writer.text(&extras.trace_parent);
+            writer.text(&extras.idempotency_key);
         }
         writer.finish(&[])
     }
@@ -167,6 +168,7 @@ fn read_done(id: TaskId, queue: QueueName, bytes: &[u8]) -> Result<Read, Malform
         expires: None,
         unique_key: None,
         concurrency_key: None,
+        idempotency_key: None,
         overrides: None,
     };
     let mut trace_parent = None;
@@ -177,6 +179,9 @@ fn read_done(id: TaskId, queue: QueueName, bytes: &[u8]) -> Result<Read, Malform
         task.unique_key = given(reader.text()?);
         task.concurrency_key = given(reader.text()?);
         trace_parent = given(reader.text()?);
+    }
+    if more >= 6 {
+        task.idempotency_key = given(reader.text()?);
     }
     Ok((what, task, trace_parent))
 }

@@ -59,16 +59,28 @@ pub(crate) struct Extras {
     pub(crate) trace_parent: String,
     /// The span of the attempt before, 0 for none.
     pub(crate) last_span: u64,
-    /// Written where the task has some alone: programs before these read on without them.
+    /// Written with what follows, where there is some of it: programs before it read on without.
     pub(crate) overrides: Overrides,
+    /// What a later version has among those.
+    pub(crate) more_overrides: More,
+    pub(crate) idempotency_key: String,
     /// What stands behind that.
     pub(crate) more: More,
 }
 
 impl Extras {
+    /// The concurrency key that the task was given: one that begins with a zero byte is its type's.
+    fn given_concurrency_key(&self) -> &str {
+        if self.concurrency_key.starts_with('\0') {
+            return "";
+        }
+        &self.concurrency_key
+    }
+
     fn pack(&self, writer: &mut Writer) {
-        let overrides = !self.overrides.is_empty() || self.more.count() > 0;
-        writer.array(6 + usize::from(overrides) + self.more.count());
+        let key = !self.idempotency_key.is_empty() || self.more.count() > 0;
+        let overrides = key || !self.overrides.is_empty() || self.more_overrides.count() > 0;
+        writer.array(6 + usize::from(overrides) + usize::from(key) + self.more.count());
         writer.uint(self.expires_ms);
         writer.text(&self.unique);
         writer.text(&self.concurrency_key);
@@ -76,7 +88,10 @@ impl Extras {
         writer.text(&self.trace_parent);
         writer.uint(self.last_span);
         if overrides {
-            self.overrides.pack(writer);
+            self.overrides.pack(&self.more_overrides, writer);
+        }
+        if key {
+            writer.text(&self.idempotency_key);
         }
         writer.more(&self.more);
     }
@@ -91,10 +106,16 @@ impl Extras {
             trace_parent: reader.text()?.to_owned(),
             last_span: reader.uint()?,
             overrides: Overrides::default(),
+            more_overrides: More::default(),
+            idempotency_key: String::new(),
             more: More::default(),
         };
         if more > 0 {
-            extras.overrides = Overrides::unpack(reader)?;
+            (extras.overrides, extras.more_overrides) = Overrides::unpack(reader)?;
+            more -= 1;
+        }
+        if more > 0 {
+            reader.text()?.clone_into(&mut extras.idempotency_key);
             more -= 1;
         }
         extras.more = reader.more(more)?;
@@ -157,10 +178,13 @@ impl Record {
         }
     }
 
-    /// Whether its end is more than an ack: it has a key to let go of, or an expiry.
+    /// Whether its end is more than an ack: it has a key that something is to be done about, or an expiry.
     pub(crate) fn needs_settling(&self) -> bool {
         self.extras.as_ref().is_some_and(|extras| {
-            extras.expires_ms > 0 || !extras.unique.is_empty() || !extras.concurrency_key.is_empty()
+            extras.expires_ms > 0
+                || !extras.unique.is_empty()
+                || !extras.concurrency_key.is_empty()
+                || !extras.idempotency_key.is_empty()
         })
     }
 
@@ -231,7 +255,9 @@ impl Record {
         let extras = self.extras.map(|extras| *extras).unwrap_or_default();
         let overrides = extras.overrides;
         let given = |text: String| Some(text).filter(|text| !text.is_empty());
-        let (unique_key, concurrency_key) = (given(extras.unique), given(extras.concurrency_key));
+        let concurrency_key = given(extras.given_concurrency_key().to_owned());
+        let unique_key = given(extras.unique);
+        let idempotency_key = given(extras.idempotency_key);
         Task {
             id,
             queue,
@@ -252,6 +278,7 @@ impl Record {
             expires,
             unique_key,
             concurrency_key,
+            idempotency_key,
             overrides: Some(overrides).filter(|own| !own.is_empty()),
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::lease::millis;
-use crate::pack::{Malformed, Reader, Writer};
+use crate::pack::{Malformed, More, Reader, Writer};
 use crate::{BackoffKind, Policy};
 
 /// What a task has of its own in place of its queue's policy; what is absent is as the policy says, which
@@ -54,18 +54,7 @@ impl Overrides {
         if self.is_empty() {
             return Cow::Borrowed(policy);
         }
-        // Schedules are no part of what holds for a task, and may be many.
-        let mut own = Policy {
-            levels: Vec::new(),
-            retired: Vec::new(),
-            order: policy.order.clone(),
-            limits: policy.limits.clone(),
-            retry: policy.retry.clone(),
-            schedules: Vec::new(),
-            events: policy.events.clone(),
-            unknown: std::collections::BTreeMap::new(),
-            ..*policy
-        };
+        let mut own = policy.for_tasks();
         if let Some(max_attempts) = self.max_attempts {
             own.retry.max_attempts = max_attempts;
         }
@@ -81,9 +70,9 @@ impl Overrides {
     }
 
     /// An array of most attempts, timeout, kind of the backoff, its initial and its longest wait, times in
-    /// ms; numbers are 0 where something is absent.
-    pub(super) fn pack(&self, writer: &mut Writer) {
-        writer.array(5);
+    /// ms; numbers are 0 where something is absent. Behind them what a later version wrote there.
+    pub(crate) fn pack(&self, more: &More, writer: &mut Writer) {
+        writer.array(5 + more.count());
         writer.uint(self.max_attempts.unwrap_or(0).into());
         writer.uint(self.timeout.map_or(0, millis));
         let kind = self.backoff.map_or(0, |backoff| match backoff.kind {
@@ -94,10 +83,10 @@ impl Overrides {
         writer.uint(kind);
         writer.uint(self.backoff.map_or(0, |backoff| millis(backoff.initial)));
         writer.uint(self.backoff.map_or(0, |backoff| millis(backoff.max)));
+        writer.more(more);
     }
 
-    /// What a later version has beyond these is dropped when the record is written again.
-    pub(super) fn unpack(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+    pub(super) fn unpack(reader: &mut Reader<'_>) -> Result<(Self, More), Malformed> {
         let more = reader.array_of(5)?;
         let max_attempts: u32 = reader.uint()?;
         let timeout: u64 = reader.uint()?;
@@ -108,8 +97,8 @@ impl Overrides {
             _ => None,
         };
         let (initial, max) = (reader.uint()?, reader.uint()?);
-        reader.more(more)?;
-        Ok(Self {
+        let more = reader.more(more)?;
+        let overrides = Self {
             max_attempts: Some(max_attempts).filter(|most| *most > 0),
             timeout: Some(timeout)
                 .filter(|ms| *ms > 0)
@@ -119,7 +108,8 @@ impl Overrides {
                 initial: Duration::from_millis(initial),
                 max: Duration::from_millis(max),
             }),
-        })
+        };
+        Ok((overrides, more))
     }
 }
 

@@ -90,6 +90,8 @@ fn any_extras() -> impl Strategy<Value = Box<Extras>> {
                     trace_parent,
                     last_span,
                     overrides: any_overrides_of(last_span),
+                    more_overrides: any_more_of(u32::try_from(last_span % 8 / 2).unwrap()),
+                    idempotency_key: "k".repeat(usize::try_from(last_span % 3).unwrap()),
                     more: any_more_of(u32::try_from(last_span % 4).unwrap()),
                 })
             },
@@ -164,6 +166,37 @@ fn a_done_record_of_a_later_version_is_read_as_far_as_it_is_known() {
     // One that lacks what is known is none.
     packed[0] = 0x9a;
     assert!(unpack_done(id, queue(), &packed).is_err());
+}
+
+/// A program before idempotency keys takes what it knows of the extras, and writes the rest as it was.
+#[test]
+fn a_key_is_the_eighth_of_the_extras_and_without_it_they_are_as_they_were() {
+    let array_of = |extras: &Extras| {
+        let mut writer = Writer::after(&[], 0);
+        extras.pack(&mut writer);
+        let bytes = writer.finish(&[]);
+        let mut reader = Reader::new(&bytes);
+        let length = reader.array().unwrap();
+        let mut before = Vec::new();
+        for _ in 0..7.min(length) {
+            before.push(reader.more(1).unwrap());
+        }
+        (length, before, reader.rest().to_vec())
+    };
+    let mut extras = Extras {
+        unique: "u".to_owned(),
+        ..Extras::default()
+    };
+    let (length, known, _) = array_of(&extras);
+    assert_eq!(length, 6);
+    extras.overrides = any_overrides_of(2);
+    assert_eq!(array_of(&extras).0, 7);
+    extras.idempotency_key = "k".to_owned();
+    let (length, before, rest) = array_of(&extras);
+    assert_eq!((length, &before[..6]), (8, known.as_slice()));
+    assert_eq!(rest, b"\xa1k");
+    extras.overrides = Overrides::default();
+    assert_eq!(array_of(&extras).0, 8);
 }
 
 #[test]

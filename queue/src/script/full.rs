@@ -214,6 +214,7 @@ async fn refuses(scene: &mut Scene, worker: WorkerId) {
         vec![task(1).delay(Duration::from_secs(20))],
         vec![task(1).delay(HOUR)],
         vec![task(1).unique("other", HOUR)],
+        vec![task(1).idempotency_key("other", HOUR)],
         vec![task(1).concurrency_key("k")],
         vec![task(1).expires_in(HOUR)],
     ];
@@ -402,6 +403,8 @@ async fn tells(scene: &mut Scene) {
         .works(&script::INSPECT, queue.get(&waiting[0].id))
         .await;
     assert_eq!(seen.unwrap().state, State::Waiting);
+    let found = scene.works(&script::FIND, queue.id_of_key("k")).await;
+    assert_eq!(found, None);
     scene.works(&script::WORKERS, queue.workers()).await;
     let lacking = queue.client().lacking_rights(None);
     let lacking = scene.works(&script::LACKED, lacking).await;

@@ -3,14 +3,16 @@
 -- `repeated` is '1' when the call repeats one whose reply was lost: ids that exist are passed over; `wakes` '1' to wake
 -- workers; `channel` where to announce `queue`, its name; `most_waiting` how many tasks may wait, '' for no bound; `together`
 -- '1' if the batch is taken whole or not at all, '0' if each task is on its own; `scheduled` how many tasks are due later;
--- `special` how many have a unique key, a concurrency key or an expiry.
+-- `special` how many have a key of any kind or an expiry.
 -- REST: for each level its number of runs, which are of tasks that lie together; for each run, level by level, its number of
 -- tasks and '1' if they lie on a shelf; the delays of those that are due later, in ms; then for each task its id and record:
 -- level by level, then those due later; then for each special one: id, record, level, delay in ms, unique key or '',
--- ttl in ms
+-- ttl in ms, idempotency key or '', fingerprint of what the call asks for, how long the key is kept in ms
 -- returns {'stale'} with nothing done; {'full', now ms, tasks that wait, {completed now, completed
---         some time ago, when that was in ms}} with nothing done; or
---         {'ok', now ms, ids of those left out because the queue is full, pairs of an id and the one that stands}
+--         some time ago, when that was in ms}} with nothing done; {'conflict', now ms, id, the one that stands} with nothing
+--         done, if the batch is taken whole and a call that asked for something else had the idempotency key of that id; or
+--         {'ok', now ms, ids of those left out because the queue is full, pairs of an id and the one that stands, if some are
+--         special, such pairs of those not taken because of their idempotency keys}
 include 'current'
 include 'wake'
 include 'ghosts'
@@ -21,11 +23,11 @@ local run_at = REST + LEVELS
 local delay_at = run_at
 for i = REST, REST + LEVELS - 1 do delay_at = delay_at + 2 * ARGV[i] end
 local task_at = delay_at + scheduled
-local special_at = #ARGV - 6 * special + 1
+local special_at = #ARGV - 9 * special + 1
 
 -- Which of them exist, and for which another stands: few calls have any. To make a function costs as much as a command, so
 -- most calls do without.
-local known, stands, old = {}, {}, 0
+local known, old = {}, 0
 if repeated == '1' then
   include 'stored'
   local buckets = {}
@@ -35,14 +37,29 @@ if repeated == '1' then
     local id = ARGV[i]
     known[id] = record_of(id) or redis.call('HEXISTS', buckets[string.sub(id, 1, 9)], id) == 1
     if known[id] then old = old + 1 end
-    i = i + (i < special_at and 2 or 6)
+    i = i + (i < special_at and 2 or 9)
   end
 end
 if special ~= '0' then
   include 'holder'
-  for i = special_at, #ARGV, 6 do
-    stands[i] = holder_of(ARGV[i + 4], ARGV[i], now)
-    if stands[i] and not known[ARGV[i]] then old = old + 1 end
+  include 'keyed'
+  local first_of = {}
+  for i = special_at, #ARGV, 9 do
+    local id, key, fingerprint = ARGV[i], ARGV[i + 6], ARGV[i + 7]
+    local stands, same = stands_for(key, fingerprint, now)
+    local was_known, first = known[id], first_of[key]
+    -- Its key tells as well, and for longer than its done record.
+    known[id] = was_known or stands == id
+    if known[id] then
+      if not was_known then old = old + 1 end
+    elseif stands or holder_of(ARGV[i + 4], id, now) then
+      old = old + 1
+    elseif first then
+      stands, same = ARGV[first], ARGV[first + 7] == fingerprint
+    elseif key ~= '' then
+      first_of[key] = i
+    end
+    if together == '1' and stands and not same and not known[id] then return {'conflict', now, id, stands} end
   end
 end
 
@@ -57,7 +74,7 @@ if most_waiting ~= '' then
   end
 end
 
-local added, left_out, standing = 0, {}, {}
+local added, left_out, standing, conflicts = 0, {}, {}, nil
 
 -- Stores the tasks from `task_at` on, at most 1000 of them, in a hash, and returns the ids of those that are new, with their
 -- places in ARGV.
@@ -113,11 +130,17 @@ while to_come > 0 do
 end
 if special ~= '0' then
   include 'admit'
-  for i = task_at, #ARGV, 6 do
-    local id = ARGV[i]
-    local holder = holder_of(ARGV[i + 4], id, now)
+  include 'keyed'
+  include 'stand'
+  conflicts = {}
+  for i = task_at, #ARGV, 9 do
+    local id, key, fingerprint = ARGV[i], ARGV[i + 6], ARGV[i + 7]
+    local stands, same = stands_for(key, fingerprint, now)
+    local holder = stands or holder_of(ARGV[i + 4], id, now)
     if known[id] then
       -- Nothing to do.
+    elseif stands and not same then
+      conflicts[#conflicts + 1], conflicts[#conflicts + 2] = id, stands
     elseif holder then
       standing[#standing + 1], standing[#standing + 2] = id, holder
     elseif room < 1 then
@@ -125,6 +148,7 @@ if special ~= '0' then
     else
       local now_runnable, first_one =
         admit(id, ARGV[i + 1], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]), ARGV[i + 4], ARGV[i + 5], now)
+      if key ~= '' then stand_for(key, id, fingerprint, ARGV[i + 8], now) end
       room, added = room - 1, added + 1
       if now_runnable then runnable = runnable + 1 end
       was_empty = was_empty or first_one
@@ -141,4 +165,4 @@ if wakes == '1' then
   wake(runnable)
 end
 if was_empty then redis.call('PUBLISH', channel, queue) end
-return {'ok', now, left_out, standing}
+return {'ok', now, left_out, standing, conflicts}

@@ -48,11 +48,11 @@ end
 
 bring_back(DEAD, now)
 local trimmed = redis.call('ZRANGEBYSCORE', DEAD, '-inf', text(now - dead_age), 'LIMIT', '0', '500')
-discard(trimmed)
+discard(trimmed, now)
 local surplus = redis.call('ZCARD', DEAD) - most_dead
 if surplus > 0 then
   local oldest = redis.call('ZRANGE', DEAD, '0', text(math.min(surplus, 500) - 1))
-  discard(oldest)
+  discard(oldest, now)
   return {'ok', now, due, #trimmed + #oldest}
 end
 return {'ok', now, due, #trimmed}

@@ -9,5 +9,5 @@ include 'discard'
 local now = now_ms()
 bring_back(DEAD, now)
 local ids = letters(before ~= '' and before or text(now), skip, most)
-discard(ids)
+discard(ids, now)
 return {'ok', now, #ids, 0, {}}

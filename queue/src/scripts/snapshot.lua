@@ -1,7 +1,7 @@
 -- One queue's figures at one instant. Writes nothing. Numbers come as text, which is cheaper to make and to read than
 -- a list of them.
 -- `longest_lease` is the longest that a worker can have, in ms
--- returns {'stale'}; {'rest', now ms, counters, fault, when the first unique key ends and the oldest bucket was filled,
+-- returns {'stale'}; {'rest', now ms, counters, fault, when the first key is over and the oldest bucket was filled,
 --         in ms or -1} for a queue that holds no task and has no worker; the first time is now if there are records all the
 --         same, of tasks that lie nowhere (see strand.lua); or
 --         {'ok', now ms, counters, fault, figures, beginnings of the records at the heads of the lists}
@@ -20,7 +20,8 @@ if #counters > 8192 then return redis.error_reply('ERR the counters of the queue
 local fault = string.sub(redis.call('GET', FAULT) or '', 1, 1024)
 if redis.call('EXISTS', DUE, ACTIVE, WORKERS, DEAD, PARKED, unpack(KEYS, FIRST_LIST, LAST_LIST)) == 0 then
   local function first(set) return redis.call('ZRANGE', set, '0', '0', 'WITHSCORES')[2] or -1 end
-  local soon = redis.call('EXISTS', TASKS, SHELVES) > 0 and text(now) or first(UNIQUES)
+  local soon, lapse = redis.call('EXISTS', TASKS, SHELVES) > 0 and text(now) or first(UNIQUES), first(LAPSES)
+  if tonumber(soon) < 0 or tonumber(lapse) >= 0 and tonumber(lapse) < tonumber(soon) then soon = lapse end
   return {'rest', now, counters, fault, soon .. ' ' .. first(KEPT)}
 end
 

@@ -2,7 +2,8 @@
 -- leases, the times of those that are scheduled. Looks at a bounded number at a time, and goes on where it was.
 -- `wakes` is '1' to wake workers; `channel` where to announce `queue`, its name; `most` about how many records to look at;
 -- `most_listed` how many ids may be in the lists: as long as there are more it only counts; `patience` how long tasks must have
--- lain nowhere, in ms: some may still run whose leases are lost; `most_attempts` and `most_losses` what a task may have
+-- lain nowhere, in ms: some may still run whose leases are lost; `most_attempts` and `most_losses` what a task may
+-- have. REST: name and most attempts of each type that has its own
 -- returns {'stale'} with nothing done, or {'ok', now ms, 1 if there are more records to look at, how many tasks lie nowhere
 --         when it begins, how many it put back}
 include 'current'
@@ -68,13 +69,16 @@ local function lies_somewhere(id, record)
 end
 
 local back, runnable, was_empty = 0, 0, false
+local attempts_of_type = {}
+for i = REST, #ARGV, 2 do attempts_of_type[ARGV[i]] = tonumber(ARGV[i + 1]) end
 
 -- Where it must have been: what can be told from the record, its losses and its place of a concurrency key.
 local function put_back(id, record, body)
   local losses = tonumber(redis.call('HGET', LOST, id) or 0) or 0
   -- Its own, if it has some (see record/overrides.rs).
   local own = body and type(body[6]) == 'table' and type(body[6][7]) == 'table' and tonumber(body[6][7][1]) or 0
-  if body and body[4] >= (own > 0 and own or tonumber(most_attempts)) or losses > tonumber(most_losses) then
+  local most = own > 0 and own or body and attempts_of_type[body[3]] or tonumber(most_attempts)
+  if body and body[4] >= most or losses > tonumber(most_losses) then
     redis.call('ZADD', DEAD, text(now), id)
   elseif body and body[2] > now then
     redis.call('ZADD', DUE, text(body[2]), id)

@@ -5,10 +5,12 @@
 -- strand.lua), in ms
 -- returns {'ok', now ms, ids of tasks that have expired, their records, ids of tasks to cancel that do not run, their
 --         records, buckets to forget, name and last run of each schedule, 1 if parked tasks are to be let in, 1 if the caller is
---         to look for tasks that lie nowhere}
+--         to look for tasks that lie nowhere, how many idempotency keys were looked at}
 include 'layout'
 include 'ahead'
 include 'stored'
+include 'stand'
+include 'lapse'
 
 local now = now_ms()
 -- What others have written may be of any size, and is none of ours: who calls this takes all of it in.
@@ -58,6 +60,22 @@ for _, unique in ipairs(redis.call('ZRANGEBYSCORE', UNIQUES, '-inf', text(now), 
   redis.call('HDEL', UNIQUE, unique)
   redis.call('ZREM', UNIQUES, unique)
 end
+
+-- Idempotency keys: over, if their tasks have ended; that of a task that has ended though nobody said so, as earlier versions do
+-- not, or that the server has lost, is kept for its time from now on.
+local lapsed = redis.call('ZRANGEBYSCORE', LAPSES, '-inf', text(now), 'LIMIT', '0', most)
+for _, key in ipairs(lapsed) do
+  local id, ended = string.match(redis.call('HGET', IDEMPOTENCY, key) or '', '^(%w+) %x+ %d+(e?)$')
+  if not id or ended == 'e' then
+    redis.call('HDEL', IDEMPOTENCY, key)
+    redis.call('ZREM', LAPSES, key)
+  elseif record_of(id) or redis.call('HEXISTS', ACTIVE, id) == 1 then
+    look_again_later(key, now)
+  else
+    begin_lapse(key, id, now)
+  end
+end
+
 local marked, marked_records = {}, {}
 if redis.call('EXISTS', CANCEL) == 1 then
   marked, marked_records = not_started(
@@ -90,4 +108,5 @@ return {
   short_fields(redis.call('HGETALL', SCHEDULES)),
   redis.call('HEXISTS', CONFIG, 'unpark'),
   looks,
+  #lapsed,
 }

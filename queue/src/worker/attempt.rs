@@ -123,12 +123,12 @@ fn conclude<H>(
 ) -> Message {
     let number = record.attempts + 1;
     let wait = Duration::from_millis(started_ms.saturating_sub(record.runnable_since_ms()));
-    let policy = record.policy(&known.policy);
+    let (policy, patterns) = known.of(&record);
     let verdict = verdict(
         over,
         &mut record,
         leased.losses,
-        (&policy, &known.patterns),
+        (&policy, patterns),
         shop.queue.link().clock().now_ms(),
         rand::random(),
     );
@@ -342,7 +342,7 @@ fn lease_task<H>(
         created: timestamp(record.created_ms),
         runnable: timestamp(record.runnable_since_ms()),
         payload: Payload::trusted(record.payload.clone()),
-        timeout: record.policy(&known.policy).timeout,
+        timeout: known.of(record).0.timeout,
         worker: lease.worker(),
         trace_parent: trace_parent.filter(|header| !header.is_empty()),
         last_span: last_span.filter(|span| *span > 0),

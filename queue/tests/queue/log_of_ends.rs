@@ -60,6 +60,7 @@ async fn each_end_is_told_once_with_all_there_is_to_know() {
     let full = NewTask::new("done", Payload::of(&7).unwrap())
         .priority("high")
         .unique("u", Duration::from_hours(1))
+        .idempotency_key("i", Duration::from_hours(1))
         .concurrency_key("k");
     let done = queue.enqueue(full).await.unwrap().id();
     let plain = put(&queue, "done").await;
@@ -92,6 +93,7 @@ async fn each_end_is_told_once_with_all_there_is_to_know() {
     assert_eq!(first.priority.as_deref(), Some("high"));
     assert_eq!(first.unique_key.as_deref(), Some("u"));
     assert_eq!(first.concurrency_key.as_deref(), Some("k"));
+    assert_eq!(first.idempotency_key.as_deref(), Some("i"));
     assert_eq!(first.result, Some(Payload::of(&"result").unwrap()));
     assert_eq!(first.payload, Some(Payload::of(&7).unwrap()));
     assert!(first.worker.is_some() && first.started >= Some(first.created));

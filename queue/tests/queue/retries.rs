@@ -319,6 +319,48 @@ async fn a_task_may_have_attempts_a_timeout_and_a_backoff_of_its_own() {
 }
 
 #[tokio::test]
+async fn what_a_task_has_of_its_own_holds_for_each_of_its_attempts() {
+    const WAIT: Duration = Duration::from_millis(40);
+    let redis = RedisServer::start().await;
+    let queue = queue(&redis).await;
+    // By the policy it would neither be tried so often nor so soon, nor run into its time.
+    let mut policy = Policy::default();
+    policy.retry.max_attempts = 1;
+    policy.retry.backoff.jitter = 0.0;
+    queue.configure(&policy).await.unwrap();
+    let own = Overrides {
+        max_attempts: Some(4),
+        timeout: Some(Duration::from_millis(20)),
+        backoff: Some(OwnBackoff {
+            kind: BackoffKind::Linear,
+            initial: WAIT,
+            max: WAIT * 2,
+        }),
+    };
+    let id = queue.enqueue(task(1).overrides(own)).await.unwrap().id();
+    let (told, mut timeouts) = tokio::sync::mpsc::unbounded_channel();
+    let worker = Running::start(Worker::new(queue.clone(), move |task: LeasedTask| {
+        let _ = told.send((task.runnable, task.timeout));
+        hang(task)
+    }));
+    let dead = in_state(&queue, id, State::Dead).await;
+    worker.stop().await;
+    assert_eq!((dead.attempts, dead.overrides), (4, Some(own)));
+    assert!(dead.errors.iter().all(|it| it.cause == Cause::Timeout));
+    let mut begun = Vec::new();
+    while let Ok((runnable, timeout)) = timeouts.try_recv() {
+        assert_eq!(timeout, Duration::from_millis(20));
+        begun.push(runnable);
+    }
+    let failed = dead.errors.iter().map(|failure| failure.at);
+    let waits = failed.zip(&begun[1..]);
+    let waits: Vec<i128> = waits
+        .map(|(failed, runnable)| runnable.duration_since(failed).as_millis())
+        .collect();
+    assert_eq!(waits, [40, 80, 80]);
+}
+
+#[tokio::test]
 async fn overrides_out_of_range_are_refused_by_name() {
     let redis = RedisServer::start().await;
     let queue = queue(&redis).await;

@@ -90,6 +90,13 @@ fn rule(fields: &Value) -> Vec<Edit> {
     vec![("/spec/retry/rules", json!([{"action": "Retry"}, rule]))]
 }
 
+/// What is said of a type.
+fn of_type(fields: &Value) -> Vec<Edit> {
+    let mut of = json!({"name": "render"});
+    merge(&mut of, fields);
+    vec![("/spec/types", json!([of]))]
+}
+
 fn rate(per: &str) -> Vec<Edit> {
     vec![("/spec/limits/rate", json!({"count": 1, "per": per}))]
 }
@@ -409,6 +416,16 @@ fn of_the_queue_and_its_workers() -> Vec<Row> {
             "retry.rules[].after must be a duration from 0s to 168h",
             ["0s", "168h"].map(|after| rule(&json!({"after": after}))),
             ["-1s", "168h1ms", "1d", "soon"].map(|after| rule(&json!({"after": after}))),
+        ),
+        row(
+            "types[].timeout must be a duration from 100ms to 24h",
+            ["100ms", "24h"].map(|span| of_type(&json!({"timeout": span}))),
+            ["99ms", "24h1ms", "1d"].map(|span| of_type(&json!({"timeout": span}))),
+        ),
+        row(
+            "types[].retry.maxElapsed must be a duration from 1s to 8760h",
+            ["1s", "8760h"].map(|span| of_type(&json!({"retry": {"maxElapsed": span}}))),
+            ["999ms", "8760h1ms"].map(|span| of_type(&json!({"retry": {"maxElapsed": span}}))),
         ),
         field(
             "deadLetter.maxAge must be a duration from 1m to 8760h",

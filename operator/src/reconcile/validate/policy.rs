@@ -6,7 +6,7 @@ use taskqueue_api::{
 };
 use taskqueue_queue::{
     Backoff, BackoffKind, Cause, Error, EventLog, Limits, Logged, Missed, Order, Payload, Policy,
-    Rate, RetryAction, RetryPolicy, RetryRule, Schedule,
+    Rate, RetryAction, RetryPolicy, RetryRule, Schedule, TypePolicy, TypeRetry,
 };
 
 use super::{Invalid, within};
@@ -45,6 +45,7 @@ pub(super) fn policy(spec: &TaskQueueSpec) -> Result<Policy, Invalid> {
             100,
         )?,
         events: spec.events.as_ref().map(events).transpose()?,
+        types: spec.types.iter().map(of_type).collect::<Result<_, _>>()?,
         schedules: schedules(spec)?,
         ..Policy::default()
     };
@@ -103,8 +104,46 @@ fn limits(limits: &spec::Limits) -> Result<Limits, Invalid> {
     })
 }
 
+fn of_type(given: &spec::TypeRules) -> Result<TypePolicy, Invalid> {
+    let concurrency = given.concurrency;
+    Ok(TypePolicy {
+        name: given.name.clone(),
+        concurrency: concurrency
+            .map(|most| count_of("spec.types[].concurrency", most))
+            .transpose()?,
+        timeout: given.timeout.map(spec::Duration::get),
+        retry: given
+            .retry
+            .as_ref()
+            .map_or_else(|| Ok(TypeRetry::default()), type_retry)?,
+    })
+}
+
+fn type_retry(retry: &spec::TypeRetry) -> Result<TypeRetry, Invalid> {
+    let attempts = |most| within("spec.types[].retry.maxAttempts", most, "1 to 100", 1, 100);
+    let rules = retry.rules.as_ref();
+    Ok(TypeRetry {
+        max_attempts: retry.max_attempts.map(attempts).transpose()?,
+        backoff: retry.backoff.as_ref().map(backoff),
+        max_elapsed: retry.max_elapsed.map(spec::Duration::get),
+        rules: rules.map(|rules| rules.iter().map(rule).collect()),
+    })
+}
+
+fn backoff(backoff: &spec::Backoff) -> Backoff {
+    Backoff {
+        kind: match backoff.kind {
+            BackoffType::Exponential => BackoffKind::Exponential,
+            BackoffType::Linear => BackoffKind::Linear,
+            BackoffType::Fixed => BackoffKind::Fixed,
+        },
+        initial: backoff.initial.get(),
+        max: backoff.max.get(),
+        jitter: backoff.jitter.clamp(0.0, 1.0),
+    }
+}
+
 fn retry(retry: &spec::Retry) -> Result<RetryPolicy, Invalid> {
-    let backoff = &retry.backoff;
     Ok(RetryPolicy {
         max_attempts: within(
             "spec.retry.maxAttempts",
@@ -113,16 +152,7 @@ fn retry(retry: &spec::Retry) -> Result<RetryPolicy, Invalid> {
             1,
             100,
         )?,
-        backoff: Backoff {
-            kind: match backoff.kind {
-                BackoffType::Exponential => BackoffKind::Exponential,
-                BackoffType::Linear => BackoffKind::Linear,
-                BackoffType::Fixed => BackoffKind::Fixed,
-            },
-            initial: backoff.initial.get(),
-            max: backoff.max.get(),
-            jitter: backoff.jitter.clamp(0.0, 1.0),
-        },
+        backoff: backoff(&retry.backoff),
         max_elapsed: retry.max_elapsed.map(spec::Duration::get),
         rules: retry.rules.iter().map(rule).collect(),
     })
@@ -218,7 +248,12 @@ fn path(field: &str) -> String {
                 let field = other.strip_prefix(list)?.strip_prefix('.')?;
                 Some(format!("spec.{list}[].{field}"))
             };
+            let of_types = || {
+                let rules = item("types.retry.rules")?;
+                Some(rules.replacen("spec.types.", "spec.types[].", 1))
+            };
             let of_list = item("retry.rules").or_else(|| item("schedules"));
+            let of_list = of_list.or_else(of_types).or_else(|| item("types"));
             return of_list.unwrap_or_else(|| format!("spec.{other}"));
         }
     };

@@ -430,6 +430,30 @@ fn table() -> Vec<Row> {
             "1 and up",
         ),
         range(
+            "/spec/types",
+            json!([{ "name": "a", "concurrency": 0 }]),
+            "spec.types[].concurrency is 0",
+            "1 and up",
+        ),
+        range(
+            "/spec/types",
+            json!([{ "name": "a", "retry": { "maxAttempts": 101 } }]),
+            "spec.types[].retry.maxAttempts is 101",
+            "1 to 100",
+        ),
+        policy(
+            "/spec/types",
+            json!([{ "name": "a" }, { "name": "a" }]),
+            "spec.types[].name \"a\"",
+            "each name once",
+        ),
+        policy(
+            "/spec/types",
+            json!([{ "name": "a", "retry": { "rules": [{ "match": "(", "action": "Retry" }] } }]),
+            "spec.types[].retry.rules[].match \"(\"",
+            "type a",
+        ),
+        range(
             "/spec/deadLetter",
             json!({ "maxCount": -1 }),
             "spec.deadLetter.maxCount is -1",

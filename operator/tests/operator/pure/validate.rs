@@ -9,7 +9,7 @@ use taskqueue_api::{TaskQueue, spec::SecretKeySelector};
 use taskqueue_operator::reconcile::validate::{Budget, RedisSource, TlsSource, validate};
 use taskqueue_queue::{
     BackoffKind, Cause, EventLog, Limits, Logged, Missed, Order, Payload, Policy, Rate,
-    RetryAction, RetryRule, Schedule,
+    RetryAction, RetryRule, Schedule, TypePolicy, TypeRetry,
 };
 use taskqueue_scaling::{Mode, Pace, Step, StepSize, Target, Window};
 use taskqueue_worker::config::HandlerConfig;
@@ -219,6 +219,52 @@ fn retry_rules_reach_the_policy_in_their_order() {
         },
     ];
     assert_eq!(policy.retry.rules, rules);
+}
+
+#[test]
+fn what_is_said_of_types_reaches_the_policy_and_what_is_not_stays_out() {
+    let policy = valid(&[(
+        "/spec/types",
+        json!([
+            { "name": "render", "concurrency": 2, "timeout": "1h", "retry": {
+                "maxAttempts": 2, "backoff": { "type": "Fixed", "initial": "5s" }, "maxElapsed": "24h",
+                "rules": [{ "match": "busy", "action": "Retry" }]
+            } },
+            { "name": "mail", "retry": { "maxAttempts": 9 } },
+            { "name": "any" },
+        ]),
+    )])
+    .policy;
+    let [render, mail, any] = policy.types.as_slice() else {
+        panic!("{:?}", policy.types)
+    };
+    assert_eq!(
+        (render.name.as_str(), render.concurrency),
+        ("render", Some(2))
+    );
+    assert_eq!(render.timeout, Some(Duration::from_hours(1)));
+    assert_eq!(render.retry.max_attempts, Some(2));
+    let backoff = render.retry.backoff.as_ref().unwrap();
+    assert_eq!(backoff.kind, BackoffKind::Fixed);
+    assert_eq!(backoff.initial, Duration::from_secs(5));
+    assert_eq!(render.retry.max_elapsed, Some(Duration::from_hours(24)));
+    assert_eq!(render.retry.rules.as_ref().unwrap().len(), 1);
+    let retry = TypeRetry {
+        max_attempts: Some(9),
+        ..TypeRetry::default()
+    };
+    let expected = TypePolicy {
+        name: "mail".to_owned(),
+        retry,
+        ..TypePolicy::default()
+    };
+    assert_eq!(mail, &expected);
+    let expected = TypePolicy {
+        name: "any".to_owned(),
+        ..TypePolicy::default()
+    };
+    assert_eq!(any, &expected);
+    assert_eq!(valid(&[]).policy.types, []);
 }
 
 #[test]

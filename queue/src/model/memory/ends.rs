@@ -37,6 +37,7 @@ impl Memory {
         self.aged.remove(id.bucket());
         self.log(id, ending.into());
         self.let_go(id, &facts.unique);
+        self.begin_lapse(id, &facts.idempotency);
         let count = match ending {
             Ending::Completed => &mut self.counts.completed,
             Ending::Cancelled => &mut self.counts.cancelled,
@@ -46,6 +47,15 @@ impl Memory {
         *count += 1;
         if was_runnable {
             self.let_in(&facts.key);
+        }
+    }
+
+    /// It has ended: from now on its idempotency key is kept for its time.
+    pub(super) fn begin_lapse(&mut self, id: TaskId, key: &str) {
+        if let Some(standing) = self.idempotency.get_mut(key)
+            && standing.id == id
+        {
+            (standing.ended, standing.due) = (true, false);
         }
     }
 
@@ -207,7 +217,11 @@ impl Memory {
             let quarantined = *losses > self.policy.max_losses;
             let facts = self.facts.get_mut(&id).unwrap();
             facts.attempts += u32::from(on_loss.counts);
-            let spent = on_loss.counts && facts.attempts >= self.policy.retry.max_attempts;
+            let of_type = self.policy.types.first().filter(|_| facts.ruled);
+            let of_type = of_type.and_then(|of| of.retry.max_attempts);
+            let most = facts.own_attempts.or(of_type);
+            let most = most.unwrap_or(self.policy.retry.max_attempts);
+            let spent = on_loss.counts && facts.attempts >= most;
             if on_loss.dead || quarantined || spent {
                 self.bury(id);
                 continue;
@@ -238,6 +252,10 @@ impl Memory {
         let late: Vec<_> = late.map(|(id, _)| *id).collect();
         let forgotten = self.to_forget();
         self.unique.retain(|_, (_, lapsed)| !*lapsed);
+        self.idempotency
+            .retain(|_, standing| !(standing.ended && standing.due));
+        let keys = self.idempotency.values_mut();
+        keys.for_each(|standing| standing.due = false);
         let (facts, dead) = (&self.facts, &self.dead);
         self.marks
             .retain(|id| facts.contains_key(id) && !dead.contains(id));

@@ -32,6 +32,8 @@ pub(super) struct Memory {
     pub(super) facts: BTreeMap<TaskId, Facts>,
     /// Who has a unique key, and whether its time has passed.
     pub(super) unique: BTreeMap<String, (TaskId, bool)>,
+    /// Who stands for an idempotency key.
+    pub(super) idempotency: BTreeMap<String, Standing>,
     /// What may expire, and whether it is time.
     pub(super) expiry: BTreeMap<TaskId, bool>,
     /// What is to be cancelled.
@@ -52,11 +54,28 @@ pub(super) struct Facts {
     pub(super) level: String,
     pub(super) unique: String,
     pub(super) key: String,
+    pub(super) idempotency: String,
+    /// What its call asked for.
+    pub(super) asked: String,
+    /// Whether it is of the type of which the policy may say more.
+    pub(super) ruled: bool,
+    /// Most attempts of its own.
+    pub(super) own_attempts: Option<u32>,
     pub(super) expires: bool,
     /// Since when it is runnable, in ms.
     pub(super) since_ms: u64,
     /// Failed attempts that count.
     pub(super) attempts: u32,
+}
+
+/// The task that stands for an idempotency key.
+#[derive(Debug, Clone)]
+pub(super) struct Standing {
+    pub(super) id: TaskId,
+    asked: String,
+    pub(super) ended: bool,
+    /// Whether it is time to look at it.
+    pub(super) due: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +108,17 @@ pub(super) enum Fate {
     Taken,
     Standing(TaskId),
     LeftOut,
+    /// The task that stands for its idempotency key asks for something else.
+    Conflict(TaskId),
+}
+
+/// What becomes of a batch.
+#[derive(Debug)]
+pub(super) enum Batch {
+    Full,
+    /// Because of the key of the first one, for which the other stands.
+    Conflict(TaskId, TaskId),
+    Done(BTreeMap<TaskId, Fate>),
 }
 
 /// A task about to be enqueued.
@@ -108,8 +138,11 @@ impl Memory {
         u32::try_from(all.filter(has_it).count()).unwrap()
     }
 
-    fn has_room(&self, key: &str) -> bool {
-        let most = self.policy.limits.per_key_concurrency;
+    pub(super) fn has_room(&self, key: &str) -> bool {
+        let most = match key.strip_prefix('\0') {
+            Some(kind) => self.policy.of_type(kind).and_then(|of| of.concurrency),
+            None => self.policy.limits.per_key_concurrency,
+        };
         most.is_none_or(|most| self.held(key) < most)
     }
 
@@ -153,27 +186,64 @@ impl Memory {
         (holder != incoming.id && !lapsed).then_some(holder)
     }
 
-    /// Takes a batch in, in the order in which the script does; `None` if it is full.
-    pub(super) fn enqueue(
-        &mut self,
-        batch: &[Incoming],
-        apart: bool,
-        repeated: bool,
-    ) -> Option<BTreeMap<TaskId, Fate>> {
+    /// Who stands for the task's idempotency key, and whether that was asked for in the same words.
+    fn standing(&self, incoming: &Incoming) -> Option<(TaskId, bool)> {
+        let standing = self.idempotency.get(&incoming.facts.idempotency)?;
+        let over = standing.ended && standing.due;
+        (!over).then(|| (standing.id, standing.asked == incoming.facts.asked))
+    }
+
+    /// The first of a batch whose idempotency key stands for something else, and who that is: a task of before, or one of
+    /// the batch.
+    fn conflict(&self, batch: &[Incoming], repeated: bool) -> Option<(TaskId, TaskId)> {
+        let mut firsts: BTreeMap<&str, &Incoming> = BTreeMap::new();
+        for task in batch {
+            let mut standing = self.standing(task);
+            let own = standing.is_some_and(|(id, _)| id == task.id);
+            if task.facts.idempotency.is_empty() || own || repeated && self.exists(task.id) {
+                continue;
+            }
+            if standing.is_none() && self.holder(task).is_none() {
+                let first = *firsts.entry(&task.facts.idempotency).or_insert(task);
+                standing = Some((first.id, first.facts.asked == task.facts.asked));
+            }
+            if let Some((id, false)) = standing {
+                return Some((task.id, id));
+            }
+        }
+        None
+    }
+
+    /// Takes a batch in, in the order in which the script does.
+    pub(super) fn enqueue(&mut self, batch: &[Incoming], apart: bool, repeated: bool) -> Batch {
+        if !apart && let Some((id, stands)) = self.conflict(batch, repeated) {
+            return Batch::Conflict(id, stands);
+        }
         let waiting = self.facts.len() - self.active.len() - self.dead.len();
         let most = self.policy.limits.max_backlog;
         let mut room = most.map_or(usize::MAX, |most| {
             usize::try_from(most).unwrap().saturating_sub(waiting)
         });
-        let known = |memory: &Self, task: &Incoming| repeated && memory.exists(task.id);
-        let new = |task: &&Incoming| !known(self, task) && self.holder(task).is_none();
+        let known = |memory: &Self, task: &Incoming| {
+            let standing = memory.standing(task);
+            repeated && memory.exists(task.id) || standing.is_some_and(|(id, _)| id == task.id)
+        };
+        let new = |task: &&Incoming| {
+            !known(self, task) && self.standing(task).is_none() && self.holder(task).is_none()
+        };
         if !apart && batch.iter().filter(new).count() > room {
-            return None;
+            return Batch::Full;
         }
         let mut fates = BTreeMap::new();
         for task in batch {
             let fate = if known(self, task) {
                 Fate::Taken
+            } else if let Some((id, same)) = self.standing(task) {
+                if same {
+                    Fate::Standing(id)
+                } else {
+                    Fate::Conflict(id)
+                }
             } else if let Some(holder) = self.holder(task) {
                 Fate::Standing(holder)
             } else if room == 0 {
@@ -185,7 +255,7 @@ impl Memory {
             };
             fates.insert(task.id, fate);
         }
-        Some(fates)
+        Batch::Done(fates)
     }
 
     fn take_in(&mut self, task: &Incoming) {
@@ -195,6 +265,15 @@ impl Memory {
         }
         if facts.expires {
             self.expiry.insert(id, false);
+        }
+        if !facts.idempotency.is_empty() {
+            let standing = Standing {
+                id,
+                asked: facts.asked.clone(),
+                ended: false,
+                due: false,
+            };
+            self.idempotency.insert(facts.idempotency.clone(), standing);
         }
         self.facts.insert(id, facts);
         self.counts.enqueued += 1;
@@ -251,7 +330,8 @@ impl Memory {
     pub(super) fn purge(&mut self) {
         for id in std::mem::take(&mut self.dead) {
             self.losses.remove(&id);
-            self.facts.remove(&id);
+            let facts = self.facts.remove(&id).unwrap();
+            self.begin_lapse(id, &facts.idempotency);
             self.counts.purged += 1;
         }
     }

@@ -1,4 +1,4 @@
--- Shared (enqueue): one task that has a unique key, a concurrency key or an expiry. Such are rarer, and are taken
+-- Shared (enqueue): one task that has a key of any kind or an expiry. Such are rarer, and are taken
 -- one by one.
 include 'record'
 include 'ghosts'

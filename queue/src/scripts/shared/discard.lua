@@ -1,8 +1,18 @@
 -- Shared: throwing dead letters away.
+include 'record'
 include 'drop'
-local function discard(ids)
+include 'lapse'
+local function discard(ids, now)
   if #ids == 0 then return end
   redis.call('ZREM', DEAD, unpack(ids))
-  for _, id in ipairs(ids) do drop(id) end
+  local keyed = redis.call('EXISTS', IDEMPOTENCY) == 1
+  for _, id in ipairs(ids) do
+    local record = keyed and record_of(id)
+    if record then
+      local _, _, _, key = extras_of(record)
+      begin_lapse(key, id, now)
+    end
+    drop(id)
+  end
   redis.call('HINCRBY', STATS, 'purged', text(#ids))
 end

@@ -36,9 +36,9 @@ end
 
 -- A task with a concurrency key is put into its list only while it has a place of that key, which it keeps until
 -- it is neither runnable nor active any more. HELD counts the places taken, HOLDERS says who has them. Without a free
--- one it is parked.
+-- one it is parked. Tasks of a type that is limited have a key that begins with a zero byte, under which CONFIG has the limit.
 local function claim(id, key)
-  local limit = tonumber(redis.call('HGET', CONFIG, 'perKey') or '')
+  local limit = tonumber(redis.call('HGET', CONFIG, string.byte(key) == 0 and key or 'perKey') or '')
   if limit and tonumber(redis.call('HGET', HELD, key) or 0) >= limit then
     redis.call('ZADD', PARKED, '0', key .. '\0' .. id)
     return false

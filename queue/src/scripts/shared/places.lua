@@ -6,7 +6,7 @@ include 'missing'
 -- Lets in who is parked for a key while it has room, the oldest first, at most 100; `held` are the places taken.
 -- Returns how many came in, and how many places are taken now.
 local function let_in(key, held)
-  local limit = tonumber(redis.call('HGET', CONFIG, 'perKey') or '')
+  local limit = tonumber(redis.call('HGET', CONFIG, string.byte(key) == 0 and key or 'perKey') or '')
   local came = 0
   while came < 100 and (not limit or held < limit) do
     local parked = redis.call('ZRANGEBYLEX', PARKED, '[' .. key .. '\0', '(' .. key .. '\1', 'LIMIT', '0', '1')[1]

@@ -1,6 +1,6 @@
 -- Shared: reading a task's record: its level's name, one byte, a packed array, the payload. The byte is 1 when the
--- array has a sixth element, an array of: when it expires in ms, unique key, concurrency key, and more that no
--- script reads; 0 and '' stand for none.
+-- array has a sixth element, an array of: when it expires in ms, unique key, concurrency key, four
+-- others, idempotency key, and more that no script reads; 0 and '' stand for none.
 local function body_of(record)
   local mark = string.find(record, '[%z\1]')
   if not mark then return nil end
@@ -11,12 +11,13 @@ local function body_of(record)
   return body, mark, rest
 end
 
--- When it expires, its unique key and its concurrency key: 0 and '' for none.
+-- When it expires, its unique key, its concurrency key and its idempotency key: 0 and '' for none.
 local function extras_of(record)
   local mark = string.find(record, '[%z\1]')
-  if not mark or string.byte(record, mark) == 0 then return 0, '', '' end
+  if not mark or string.byte(record, mark) == 0 then return 0, '', '', '' end
   local body = body_of(record)
   local extras = body and body[6]
-  if type(extras) ~= 'table' then return 0, '', '' end
-  return tonumber(extras[1]) or 0, extras[2] or '', extras[3] or ''
+  if type(extras) ~= 'table' then return 0, '', '', '' end
+  local idempotency = type(extras[8]) == 'string' and extras[8] or ''
+  return tonumber(extras[1]) or 0, extras[2] or '', extras[3] or '', idempotency
 end
