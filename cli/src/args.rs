@@ -3,6 +3,7 @@
 mod dead;
 mod doctor;
 mod enqueue;
+mod errors;
 mod parse;
 mod simulate;
 
@@ -16,6 +17,7 @@ use taskqueue_queue::TaskId;
 pub(crate) use self::dead::{Dead, Letters};
 pub(crate) use self::doctor::Doctor;
 pub(crate) use self::enqueue::{Enqueue, Printed};
+pub(crate) use self::errors::Errors;
 use self::parse::{interval, task_id};
 pub(crate) use self::simulate::Simulate;
 
@@ -129,6 +131,7 @@ pub(crate) enum Command {
     /// Look at tasks that will not be tried again, retry them or remove them.
     #[command(subcommand)]
     Dead(Dead),
+    Errors(Errors),
     /// Say why a TaskQueue has as many worker pods as it has.
     ///
     /// The decision that counts now as an equation, what it was made on, what held the number back, and the last
@@ -183,6 +186,8 @@ pub(crate) enum Document {
     Json,
     /// One YAML document.
     Yaml,
+    /// A table of its attempts.
+    Attempts,
 }
 
 #[derive(Debug, Args)]

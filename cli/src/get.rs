@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use futures::StreamExt;
+use jiff::Timestamp;
 use taskqueue_queue::{Queue, Task, TaskId};
 
 use crate::args::{Document, Get};
 use crate::exit::Failure;
 use crate::output::Output;
 use crate::place::Cluster;
-use crate::{input, yaml};
+use crate::{input, table, yaml};
 
 /// How many tasks are asked for at once.
 const AT_ONCE: usize = 64;
@@ -92,6 +93,30 @@ fn render(task: &Task, document: Document, several: bool) -> Result<String, Fail
             let divider = if several { "---\n" } else { "" };
             Ok(format!("{divider}{}", yaml::document(&json)?))
         }),
+        Document::Attempts => Ok(attempts(task).join("\n")),
     };
     rendered.map_err(|error| Failure::Form(format!("task {}: {error}", task.id)))
+}
+
+fn attempts(task: &Task) -> Vec<String> {
+    let mut table = table::with_headings([
+        "ID", "ATTEMPT", "OUTCOME", "CAUSE", "STARTED", "ENDED", "WORKER", "POD", "NODE", "MESSAGE",
+    ]);
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let time = |time: Option<Timestamp>| or_none(time.map(|time| format!("{time:.3}")));
+    for attempt in &task.history {
+        table.add_row([
+            task.id.to_string(),
+            attempt.number.to_string(),
+            format!("{:?}", attempt.outcome),
+            or_none(attempt.cause.map(|cause| cause.to_string())),
+            time(attempt.started),
+            time(attempt.ended),
+            or_none(attempt.worker.map(|worker| worker.to_string())),
+            or_none(attempt.pod.clone()),
+            or_none(attempt.node.clone()),
+            or_none(attempt.message.as_deref().map(table::one_line)),
+        ]);
+    }
+    table::lines(&mut table)
 }

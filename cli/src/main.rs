@@ -11,6 +11,7 @@ mod dead;
 mod doctor;
 mod ends;
 mod enqueue;
+mod errors;
 mod exit;
 mod explain;
 mod get;
@@ -79,6 +80,7 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
             control::resume(&cluster().await?.queue(queue)?, &mut output).await
         }
         Command::Dead(dead) => dead::run(dead, &cluster().await?, &mut output).await,
+        Command::Errors(errors) => errors::run(errors, &cluster().await?, &mut output).await,
         Command::Explain(explain) => {
             explain::run(explain, cli.place.namespace.as_deref(), &mut output).await
         }

@@ -130,6 +130,7 @@ fn done(ending: Ending, record: &[u8], now_ms: u64, logged: bool) -> Vec<u8> {
         worker: None,
         result: None,
         logged,
+        site: None,
     }
     .pack()
 }

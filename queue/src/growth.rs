@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::pack::More;
-use crate::record::Record;
+use crate::record::{Noted, Record, Site};
 use crate::testing::{RedisServer, eventually};
 use crate::worker::{LeasedTask, Outcome, Worker};
 use crate::{Error, NewTask, Payload, Policy, Queue, QueueName, Selection, State, TaskId};
@@ -108,6 +108,44 @@ async fn a_record_of_a_later_version_is_worked_off_and_what_is_unknown_in_it_sta
     work(&queue, &id, false, State::Completed).await;
     let done = queue.get(&id).await.unwrap().unwrap();
     assert_eq!((done.losses, done.errors.len()), (0, 2));
+}
+
+#[tokio::test]
+async fn while_a_worker_is_there_that_says_no_layout_failures_are_written_as_it_reads_them() {
+    let redis = RedisServer::start().await;
+    let queue = queue(&redis).await;
+    let old = queue.client().next_worker_id();
+    // Of before records could grow: it takes one with a longer failure for none.
+    let info = r#"{"pod":"old","node":"","concurrency":1}"#;
+    queue.register(old, SOON, info).await.unwrap();
+    let enqueue = async || {
+        let task = NewTask::new("t", Payload::of(&1).unwrap());
+        queue.enqueue(task).await.unwrap().id()
+    };
+    let short = enqueue().await;
+    work(&queue, &short, true, State::Dead).await;
+    let record = stored(&redis, &short).await;
+    let bare = |noted: &Noted| noted.site == Site::default() && noted.more.count() == 0;
+    assert!(
+        record.errors.len() == 2 && record.errors.iter().all(bare),
+        "{record:?}"
+    );
+    let shown = queue.get(&short).await.unwrap().unwrap().history;
+    assert!(
+        shown.iter().all(|attempt| attempt.worker.is_none()),
+        "{shown:?}"
+    );
+
+    assert!(queue.leave(old).await.unwrap());
+    let long = enqueue().await;
+    work(&queue, &long, true, State::Dead).await;
+    let record = stored(&redis, &long).await;
+    assert!(!record.errors.iter().any(bare), "{record:?}");
+    let shown = queue.get(&long).await.unwrap().unwrap().history;
+    assert!(
+        shown.iter().all(|attempt| attempt.worker.is_some()),
+        "{shown:?}"
+    );
 }
 
 #[tokio::test]

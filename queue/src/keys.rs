@@ -63,6 +63,8 @@ keys! {
     Workers = "workers";
     /// What workers say of themselves.
     Info = "info";
+    /// Worker to what it has run for a while, and since when.
+    Runs = "runs";
     /// Workers whose leases were given more time, and until when.
     Spared = "spared";
     /// How often a task lost its worker.
@@ -115,6 +117,10 @@ keys! {
     Endmarks = "endmarks";
     /// How far each group of readers of the log is.
     Readers = "readers";
+    /// Kinds of failures by when they were seen last.
+    Groups = "groups";
+    /// What is told of each kind of failures, and its figures.
+    Grouped = "grouped";
 }
 
 /// For each of [`Key::ALL`], how long the parts before its own are together.

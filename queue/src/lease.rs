@@ -9,6 +9,7 @@ use redis::Value;
 
 use crate::batch::{MOST_TASKS, buckets};
 use crate::fault::Fault;
+use crate::groups::Group;
 use crate::queue::{Known, Queue};
 use crate::reply::{Reply, Status, ids};
 use crate::script::{self, args};
@@ -185,7 +186,9 @@ impl Queue {
             };
             let mut call = self.call(known, &keys, &asked);
             for settlement in &ordered {
-                let Settlement { id, end, .. } = settlement;
+                let Settlement {
+                    id, end, failure, ..
+                } = settlement;
                 call.push(end.name());
                 call.push(id.as_str());
                 call.push(end.record());
@@ -193,6 +196,7 @@ impl Queue {
                 call.push(end.delay_ms());
                 call.push(end.run_ms());
                 call.push(place_of(*id));
+                call.push(failure.as_ref().map_or(&[][..], Group::as_bytes));
             }
             call
         };
@@ -207,16 +211,18 @@ impl Queue {
         lease: Duration,
         info: &str,
     ) -> Result<(), Fault> {
-        self.beat_with(worker, lease, info).await.map(drop)
+        self.beat_with(worker, lease, info, None).await.map(drop)
     }
 
-    /// Extends a lease; `None` if it has lapsed for good.
+    /// Extends a lease, and says what the worker runs if that is another than it said last (see `runs`);
+    /// `None` if the lease has lapsed for good.
     pub(crate) async fn beat(
         &self,
         worker: WorkerId,
         lease: Duration,
+        runs: Option<&str>,
     ) -> Result<Option<Told>, Fault> {
-        self.beat_with(worker, lease, "").await
+        self.beat_with(worker, lease, "", runs).await
     }
 
     async fn beat_with(
@@ -224,12 +230,15 @@ impl Queue {
         worker: WorkerId,
         lease: Duration,
         info: &str,
+        runs: Option<&str>,
     ) -> Result<Option<Told>, Fault> {
         let known = self.known().await?;
         let asked = args::Beat {
             worker: worker.as_str().into(),
             lease: lease.into(),
             info: info.into(),
+            told: runs.is_some().into(),
+            runs: runs.into(),
         };
         let call = self.call(&known, &[], &asked);
         let (Status::Ok, mut reply) = self.answer(&call).await? else {

@@ -23,6 +23,7 @@
 )]
 
 mod announce;
+mod attempt;
 mod batch;
 mod bounded;
 mod bounds;
@@ -40,8 +41,10 @@ mod endpoint;
 mod ends;
 mod error;
 mod fault;
+mod fingerprint;
 #[cfg(test)]
 mod fuzz;
+mod groups;
 #[cfg(test)]
 mod growth;
 mod id;
@@ -74,6 +77,7 @@ mod reply;
 mod resp;
 pub mod retry;
 mod rights;
+mod runs;
 mod schedules;
 mod script;
 mod sentinel;
@@ -91,6 +95,7 @@ pub mod worker;
 mod workers;
 
 pub use announce::{Announcement, Announcements};
+pub use attempt::{Attempt, AttemptOutcome};
 pub use bounds::{Bounds, Rule};
 pub use cancel::Cancelled;
 pub use client::Client;
@@ -99,6 +104,8 @@ pub use config::Configured;
 pub use endpoint::Endpoint;
 pub use ends::{EndsBatch, EndsReader, Happened, LoggedEnd};
 pub use error::Error;
+pub use fingerprint::{Fingerprint, fingerprint, normalized};
+pub use groups::{ErrorGroup, ErrorGroups};
 pub use id::{TaskId, WorkerId};
 pub use letters::{Filter, Outdone, Redriven, Selection};
 pub use maintain::{MAINTENANCE_PERIOD, Tidied};

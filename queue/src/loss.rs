@@ -37,14 +37,6 @@ pub(crate) struct Decided {
     pub(crate) counts: bool,
 }
 
-/// What a loss did to a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Befallen {
-    pub(crate) after: AfterLoss,
-    /// Whether the record is another one now.
-    pub(crate) changed: bool,
-}
-
 impl Loss<'_> {
     /// Decides, for a task with so many attempts before that counted.
     pub(crate) fn decide(&self, attempts: u32, policy: &Policy) -> Decided {
@@ -61,28 +53,23 @@ impl Loss<'_> {
         }
     }
 
-    /// Decides, and notes it in the record: among its errors, unless it costs the task nothing and nobody
-    /// knows more than that it happened.
-    pub(crate) fn befalls(&self, record: &mut Record, policy: &Policy) -> Befallen {
+    /// Decides, and notes it in the record, among its errors.
+    pub(crate) fn befalls(&self, record: &mut Record, policy: &Policy) -> AfterLoss {
         let Decided { after, counts } = self.decide(record.attempts, policy);
         let times = match (after, self.losses) {
             (AfterLoss::Dead, 1) => " 1 time".to_owned(),
             (AfterLoss::Dead, losses) => format!(" {losses} times"),
             _ => String::new(),
         };
-        let plain = after == AfterLoss::Again { after: None } && !counts;
-        let changed = !(plain && self.cause == Cause::WorkerLost && self.detail.is_empty());
-        if changed {
-            let detail = match self.detail {
-                "" => String::new(),
-                detail => format!(": {detail}"),
-            };
-            let message = format!("lost its worker{times}{detail}");
-            record.fail(timestamp(self.now_ms), self.cause, &message, counts);
-        }
+        let detail = match self.detail {
+            "" => String::new(),
+            detail => format!(": {detail}"),
+        };
+        let message = format!("lost its worker{times}{detail}");
+        record.fail(timestamp(self.now_ms), self.cause, &message, counts);
         if let AfterLoss::Again { after: Some(after) } = after {
             record.due_ms = self.now_ms.saturating_add(millis(after));
         }
-        Befallen { after, changed }
+        after
     }
 }

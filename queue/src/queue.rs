@@ -15,10 +15,12 @@ use crate::fault::Fault;
 use crate::keys::{Keys, channel};
 use crate::link::Link;
 use crate::produce::{Gather, key_is_fit};
-use crate::record::{Record, unpack_done};
+use crate::record::{Record, Site, unpack_done};
 use crate::reply::{Reply, Status};
 use crate::retry::Patterns;
+use crate::runs;
 use crate::script::{Arg, Args, Call, Script, args};
+use crate::workers::place_said;
 use crate::{Error, Order, Payload, Policy, QueueName, State, Task, TaskId, TypePolicy, Versioned};
 
 /// How often a call is tried again because the policy changed under it: a server that says so for ever
@@ -209,7 +211,9 @@ impl Queue {
         let state = match state.as_str() {
             "none" => return Ok(None),
             "ended" => {
-                let task = unpack_done(*id, name, &reply.next::<Vec<u8>>()?)?;
+                let mut task = unpack_done(*id, name, &reply.next::<Vec<u8>>()?)?;
+                let info: Option<Vec<u8>> = reply.next()?;
+                task.say_where(&place_said(&info.unwrap_or_default()));
                 return Ok(Some((task, Vec::new())));
             }
             "active" => State::Active,
@@ -221,14 +225,20 @@ impl Queue {
         let record = Record::unpack(&stored)?;
         let extra: String = reply.next()?;
         let losses: Option<u32> = reply.next()?;
-        let progress: Option<Vec<u8>> = if state == State::Active {
-            reply.next()?
-        } else {
-            None
-        };
+        let since_ms = record.runnable_since_ms();
         let mut task = record.into_task(*id, name, state, losses.unwrap_or(0));
         task.locate(&extra);
-        task.progress = progress.map(Payload::trusted);
+        if state == State::Active {
+            let progress: Option<Vec<u8>> = reply.next()?;
+            task.progress = progress.map(Payload::trusted);
+            let info: Option<Vec<u8>> = reply.next()?;
+            let started: Option<String> = reply.next()?;
+            let started = started.and_then(|started| started.parse().ok());
+            task.say_where(&Site {
+                started_ms: runs::of_this(started, since_ms).unwrap_or(0),
+                ..place_said(&info.unwrap_or_default())
+            });
+        }
         Ok(Some((task, stored)))
     }
 

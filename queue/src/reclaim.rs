@@ -1,21 +1,29 @@
 //! Tasks of workers that are lost: taking them over, and handing them back.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::fault::Fault;
 use crate::lease::{End, Leased, Ran, Settlement};
 use crate::loss::{AfterLoss, Loss};
 use crate::queue::{Known, Queue};
-use crate::record::Record;
+use crate::record::{Record, Site};
+use crate::reply::Reply;
+use crate::runs;
 use crate::script::args;
 use crate::worker::{LONGEST_LEASE, USUAL_LEASE};
-use crate::{Cause, Error, Logged, WorkerId};
+use crate::workers::place_said;
+use crate::{Cause, Error, TaskId, WorkerId};
 
 /// Bytes kept of what is known of the loss of a worker.
 const MOST_DETAIL_BYTES: usize = 512;
 /// Most rounds of one call, of up to 1000 tasks or about a MiB of records each. What is left lapses
 /// with the heir's lease and is taken over by whoever reclaims next.
 const MOST_ROUNDS: usize = 1_000;
+/// Of how many tasks of lost workers it is told which worker that was; of further ones it is not known.
+const MOST_TOLD: usize = 10_000;
+/// Bytes of what lost workers had said of what they ran.
+const MOST_RUNS_BYTES: usize = 1024 * 1024;
 
 /// What [`Queue::reclaim`] found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -68,14 +76,19 @@ impl Queue {
         lease: Duration,
     ) -> Result<Reclaimed, Error> {
         let heir = self.client().next_worker_id();
-        let (lost, held, now_ms) = self.inherit(heir, workers, lease).await?;
+        let inherited = self.inherit(heir, workers, lease).await?;
         let mut reclaimed = Reclaimed {
-            workers: lost,
+            workers: inherited.workers,
             ..Reclaimed::default()
         };
-        if held == 0 {
+        if inherited.held == 0 {
             return Ok(reclaimed);
         }
+        let why = Why {
+            cause,
+            detail,
+            now_ms: inherited.now_ms,
+        };
         for _ in 0..MOST_ROUNDS {
             let tasks = self.held_unknown(heir, []).await?.unwrap_or_default();
             if tasks.is_empty() {
@@ -84,7 +97,7 @@ impl Queue {
             let known = self.known().await?;
             let ends: Vec<Settlement> = tasks
                 .into_iter()
-                .map(|task| settlement(task, &known, cause, detail, now_ms))
+                .map(|task| settlement(task, &known, why, &inherited.lost))
                 .collect();
             let refused = self.settle(heir, &ends).await?;
             for settled in ends.iter().filter(|end| !refused.contains(&end.id)) {
@@ -99,14 +112,13 @@ impl Queue {
     }
 
     /// Makes `heir` the holder of all that lost workers hold: of these, or of those whose lease has
-    /// lapsed if there are none. How many workers were lost, how many tasks they held, and when
-    /// that was by the server's clock: what is scheduled from then on is due no sooner than it says.
+    /// lapsed if there are none.
     async fn inherit(
         &self,
         heir: WorkerId,
         workers: &[WorkerId],
         lease: Duration,
-    ) -> Result<(u64, u64, u64), Fault> {
+    ) -> Result<Inherited, Fault> {
         let known = self.known().await?;
         let lost = args::Inherit {
             heir: heir.as_str().into(),
@@ -114,46 +126,136 @@ impl Queue {
             longest_lease: LONGEST_LEASE.into(),
             longest_silence: longest_silence(lease).into(),
             given: lease.into(),
+            room: MOST_RUNS_BYTES.into(),
+            most_told: MOST_TOLD.into(),
         };
         let mut call = self.call(&known, &[], &lost);
         for worker in workers {
             call.push(worker.as_str());
         }
         let (_, mut reply) = self.answer(&call).await?;
-        Ok((reply.next()?, reply.next()?, reply.now_ms))
+        let mut inherited = Inherited {
+            now_ms: reply.now_ms,
+            workers: reply.next()?,
+            held: reply.next()?,
+            lost: Lost::default(),
+        };
+        if inherited.held > 0 {
+            inherited.lost = Lost::read(&mut reply)?;
+        }
+        Ok(inherited)
+    }
+}
+
+/// What was taken over.
+struct Inherited {
+    /// When, by the server's clock: what is scheduled from then on is due no sooner than it says.
+    now_ms: u64,
+    /// How many workers were lost.
+    workers: u64,
+    /// How many tasks they held.
+    held: u64,
+    lost: Lost,
+}
+
+/// Why workers are gone, and since when.
+#[derive(Clone, Copy)]
+struct Why<'a> {
+    cause: Cause,
+    detail: &'a str,
+    now_ms: u64,
+}
+
+/// What lost workers had said of themselves and of what they ran.
+#[derive(Default)]
+struct Lost {
+    workers: Vec<LostWorker>,
+    /// The place of each task's worker among them.
+    holders: HashMap<TaskId, usize>,
+}
+
+struct LostWorker {
+    site: Site,
+    runs: HashMap<TaskId, u64>,
+}
+
+impl Lost {
+    fn read(reply: &mut Reply<'_>) -> Result<Self, Error> {
+        let ids: Vec<String> = reply.next()?;
+        let infos: Vec<Vec<u8>> = reply.next()?;
+        let runs: Vec<Vec<u8>> = reply.next()?;
+        let tasks: Vec<Vec<u8>> = reply.next()?;
+        let places: Vec<usize> = reply.next()?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let workers = ids.into_iter().zip(infos).zip(runs);
+        let workers = workers.map(|((id, info), runs)| LostWorker {
+            site: match info.as_slice() {
+                // An heir that died over it: it ran none of them.
+                [] => Site::default(),
+                info => Site {
+                    worker: id,
+                    ..place_said(info)
+                },
+            },
+            runs: runs::read(&text(&runs)),
+        });
+        let holders = tasks.iter().zip(places);
+        let holders = holders.filter_map(|(id, place)| {
+            // As Lua counts.
+            Some((text(id).parse().ok()?, place.checked_sub(1)?))
+        });
+        Ok(Self {
+            workers: workers.collect(),
+            holders: holders.collect(),
+        })
+    }
+
+    /// Where the attempt ran that was lost.
+    fn site_of(&self, id: TaskId, runnable_since_ms: u64) -> Site {
+        let place = self.holders.get(&id);
+        let Some(worker) = place.and_then(|place| self.workers.get(*place)) else {
+            return Site::default();
+        };
+        let started_ms = runs::of_this(worker.runs.get(&id).copied(), runnable_since_ms);
+        Site {
+            started_ms: started_ms.unwrap_or(0),
+            ..worker.site.clone()
+        }
     }
 }
 
 /// What becomes of a task whose worker is lost. One whose record cannot be read keeps it as it is;
 /// one without a record is missing, which the script finds.
-fn settlement(task: Leased, known: &Known, cause: Cause, detail: &str, now_ms: u64) -> Settlement {
+fn settlement(task: Leased, known: &Known, why: Why<'_>, lost: &Lost) -> Settlement {
     if task.record.is_empty() {
         let end = End::Lost {
             record: None,
             after: None,
         };
-        let ran = Ran::default();
         return Settlement {
             id: task.id,
             end,
-            ran,
+            ran: Ran::default(),
+            failure: None,
         };
     }
     let loss = Loss {
-        cause,
-        detail,
+        cause: why.cause,
+        detail: why.detail,
         losses: task.losses.saturating_add(1),
-        now_ms,
+        now_ms: why.now_ms,
     };
-    let (after, record) = match Record::unpack(&task.record) {
+    let mut site = Site::default();
+    let (after, record, failure) = match Record::unpack(&task.record) {
         Ok(mut record) => {
             let (policy, _) = known.of(&record);
-            let befallen = loss.befalls(&mut record, &policy);
-            let logged = policy.events.as_ref().map(|log| log.log) == Some(Logged::Attempts);
-            let wanted = befallen.changed || logged;
-            (befallen.after, wanted.then(|| record.pack()))
+            let before = record.errors.len();
+            site = lost.site_of(task.id, record.runnable_since_ms());
+            let after = loss.befalls(&mut record, &policy);
+            let failure = record.close(before, policy.attempts_kept, || site.clone());
+            (after, Some(record.pack()), failure)
         }
-        Err(_) => (loss.decide(0, &known.policy).after, None),
+        Err(_) => (loss.decide(0, &known.policy).after, None, None),
     };
     let end = match after {
         AfterLoss::Dead => End::Quarantined {
@@ -168,16 +270,20 @@ fn settlement(task: Leased, known: &Known, cause: Cause, detail: &str, now_ms: u
             after,
         },
     };
-    // When its last attempt began, and where, went with its worker.
+    // What is not known of it went with its worker.
+    let started_ms = Some(site.started_ms).filter(|started| *started > 0);
+    let started_ms = started_ms.unwrap_or(why.now_ms);
     let ran = Ran {
-        started_ms: now_ms,
+        started_ms,
+        run_ms: why.now_ms.saturating_sub(started_ms),
         losses: task.losses,
-        ..Ran::default()
+        worker: site.worker.parse().ok(),
     };
     Settlement {
         id: task.id,
         end,
         ran,
+        failure,
     }
 }
 

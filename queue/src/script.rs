@@ -143,9 +143,9 @@ macro_rules! pieces {
 }
 
 pieces! {
-    "acks" "admit" "ahead" "current" "discard" "done" "drop" "due" "edit" "end" "fetched" "ghosted" "ghosts" "grace" "holder" "keyed" "laid" "lapse"
-    "layout" "letters" "levels" "limits" "log" "missing" "order" "places" "promote" "record" "shelves" "sleepers"
-    "sooner" "stand" "stored" "strict" "unique" "vacate" "wake"
+    "acks" "admit" "ahead" "current" "discard" "done" "drop" "due" "edit" "elders" "end" "fetched" "ghosted" "ghosts"
+    "grace" "group" "holder" "keyed" "laid" "lapse" "layout" "letters" "levels" "limits" "log" "missing" "order" "places"
+    "promote" "record" "shelves" "sleepers" "sooner" "stand" "stored" "strict" "unique" "vacate" "wake"
 }
 
 macro_rules! scripts {
@@ -180,37 +180,41 @@ macro_rules! scripts {
 
 scripts! {
     ENQUEUE Enqueue "enqueue" Adds
-        [Config Tasks Shelves Active Due Stats Idle Wake Ghosts Unique Uniques Idempotency Lapses Held Holders Parked Expiry]
+        [Config Tasks Shelves Active Due Stats Idle Wake Ghosts Unique Uniques Idempotency Lapses Held Holders Parked
+            Expiry]
         (repeated wakes channel queue most_waiting together scheduled special);
     EXCHANGE Exchange "exchange" Tends
-        [Config Tasks Shelves Later Due Active Workers Lost Stats Idle Draining Wake Ghosts Held Holders Parked Progress Kept
-            Keptcount Rate Ends Endmarks]
+        [Config Tasks Shelves Later Due Active Workers Lost Stats Idle Draining Wake Ghosts Held Holders Parked Progress
+            Kept Keptcount Rate Ends Endmarks]
         (worker lease slots listens listed token retention run_ms order most_active rate rate_span buckets);
     SETTLE Settle "settle" Tends
-        [Config Tasks Shelves Later Due Active Lost Dead Stats Idle Wake Ghosts Unique Uniques Idempotency Lapses Held Holders
-            Parked Expiry Cancel Progress Kept Keptcount Ends Endmarks]
+        [Config Tasks Shelves Later Due Active Info Lost Dead Stats Idle Wake Ghosts Unique Uniques Idempotency Lapses
+            Held Holders Parked Expiry Cancel Progress Kept Keptcount Ends Endmarks Groups Grouped]
         (worker retention wakes channel queue);
     REMOVE Remove "remove" Tends
-        [Config Tasks Shelves Later Due Active Lost Dead Stats Idle Wake Ghosts Unique Uniques Idempotency Lapses Held Holders
-            Parked Expiry Cancel Kept Keptcount Ends Endmarks]
+        [Config Tasks Shelves Later Due Active Lost Dead Stats Idle Wake Ghosts Unique Uniques Idempotency Lapses Held
+            Holders Parked Expiry Cancel Kept Keptcount Ends Endmarks]
         (ending retention);
     PROMOTE Promote "promote" Tends
-        [Config Tasks Shelves Later Due Lost Dead Stats Idle Draining Wake Ghosts Idempotency Lapses Held Holders Parked Fault]
+        [Config Tasks Shelves Later Due Lost Dead Stats Idle Draining Wake Ghosts Idempotency Lapses Held Holders Parked
+            Fault]
         (most dead_age most_dead wakes channel queue fault_kept);
     MIGRATE Migrate "migrate" Tends [Tasks Later Laterghosts Due Stats] ();
     SURVEY Survey "survey" Tends
-        [Config Tasks Shelves Later Active Dead Unique Uniques Idempotency Lapses Expiry Cancel Kept Keptcount Stats Schedules]
+        [Config Tasks Shelves Later Active Dead Unique Uniques Idempotency Lapses Expiry Cancel Kept Keptcount Stats
+            Schedules]
         (most done_age most_done least_age room largest look_every);
     STRAND Strand "strand" Tends
         [Config Tasks Shelves Later Due Active Lost Dead Stats Idle Wake Ghosts Held Holders Parked]
         (wakes channel queue most most_listed patience most_attempts most_losses);
     FORGET Forget "forget" Tends [Kept Keptcount Stats] (youngest);
-    INHERIT Inherit "inherit" Tends [Active Workers Info Spared Stats Idle Draining Wake]
-        (heir lease longest_lease longest_silence given);
-    BEAT Beat "beat" Tends [Active Workers Info Draining Cancel] (worker lease info);
+    INHERIT Inherit "inherit" Tends
+        [Active Workers Info Runs Spared Stats Idle Draining Wake]
+        (heir lease longest_lease longest_silence given room most_told);
+    BEAT Beat "beat" Tends [Active Workers Info Runs Draining Cancel] (worker lease info told runs);
     NOTE Note "note" Adds [Active Progress] (worker kept most_lines);
     RESUME Resume "resume" Reads [Tasks Shelves Later Active Workers Lost] (worker most room);
-    LEAVE Leave "leave" Tends [Active Workers Info Idle Draining Wake] (worker);
+    LEAVE Leave "leave" Tends [Active Workers Info Runs Idle Draining Wake] (worker);
     WORKERS Workers "workers" Reads [Active Workers Info Draining] ();
     DRAIN Drain "drain" Tends [Active Workers Idle Draining] (span);
     UNDRAIN Undrain "undrain" Tends [Workers Draining Idle Wake] ();
@@ -218,7 +222,7 @@ scripts! {
     SNAPSHOT Snapshot "snapshot" Reads
         [Config Tasks Shelves Later Due Active Workers Dead Stats Ghosts Parked Expiry Uniques Lapses Kept Fault]
         (longest_lease);
-    INSPECT Inspect "inspect" Reads [Tasks Shelves Later Due Active Lost Dead Progress] (id);
+    INSPECT Inspect "inspect" Reads [Tasks Shelves Later Due Active Info Runs Lost Dead Progress] (id);
     FIND Find "find" Reads [Idempotency Lapses] (key);
     PAGE Page "page" Reads [Tasks Shelves Later Due Active Lost Dead Parked Kept Keptcount] (state skip limit level);
     REDRIVE Redrive "redrive" Tends
@@ -230,7 +234,10 @@ scripts! {
     LACKED Lacked "lacked" Reads [Config] ();
     READ_ENDS ReadEnds "read_ends" Tends [Stats Ends Readers] (group reader pending most room idle);
     HEARD_ENDS HeardEnds "heard_ends" Tends [Ends] (group);
-    FIRE Fire "fire" Adds [Config Schedules Tasks Shelves Stats Idle Wake Ghosts Held Holders Parked]
+    GROUPS Groups "groups" Reads [Stats Groups Grouped] (most longest);
+    UNGROUP Ungroup "ungroup" Tends [Groups Grouped] ();
+    FIRE Fire "fire" Adds
+        [Config Schedules Tasks Shelves Stats Idle Wake Ghosts Held Holders Parked]
         (schedule known note wakes channel queue id record);
 }
 

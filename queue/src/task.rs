@@ -1,6 +1,7 @@
 //! Tasks as callers see them: the new one to enqueue, and the one read back with its state and
 //! history.
 
+use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -8,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::timestamp;
 use crate::payload::fits;
-use crate::{Error, Overrides, Payload, QueueName, TaskId, WorkerId};
+use crate::record::Site;
+use crate::{Attempt, Error, Overrides, Payload, QueueName, TaskId, WorkerId};
 
 /// Longest task type, in bytes.
 const MAX_KIND_BYTES: usize = 128;
@@ -207,8 +209,11 @@ pub struct Task {
     /// The worker that runs or ran it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worker: Option<WorkerId>,
-    /// Its last failures, oldest first, at most ten.
+    /// Its last failures and losses, oldest first; as many as the policy's `attempts_kept`.
     pub errors: Vec<Failure>,
+    /// Its attempts, oldest first: those that failed or were lost, as far as they are kept, and behind them the one that
+    /// runs, or that completed it. One that was handed back or put off leaves nothing.
+    pub history: Vec<Attempt>,
     /// Its payload. A completed task keeps it only up to 1 KiB, so that retained results do not
     /// fill Redis.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -247,10 +252,25 @@ impl Task {
             whole.parse().map(timestamp).ok()
         };
         match self.state {
-            State::Active => self.worker = extra.parse().ok(),
+            State::Active => {
+                self.worker = extra.parse().ok();
+                let number = self.attempts.saturating_add(1);
+                self.history.push(Attempt::running(number, self.worker));
+            }
             State::Scheduled => self.due = time(),
             State::Dead => self.finished = time(),
             _ => {}
+        }
+    }
+
+    /// Takes in where its worker is: of the attempt that runs, or that ended the task without a failure and of which
+    /// no more is known.
+    pub(crate) fn say_where(&mut self, site: &Site) {
+        let of_worker = |last: &&mut Attempt| {
+            last.cause.is_none() && last.worker.is_some() && last.pod.is_none()
+        };
+        if let Some(last) = self.history.last_mut().filter(of_worker) {
+            last.at(site);
         }
     }
 }
@@ -312,6 +332,18 @@ pub enum Cause {
     OomKilled,
     /// The worker's pod was evicted.
     Evicted,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Error => "Error",
+            Self::Timeout => "Timeout",
+            Self::WorkerLost => "WorkerLost",
+            Self::OomKilled => "OOMKilled",
+            Self::Evicted => "Evicted",
+        })
+    }
 }
 
 impl Cause {

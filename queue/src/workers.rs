@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::clock::timestamp;
 use crate::keys::Key;
 use crate::queue::Queue;
+use crate::record::Site;
 use crate::script::args;
 use crate::snapshot::millis;
 use crate::value::read_pairs;
@@ -51,6 +52,12 @@ struct Said {
     concurrency: u32,
     started: Option<Timestamp>,
     layout: u64,
+}
+
+/// Where a worker is that says this of itself.
+pub(crate) fn place_said(info: &[u8]) -> Site {
+    let said: Said = serde_json::from_slice(info).unwrap_or_default();
+    Site::of(&said.pod, &said.node)
 }
 
 impl Queue {

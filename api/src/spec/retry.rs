@@ -25,6 +25,12 @@ pub struct Retry {
     #[schemars(range(min = 0, max = 100))]
     pub max_losses: i32,
 
+    /// How many failed and lost attempts are kept of each task, the last ones, with cause, message, worker, pod,
+    /// node and times; from 1 to 100. Each takes about 150 bytes of Redis and its message.
+    #[serde(default = "default_attempts_kept")]
+    #[schemars(range(min = 1, max = 100))]
+    pub attempts_kept: i32,
+
     /// How long a failed task waits before its next attempt.
     #[serde(default = "default_backoff")]
     pub backoff: Backoff,
@@ -160,6 +166,7 @@ impl Default for Retry {
         Self {
             max_attempts: 5,
             max_losses: 3,
+            attempts_kept: 10,
             backoff: Backoff::default(),
             max_elapsed: None,
             rules: Vec::new(),
@@ -180,6 +187,10 @@ impl Default for Backoff {
 
 fn default_max_attempts() -> i32 {
     Retry::default().max_attempts
+}
+
+fn default_attempts_kept() -> i32 {
+    Retry::default().attempts_kept
 }
 
 fn default_max_losses() -> i32 {

@@ -3,9 +3,14 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use taskqueue_queue::{BackoffKind, OwnBackoff, TaskId};
+use taskqueue_queue::{BackoffKind, Fingerprint, OwnBackoff, TaskId};
 
 pub(super) fn task_id(text: &str) -> Result<TaskId, String> {
+    text.parse()
+        .map_err(|error: taskqueue_queue::Error| error.to_string())
+}
+
+pub(super) fn fingerprint(text: &str) -> Result<Fingerprint, String> {
     text.parse()
         .map_err(|error: taskqueue_queue::Error| error.to_string())
 }

@@ -93,6 +93,50 @@ async fn get_shows_a_task_as_json_and_yaml() {
 }
 
 #[tokio::test]
+async fn get_shows_the_attempts_of_a_task_as_a_table() {
+    let (terminal, completed, dead) = busy().await;
+    for (id, outcome) in [(&completed, "Completed"), (&dead[0], "Failed")] {
+        let ended = terminal.tq(&["get", "orders", id, "-o", "attempts"]).await;
+        let rows: Vec<Vec<&str>> = ended
+            .lines()
+            .iter()
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        assert_eq!(rows[0][..3], ["ID", "ATTEMPT", "OUTCOME"]);
+        assert_eq!(rows[1][..3], [id.as_str(), "1", outcome]);
+        assert_eq!(rows.len(), 2);
+    }
+    let ended = terminal.tq(&["get", "orders", &dead[0]]).await;
+    let task: Value = serde_json::from_str(&ended.lines().join("\n")).expect("JSON");
+    assert_eq!(task["history"][0]["cause"], json!("Error"));
+    assert!(task["history"][0]["worker"].is_string(), "{task}");
+}
+
+#[tokio::test]
+async fn errors_are_shown_by_kind_and_forgotten() {
+    let (terminal, _, dead) = busy().await;
+    let ended = terminal.tq(&["errors", "orders"]).await;
+    let lines = ended.lines();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    let row: Vec<&str> = lines[1].split_whitespace().collect();
+    assert_eq!((row[1], row[5], row[6]), ("2", "bad", "Error"));
+    assert!(dead.iter().any(|id| id == row[7]), "{lines:?}");
+    assert!(lines[1].ends_with("  no such image"), "{lines:?}");
+    let ended = terminal.tq(&["errors", "orders", "-o", "json"]).await;
+    let group: Value = serde_json::from_str(ended.lines()[0]).expect("JSON");
+    assert_eq!(
+        (&group["count"], &group["fingerprint"]),
+        (&json!(2), &json!(row[0]))
+    );
+    let forget = ["errors", "orders", "--forget", row[0]];
+    assert_eq!(terminal.tq(&forget).await.lines(), ["1 kind forgotten"]);
+    let all = ["errors", "orders", "--forget-all"];
+    assert_eq!(terminal.tq(&all).await.lines(), ["0 kinds forgotten"]);
+    let ended = terminal.tq(&["errors", "orders", "--forget", "x"]).await;
+    assert_eq!(ended.code, Some(2));
+}
+
+#[tokio::test]
 async fn get_of_several_tasks_is_a_line_each_in_the_order_asked_for() {
     let (terminal, completed, dead) = busy().await;
     let asked = [&dead[1], &completed, &dead[0]];

@@ -155,7 +155,6 @@ async fn only_the_end_of_the_worker_counts(case: Case) {
     );
     assert!(took < LEASE, "it waited for the lease to lapse: {took:?}");
     let task = story.task("work", &id).await;
-    // A loss without a cause of its own need not be among the errors.
     let mut causes = task.errors.iter().map(|failure| failure.cause);
     assert!(causes.all(|cause| cause == Cause::WorkerLost), "{task:?}");
     assert_eq!(

@@ -80,6 +80,9 @@ async fn a_task_whose_pod_is_evicted_runs_again_at_once_and_is_told_so() {
     let message = &task.errors[0].message;
     let told = message.starts_with(&format!("lost its worker: pod {pod}: "));
     assert!(told, "{message}");
+    let lost = &task.history[0];
+    let place = (lost.pod.as_deref(), lost.node.is_some());
+    assert_eq!(place, (Some(pod.as_str()), true), "{task:?}");
     assert_eq!((task.attempts, task.losses), (0, 1));
 }
 

@@ -72,6 +72,8 @@ pub(super) async fn call_everything(client: &Client, name: &QueueName, dice: &mu
     said(&queue.redrive(Selection::Ids(ids.clone())).await);
     said(&queue.purge(Selection::Ids(ids)).await);
     said(&queue.redrive(Selection::All).await);
+    said(&queue.error_groups().await);
+    said(&queue.forget_error_groups(&[]).await);
     said(&queue.promote().await);
     said(&queue.tidy().await);
     let workers = queue.workers().await;

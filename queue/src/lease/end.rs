@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::millis;
+use crate::groups::Group;
 use crate::record::{Done, Ending, Record};
 use crate::{EventLog, Happened, Logged, TaskId, WorkerId};
 
@@ -20,6 +21,8 @@ pub(crate) struct Settlement {
     pub(crate) id: TaskId,
     pub(crate) end: End,
     pub(crate) ran: Ran,
+    /// The failure that it was, to be counted with others of its kind.
+    pub(crate) failure: Option<Group>,
 }
 
 /// An attempt that is over, as far as it is known.
@@ -66,6 +69,7 @@ impl Settlement {
             worker,
             result: None,
             logged: true,
+            site: None,
         }
         .pack()
     }

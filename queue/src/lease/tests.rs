@@ -64,6 +64,7 @@ fn ack(worker: WorkerId, leased: &Leased) -> Ack {
         worker: Some(worker),
         result: None,
         logged: false,
+        site: None,
     };
     Ack {
         id: leased.id,
@@ -74,7 +75,13 @@ fn ack(worker: WorkerId, leased: &Leased) -> Ack {
 
 fn settlement(id: TaskId, end: End) -> Settlement {
     let ran = Ran::default();
-    Settlement { id, end, ran }
+    let failure = None;
+    Settlement {
+        id,
+        end,
+        ran,
+        failure,
+    }
 }
 
 async fn completed(client: &Client, queue: &Queue) -> (u64, u64) {
@@ -163,7 +170,7 @@ async fn a_late_ack_is_refused_even_when_someone_else_has_completed_the_task() {
     let (late, other) = (worker(&queue).await, worker(&queue).await);
     enqueue(&queue, 1).await;
     let held = exchange(&queue, late, 1, &[]).await.leased;
-    queue.beat(late, Duration::ZERO).await.unwrap();
+    queue.beat(late, Duration::ZERO, None).await.unwrap();
     assert_eq!(
         queue
             .reclaim_beside(Duration::from_hours(1))
@@ -185,7 +192,7 @@ async fn a_late_ack_is_refused_even_when_someone_else_has_completed_the_task() {
     assert_eq!(answer.refused, [held[0].id]);
     assert_eq!(completed(&client, &queue).await, (1, 0));
     assert!(
-        queue.beat(late, LEASE).await.unwrap().is_none(),
+        queue.beat(late, LEASE, None).await.unwrap().is_none(),
         "a lapsed id is spent"
     );
 }
@@ -197,7 +204,7 @@ async fn a_worker_that_is_late_but_was_not_reclaimed_keeps_its_lease() {
     let me = worker(&queue).await;
     enqueue(&queue, 1).await;
     let held = exchange(&queue, me, 1, &[]).await.leased;
-    queue.beat(me, Duration::ZERO).await.unwrap();
+    queue.beat(me, Duration::ZERO, None).await.unwrap();
     let answer = exchange(&queue, me, 0, &[]).await;
     assert!(!answer.lapsed);
     assert_eq!(queue.reclaim().await.unwrap().workers, 0);

@@ -69,6 +69,7 @@ impl Pair {
         self.compare_keys(when).await;
         self.compare_done(when).await;
         self.compare_log(when).await;
+        self.compare_groups(when).await;
         self.compare_counters(when).await;
 
         for (id, record) in records {
@@ -237,6 +238,15 @@ impl Pair {
         logged.sort_unstable();
         self.memory.logged.sort_unstable();
         assert_eq!(logged, self.memory.logged, "the log {when}");
+    }
+
+    /// Each failure is counted once.
+    async fn compare_groups(&mut self, when: &str) {
+        let mut failures = BTreeMap::new();
+        for group in self.queue.error_groups().await.unwrap().groups {
+            *failures.entry(group.cause.number()).or_default() += group.count;
+        }
+        assert_eq!(failures, self.memory.failures, "failures {when}");
     }
 
     async fn compare_counters(&mut self, when: &str) {

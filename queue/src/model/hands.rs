@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Pair;
 use super::step::{Ends, HOUR, WORKERS};
+use crate::groups::Group;
 use crate::lease::{Ack, End, Exchange, Exchanged, Leased, Note, Ran, Settlement};
 use crate::record::{Done, Ending, Record};
 use crate::worker::LONGEST_LEASE;
@@ -19,7 +20,8 @@ pub(super) struct Hand {
 impl Pair {
     pub(super) async fn hire(&mut self) -> Hand {
         let id = self.queue.client().next_worker_id();
-        self.queue.register(id, LONGEST_LEASE, "{}").await.unwrap();
+        let info = r#"{"layout":1}"#;
+        self.queue.register(id, LONGEST_LEASE, info).await.unwrap();
         self.memory.workers.insert(id, false);
         Hand {
             id,
@@ -108,9 +110,14 @@ impl Pair {
     async fn tell(&mut self, worker: usize, ends: &BTreeMap<TaskId, End>, twice: bool) {
         let me = self.hands[worker].id;
         let settlements = ends.iter().map(|(&id, end)| {
-            let end = end.clone();
+            let (end, failure) = (end.clone(), failure(end));
             let ran = Ran::default();
-            Settlement { id, end, ran }
+            Settlement {
+                id,
+                end,
+                ran,
+                failure,
+            }
         });
         let settlements: Vec<_> = settlements.collect();
         let held: BTreeSet<_> = ends
@@ -193,7 +200,7 @@ impl Pair {
     /// A heartbeat, after which what is to be cancelled may be.
     pub(super) async fn beat(&mut self, worker: usize, obey: bool) {
         let me = self.hands[worker].id;
-        let beaten = self.queue.beat(me, LONGEST_LEASE).await.unwrap();
+        let beaten = self.queue.beat(me, LONGEST_LEASE, None).await.unwrap();
         let Some(lapsed) = self.memory.workers.get_mut(&me) else {
             assert_eq!(beaten, None);
             self.hands[worker] = self.hire().await;
@@ -250,10 +257,33 @@ impl Pair {
 
     pub(super) async fn lapse(&mut self, worker: usize) {
         let id = self.hands[worker].id;
-        if self.queue.beat(id, Duration::ZERO).await.unwrap().is_some() {
+        if self
+            .queue
+            .beat(id, Duration::ZERO, None)
+            .await
+            .unwrap()
+            .is_some()
+        {
             self.memory.workers.insert(id, true);
         }
     }
+}
+
+/// What a failure is counted with.
+fn failure(end: &End) -> Option<Group> {
+    let (End::Retry { record, .. }
+    | End::Dead { record }
+    | End::Quarantined { record }
+    | End::Lost {
+        record: Some(record),
+        ..
+    }) = end
+    else {
+        return None;
+    };
+    let record = Record::unpack(record).unwrap();
+    let last = record.errors.last().unwrap();
+    Some(Group::of(&record.kind, &last.failure))
 }
 
 fn record(leased: &Leased) -> Record {
@@ -271,6 +301,7 @@ fn done(worker: WorkerId, leased: &Leased, ending: Ending) -> Vec<u8> {
         worker: Some(worker),
         result: None,
         logged: false,
+        site: None,
     }
     .pack()
 }

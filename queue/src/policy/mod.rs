@@ -27,6 +27,8 @@ const MAX_LEVEL_NAME: usize = 32;
 const MAX_LEVELS: usize = 16;
 /// Most schedules.
 const MAX_SCHEDULES: usize = 100;
+/// Most attempts that are kept of a task.
+const MAX_ATTEMPTS_KEPT: u32 = 100;
 /// Longest duration of any field: ten years, far from every overflow.
 const MAX_DURATION: Duration = Duration::from_hours(10 * 365 * 24);
 
@@ -69,6 +71,8 @@ pub struct Policy {
     /// How often a task may lose its worker. One loss more and it is quarantined among the dead
     /// letters.
     pub max_losses: u32,
+    /// How many failed and lost attempts are kept of each task, the last ones: 1 to 100.
+    pub attempts_kept: u32,
     /// The log of what has ended; absent for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<EventLog>,
@@ -100,6 +104,7 @@ impl Default for Policy {
             dead_max_count: 10_000,
             dead_max_age: Duration::from_hours(14 * 24),
             max_losses: 3,
+            attempts_kept: 10,
             events: None,
             types: Vec::new(),
             schedules: Vec::new(),
@@ -153,6 +158,10 @@ impl Policy {
         at_least("timeout", self.timeout, Duration::from_millis(1))?;
         at_least("completedMaxAge", self.completed_max_age, Duration::ZERO)?;
         at_least("deadMaxAge", self.dead_max_age, Duration::ZERO)?;
+        if !(1..=MAX_ATTEMPTS_KEPT).contains(&self.attempts_kept) {
+            let kept = self.attempts_kept.to_string();
+            return Err(Error::invalid("retry.attemptsKept", &kept, "1 to 100"));
+        }
         if self.max_payload_bytes as usize > MAX_PAYLOAD_BYTES {
             return Err(Error::TooLarge {
                 field: "maxPayloadBytes",
@@ -294,7 +303,7 @@ mod tests {
     #[test]
     fn each_field_out_of_range_is_named() {
         type Edit = fn(&mut Policy);
-        let edits: [(Edit, &str); 9] = [
+        let edits: [(Edit, &str); 11] = [
             (|p| p.levels.clear(), "levels"),
             (|p| p.levels = vec!["a".into(); 2], "levels"),
             (
@@ -313,6 +322,8 @@ mod tests {
                 "retry.backoff.max",
             ),
             (|p| p.timeout = Duration::ZERO, "timeout"),
+            (|p| p.attempts_kept = 0, "retry.attemptsKept"),
+            (|p| p.attempts_kept = 101, "retry.attemptsKept"),
         ];
         for (edit, at) in edits {
             let mut policy = Policy::default();

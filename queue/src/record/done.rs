@@ -1,9 +1,11 @@
 //! The record of a task that has ended, other than as a dead letter. Pure.
 
-use super::{Extras, Record, corrupt, pack_failures, unpack_failures};
+use super::{Extras, Record, Site, corrupt, failures};
 use crate::clock::timestamp;
 use crate::pack::{Malformed, Reader, Writer};
-use crate::{Error, Happened, Payload, QueueName, State, Task, TaskId, WorkerId};
+use crate::{
+    Attempt, AttemptOutcome, Error, Happened, Payload, QueueName, State, Task, TaskId, WorkerId,
+};
 
 /// A done task keeps its payload up to this size, so that retained results do not fill Redis.
 pub(super) const MOST_RETAINED_PAYLOAD_BYTES: usize = 1_024;
@@ -66,12 +68,15 @@ pub(crate) struct Done<'a> {
     pub(crate) result: Option<&'a [u8]>,
     /// Whether it is logged: then what else there is to know of the task stands behind the rest.
     pub(crate) logged: bool,
+    /// Pod, node and span of its last attempt, where they are worth their bytes: it failed before, or was traced.
+    pub(crate) site: Option<&'a Site>,
 }
 
 impl Done<'_> {
     /// What happened, type, attempts, losses, created, wait until it started, run
     /// time, worker, errors, result, payload. Times as spans because small numbers pack small. If it is
     /// logged, then level, due time, unique key, concurrency key, `traceparent`, idempotency key, 0 and texts empty for none.
+    /// Behind these, empty if they are not wanted, where the last attempt ran, if that is kept.
     pub(crate) fn pack(&self) -> Vec<u8> {
         let record = self.record;
         let payload = Some(record.payload.as_slice())
@@ -82,7 +87,11 @@ impl Done<'_> {
             .map(<[u8]>::len)
             .sum::<usize>();
         let mut writer = Writer::after(&[], 64 + record.kind.len() + long);
-        writer.array(if self.logged { 17 } else { 11 });
+        writer.array(match (self.site, self.logged) {
+            (Some(_), _) => 18,
+            (None, true) => 17,
+            (None, false) => 11,
+        });
         writer.uint(self.what as u64);
         writer.text(&record.kind);
         writer.uint(record.attempts.into());
@@ -91,7 +100,7 @@ impl Done<'_> {
         writer.uint(self.started_ms.saturating_sub(record.created_ms));
         writer.uint(self.run_ms);
         writer.text(self.worker.as_ref().map_or("", WorkerId::as_str));
-        pack_failures(&mut writer, &record.errors);
+        failures::pack(&mut writer, &record.errors);
         writer.maybe_bytes(self.result);
         writer.maybe_bytes(payload);
         if self.logged {
@@ -103,6 +112,16 @@ impl Done<'_> {
             writer.text(extras.given_concurrency_key());
             writer.text(&extras.trace_parent);
             writer.text(&extras.idempotency_key);
+        }
+        if let Some(site) = self.site {
+            if !self.logged {
+                writer.text("");
+                writer.uint(0);
+                for _ in 0..4 {
+                    writer.text("");
+                }
+            }
+            site.pack(&mut writer);
         }
         writer.finish(&[])
     }
@@ -143,7 +162,7 @@ fn read_done(id: TaskId, queue: QueueName, bytes: &[u8]) -> Result<Read, Malform
     let started = created.saturating_add(reader.uint()?);
     let finished = started.saturating_add(reader.uint()?);
     let worker: Option<WorkerId> = reader.text()?.parse().ok();
-    let errors = unpack_failures(&mut reader)?;
+    let errors = failures::unpack(&mut reader)?;
     let result = reader.maybe_bytes()?;
     let payload = reader.maybe_bytes()?;
     let owned = |bytes: &[u8]| Payload::trusted(bytes.to_vec());
@@ -161,6 +180,7 @@ fn read_done(id: TaskId, queue: QueueName, bytes: &[u8]) -> Result<Read, Malform
         started: worker.is_some().then(|| timestamp(started)),
         finished: Some(timestamp(finished)),
         worker,
+        history: errors.iter().map(Attempt::failed).collect(),
         errors: errors.into_iter().map(|noted| noted.failure).collect(),
         payload: payload.map(owned),
         result: result.map(owned),
@@ -183,5 +203,27 @@ fn read_done(id: TaskId, queue: QueueName, bytes: &[u8]) -> Result<Read, Malform
     if more >= 6 {
         task.idempotency_key = given(reader.text()?);
     }
+    let site = if more >= 7 {
+        Site::unpack(&mut reader)?
+    } else {
+        Site::default()
+    };
+    add_last_attempt(&mut task, what, &site);
     Ok((what, task, trace_parent))
+}
+
+/// Of the attempts, those that failed are among the errors; the last one may have ended otherwise.
+fn add_last_attempt(task: &mut Task, what: Option<Happened>, site: &Site) {
+    let outcome = match what {
+        None | Some(Happened::Completed) => AttemptOutcome::Completed,
+        Some(Happened::Cancelled) => AttemptOutcome::Cancelled,
+        _ => return,
+    };
+    if task.worker.is_none() {
+        return;
+    }
+    let number = task.attempts.saturating_add(1);
+    let mut attempt = Attempt::over(number, outcome, task.started, task.finished, task.worker);
+    attempt.at(site);
+    task.history.push(attempt);
 }

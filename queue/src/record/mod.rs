@@ -5,21 +5,19 @@
 //! the rarer fields. Lua reads the level and those fields and, to redrive, edits the array. A done task is one array.
 
 mod done;
+mod failures;
 mod overrides;
 
 use std::borrow::Cow;
 
-use jiff::Timestamp;
-
 use crate::clock::timestamp;
 use crate::pack::{Malformed, More, Reader, Writer};
-use crate::{Cause, Error, Failure, Payload, Policy, QueueName, State, Task, TaskId};
+use crate::{Attempt, Error, Payload, Policy, QueueName, State, Task, TaskId};
 
 pub(crate) use self::done::{Done, Ending, unpack_done, unpack_logged};
+pub(crate) use self::failures::{Noted, Site};
 pub use self::overrides::{Overrides, OwnBackoff};
 
-/// Failures kept of each task, the last ones.
-const MOST_ERRORS: usize = 10;
 /// Bytes kept of a failure's message.
 const MOST_MESSAGE_BYTES: usize = 1_024;
 
@@ -38,13 +36,6 @@ pub(crate) struct Record {
     /// What stands behind the extras.
     pub(crate) more: More,
     pub(crate) payload: Vec<u8>,
-}
-
-/// A failure as it is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Noted {
-    pub(crate) failure: Failure,
-    pub(crate) more: More,
 }
 
 /// What few tasks have: numbers are 0 and texts empty where it is absent.
@@ -152,7 +143,7 @@ impl Record {
             due_ms: reader.uint()?,
             kind: reader.text()?.to_owned(),
             attempts: reader.uint()?,
-            errors: unpack_failures(&mut reader)?,
+            errors: failures::unpack(&mut reader)?,
             extras: if has_extras {
                 Some(Box::new(Extras::unpack(&mut reader)?))
             } else {
@@ -221,25 +212,6 @@ impl Record {
         self.created_ms.max(self.due_ms)
     }
 
-    /// Notes a failed attempt, which `counts` or does not.
-    pub(crate) fn fail(&mut self, at: Timestamp, cause: Cause, message: &str, counts: bool) {
-        if self.errors.len() >= MOST_ERRORS {
-            self.errors.drain(..=self.errors.len() - MOST_ERRORS);
-        }
-        self.errors.push(Noted {
-            failure: Failure {
-                attempt: self.attempts.saturating_add(1),
-                at,
-                cause,
-                message: cut(message, MOST_MESSAGE_BYTES).to_owned(),
-            },
-            more: More::default(),
-        });
-        if counts {
-            self.attempts = self.attempts.saturating_add(1);
-        }
-    }
-
     /// Since when it has been failing: what was noted, or else noted now.
     pub(crate) fn failing_since_ms(&mut self, now_ms: u64) -> u64 {
         let extras = self.extras.get_or_insert_default();
@@ -271,6 +243,7 @@ impl Record {
             started: None,
             finished: None,
             worker: None,
+            history: self.errors.iter().map(Attempt::failed).collect(),
             errors: self.errors.into_iter().map(|noted| noted.failure).collect(),
             payload: Some(Payload::trusted(self.payload)),
             result: None,
@@ -308,7 +281,7 @@ impl Head<'_> {
         writer.uint(self.due_ms);
         writer.text(self.kind);
         writer.uint(self.attempts.into());
-        pack_failures(&mut writer, self.errors);
+        failures::pack(&mut writer, self.errors);
         if let Some(extras) = self.extras {
             extras.pack(&mut writer);
         }
@@ -337,40 +310,9 @@ fn split(bytes: &[u8]) -> Result<(&str, bool, &[u8]), Malformed> {
     Ok((level, bytes[mark] == 1, &bytes[mark + 1..]))
 }
 
-/// Each is an array of attempt, time in ms, cause and message.
-fn pack_failures(writer: &mut Writer, failures: &[Noted]) {
-    writer.array(failures.len());
-    for Noted { failure, more } in failures {
-        writer.array(4 + more.count());
-        writer.uint(failure.attempt.into());
-        writer.uint(u64::try_from(failure.at.as_millisecond()).unwrap_or(0));
-        writer.uint(failure.cause.number());
-        writer.text(&failure.message);
-        writer.more(more);
-    }
-}
-
-fn unpack_failures(reader: &mut Reader<'_>) -> Result<Vec<Noted>, Malformed> {
-    let count = reader.array()?;
-    let mut failures = Vec::new();
-    for _ in 0..count {
-        let more = reader.array_of(4)?;
-        failures.push(Noted {
-            failure: Failure {
-                attempt: reader.uint()?,
-                at: timestamp(reader.uint()?),
-                cause: Cause::of_number(reader.uint()?),
-                message: reader.text()?.to_owned(),
-            },
-            more: reader.more(more)?,
-        });
-    }
-    Ok(failures)
-}
-
-/// The longest beginning of a text that has at most `limit` bytes.
-fn cut(text: &str, limit: usize) -> &str {
-    &text[..text.floor_char_boundary(limit)]
+/// What is kept of a failure's message.
+pub(crate) fn first_kib(message: &str) -> &str {
+    &message[..message.floor_char_boundary(MOST_MESSAGE_BYTES)]
 }
 
 fn corrupt(what: &str, reason: &dyn std::fmt::Display) -> Error {

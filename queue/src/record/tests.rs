@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::done::MOST_RETAINED_PAYLOAD_BYTES;
 use super::*;
-use crate::BackoffKind;
+use crate::{BackoffKind, Cause, Failure};
 
 /// Up to three values of a later version.
 fn any_more_of(number: u32) -> More {
@@ -26,6 +26,20 @@ fn any_overrides_of(number: u64) -> Overrides {
     }
 }
 
+fn any_site_of(number: u32) -> Site {
+    if number.is_multiple_of(3) {
+        return Site::default();
+    }
+    Site {
+        started_ms: u64::from(number) * 70_000,
+        worker: "w".repeat(number as usize % 5),
+        pod: "pod".into(),
+        node: String::new(),
+        span: "span".into(),
+        more: any_more_of(number + 1),
+    }
+}
+
 fn any_failure() -> impl Strategy<Value = Noted> {
     let causes = prop_oneof![
         Just(Cause::Error),
@@ -40,6 +54,7 @@ fn any_failure() -> impl Strategy<Value = Noted> {
                 cause,
                 message,
             },
+            site: any_site_of(attempt),
             more: any_more_of(attempt),
         },
     )
@@ -98,7 +113,35 @@ fn any_extras() -> impl Strategy<Value = Box<Extras>> {
         )
 }
 
+/// Reads failures as the version before did, which kept what stood behind the message as it was, and writes them
+/// again.
+fn by_the_version_before(noted: &[Noted]) -> Vec<Noted> {
+    let mut writer = Writer::after(&[], 0);
+    failures::pack(&mut writer, noted);
+    let bytes = writer.finish(&[]);
+    let mut reader = Reader::new(&bytes);
+    let count = reader.array().unwrap();
+    let mut writer = Writer::after(&[], 0);
+    writer.array(count as usize);
+    for _ in 0..count {
+        let more = reader.array_of(4).unwrap();
+        let numbers: [u64; 3] = std::array::from_fn(|_| reader.uint().unwrap());
+        let message = reader.text().unwrap();
+        let more = reader.more(more).unwrap();
+        writer.array(4 + more.count());
+        numbers.into_iter().for_each(|number| writer.uint(number));
+        writer.text(message);
+        writer.more(&more);
+    }
+    failures::unpack(&mut Reader::new(&writer.finish(&[]))).unwrap()
+}
+
 proptest! {
+    #[test]
+    fn where_attempts_ran_goes_through_the_hands_of_the_version_before(noted in prop::collection::vec(any_failure(), 0..10)) {
+        prop_assert_eq!(by_the_version_before(&noted), noted);
+    }
+
     #[test]
     fn a_record_survives_packing_and_its_head_tells_its_age(record in any_record()) {
         let packed = record.pack();
@@ -110,7 +153,7 @@ proptest! {
     fn a_done_record_survives_packing(record in any_record(), losses in any::<u32>(), wait in 0..1_u64 << 40, run in 0..1_u64 << 40) {
         let id = crate::id::Sequence::new(1).task(1);
         let worker = crate::id::Sequence::new(2).worker(2);
-        let done = Done { what: Ending::Completed.into(), record: &record, losses, started_ms: record.created_ms + wait, run_ms: run, worker: Some(worker), result: Some(b"1"), logged: false };
+        let done = Done { what: Ending::Completed.into(), record: &record, losses, started_ms: record.created_ms + wait, run_ms: run, worker: Some(worker), result: Some(b"1"), logged: false, site: None };
         let queue = QueueName::new("n", "q").unwrap();
         let task = unpack_done(id, queue, &done.pack()).unwrap();
         prop_assert_eq!(task.finished.unwrap(), timestamp(record.created_ms + wait + run));
@@ -130,9 +173,13 @@ proptest! {
     fn the_history_keeps_the_last_ten_failures_and_the_first_kib_of_each(failures in 0..25_u32, message in "[aü]{0,2000}") {
         let mut record = Record { level: "a".into(), created_ms: 0, due_ms: 0, kind: "k".into(), attempts: 0, errors: vec![], extras: None, more: More::default(), payload: vec![] };
         for _ in 0..failures {
+            let before = record.errors.len();
+            prop_assert_eq!(record.close(before, 10, Site::default), None);
             record.fail(timestamp(1), Cause::Error, &message, true);
+            prop_assert!(record.close(before, 10, || any_site_of(1)).is_some());
         }
         prop_assert_eq!(record.errors.len(), failures.min(10) as usize);
+        prop_assert!(record.errors.iter().all(|noted| noted.site == any_site_of(1)));
         prop_assert_eq!(record.errors.last().map_or(0, |last| last.failure.attempt), failures);
         prop_assert!(record.errors.iter().all(|e| e.failure.message.len() <= 1_024 && message.starts_with(&e.failure.message)));
     }
@@ -153,6 +200,7 @@ fn a_done_record_of_a_later_version_is_read_as_far_as_it_is_known() {
         worker: None,
         result: None,
         logged: false,
+        site: None,
     };
     let mut packed = done.pack();
     let id = crate::id::Sequence::new(1).task(1);
@@ -200,6 +248,45 @@ fn a_key_is_the_eighth_of_the_extras_and_without_it_they_are_as_they_were() {
 }
 
 #[test]
+fn where_the_last_attempt_ran_is_told_of_a_done_record_whether_it_is_logged_or_not() {
+    let record = any_record()
+        .new_tree(&mut proptest::test_runner::TestRunner::deterministic())
+        .unwrap()
+        .current();
+    let site = Site {
+        pod: "pod".into(),
+        node: "node".into(),
+        ..Site::default()
+    };
+    let worker = crate::id::Sequence::new(2).worker(2);
+    for logged in [true, false] {
+        let done = Done {
+            what: Ending::Completed.into(),
+            record: &record,
+            losses: 0,
+            started_ms: record.created_ms + 1,
+            run_ms: 2,
+            worker: Some(worker),
+            result: None,
+            logged,
+            site: Some(&site),
+        };
+        let id = crate::id::Sequence::new(1).task(1);
+        let task = unpack_done(id, QueueName::new("n", "q").unwrap(), &done.pack()).unwrap();
+        assert_eq!(task.priority.is_some(), logged);
+        let last = task.history.last().unwrap();
+        assert_eq!(last.outcome, crate::AttemptOutcome::Completed);
+        assert_eq!((last.started, last.ended), (task.started, task.finished));
+        assert_eq!(last.worker, Some(worker));
+        assert_eq!(
+            (last.pod.as_deref(), last.node.as_deref()),
+            (Some("pod"), Some("node"))
+        );
+        assert_eq!(task.history.len(), record.errors.len() + 1);
+    }
+}
+
+#[test]
 fn a_large_payload_is_not_retained_with_the_result() {
     let mut record = Record {
         level: "a".into(),
@@ -223,6 +310,7 @@ fn a_large_payload_is_not_retained_with_the_result() {
             worker: Some(worker),
             result: None,
             logged: false,
+            site: None,
         };
         let id = crate::id::Sequence::new(1).task(1);
         let task = unpack_done(id, QueueName::new("n", "q").unwrap(), &done.pack()).unwrap();

@@ -115,6 +115,7 @@ fn done(worker: WorkerId, leased: &Leased) -> Vec<u8> {
         worker: Some(worker),
         result: None,
         logged: false,
+        site: None,
     }
     .pack()
 }
@@ -128,7 +129,13 @@ fn failed(leased: &Leased) -> Vec<u8> {
 
 fn settlement(id: TaskId, end: End) -> Settlement {
     let ran = Ran::default();
-    Settlement { id, end, ran }
+    let failure = None;
+    Settlement {
+        id,
+        end,
+        ran,
+        failure,
+    }
 }
 
 /// How ten tasks of one worker end: each way once, one twice.
@@ -254,7 +261,7 @@ async fn works_off(scene: &mut Scene, worker: WorkerId) {
     let other = queue.client().next_worker_id();
     let registered = queue.register(other, LONGEST_LEASE, "{}");
     scene.works(&script::BEAT, registered).await;
-    let beaten = queue.beat(worker, LONGEST_LEASE);
+    let beaten = queue.beat(worker, LONGEST_LEASE, None);
     scene.works(&script::BEAT, beaten).await;
 
     let asked = exchange(worker, 40, &[]);
@@ -292,7 +299,7 @@ async fn works_off(scene: &mut Scene, worker: WorkerId) {
     let cancelled = queue.cancel(&leased[0].id);
     let cancelled = scene.works(&script::REMOVE, cancelled).await;
     assert_eq!(cancelled, Cancelled::Requested);
-    queue.beat(worker, Duration::ZERO).await.unwrap();
+    queue.beat(worker, Duration::ZERO, None).await.unwrap();
     let reclaimed = scene.works(&script::INHERIT, queue.reclaim()).await;
     assert_eq!(reclaimed.released, 10);
     assert_eq!(look(&scene.queue).await.active, 0);
@@ -389,6 +396,11 @@ async fn tells(scene: &mut Scene) {
     assert!(!batch.ends.is_empty());
     let heard = reader.acknowledge(&batch);
     scene.works(&script::HEARD_ENDS, heard).await;
+    let groups = scene.works(&script::GROUPS, queue.error_groups()).await;
+    assert!(!groups.groups.is_empty());
+    let forgotten = queue.forget_error_groups(&[]);
+    let forgotten = scene.works(&script::UNGROUP, forgotten).await;
+    assert_eq!(forgotten, groups.groups.len() as u64);
     let told = queue.tell_fault(Some("broken"), HOUR);
     scene.works(&script::FAULT, told).await;
     let figures = async { Ok::<_, Error>(look(&queue).await) };

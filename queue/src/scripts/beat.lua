@@ -1,5 +1,6 @@
 -- A worker's heartbeat: registers it, or extends its lease.
--- `lease` is in ms; `info` what the worker says of itself, to register, '' to extend
+-- `lease` is in ms; `info` what the worker says of itself, to register, '' to extend; `told` '1' if `runs` says what it runs
+-- and since when (see runs.rs), '0' if that is as it was
 -- returns {'ok', now ms, ids of tasks that it holds and that are to be cancelled, 1 if it drains}, or
 --         {'lapsed', now ms} when it is not registered: its id is spent
 local now = now_ms()
@@ -9,6 +10,9 @@ elseif not redis.call('ZSCORE', WORKERS, worker) then
   return {'lapsed', now}
 end
 redis.call('ZADD', WORKERS, text(now + lease), worker)
+-- If that cannot be written, the worker lives all the same.
+if told == '1' and runs == '' then redis.pcall('HDEL', RUNS, worker) end
+if told == '1' and runs ~= '' then redis.pcall('HSET', RUNS, worker, runs) end
 local cancelled = {}
 if redis.call('EXISTS', CANCEL) == 1 then
   for _, id in ipairs(redis.call('SMEMBERS', CANCEL)) do

@@ -2,8 +2,10 @@
 -- holds their tasks until it has settled each. If it does not get to that, its lease lapses, and another takes over.
 -- `heir` is a new worker id; `lease` its lease in ms, to which a lease is cut as well that is longer than `longest_lease`, the
 -- longest that a worker can have; `longest_silence` for how long nobody may have looked for lapsed leases, in ms, before they
--- are given the time `given` (see grace.lua). REST: ids of workers that are gone, or none for those whose lease has lapsed
--- returns {'ok', now ms, how many workers were lost, how many tasks they held}
+-- are given the time `given` (see grace.lua); `room` how many bytes are told of what the lost ones ran, `most_told` of how many
+-- tasks it is told who held them. REST: ids of workers that are gone, or none for those whose lease has lapsed
+-- returns {'ok', now ms, how many workers were lost, how many tasks they held}, and if that is any also {their ids, what each
+--         had said of itself, and of what it ran, ids of tasks, for each the place of its worker among those}
 include 'sleepers'
 include 'grace'
 
@@ -23,22 +25,34 @@ else
   lost = redis.call('ZRANGEBYSCORE', WORKERS, '-inf', text(now))
 end
 if #lost == 0 then return {'ok', now, 0, 0} end
-local gone = {}
-for _, worker in ipairs(lost) do
-  gone[worker] = true
+local MOST_WORDS = 4096
+local gone, infos, runs, left = {}, {}, {}, tonumber(room)
+for i, worker in ipairs(lost) do
+  local info, ran = redis.call('HGET', INFO, worker) or '', redis.pcall('HGET', RUNS, worker)
+  gone[worker], infos[i] = i, #info <= MOST_WORDS and info or ''
+  runs[i] = type(ran) == 'string' and #ran <= left and ran or ''
+  left = left - #runs[i]
   redis.call('ZREM', WORKERS, worker)
   redis.call('HDEL', INFO, worker)
+  redis.pcall('HDEL', RUNS, worker)
   redis.call('SREM', IDLE, worker)
   redis.call('ZREM', DRAINING, worker)
 end
 
 -- Proportional to what is in flight, never to the backlog, and only when a worker has died.
-local held, count = redis.call('HGETALL', ACTIVE), 0
+local held, count, most = redis.call('HGETALL', ACTIVE), 0, tonumber(most_told)
+local ids, places = {}, {}
 for i = 1, #held, 2 do
-  if gone[held[i + 1]] then
+  local place = gone[held[i + 1]]
+  if place then
     redis.call('HSET', ACTIVE, held[i], heir)
     count = count + 1
+    if count <= most then ids[count], places[count] = held[i], place end
   end
 end
-if count > 0 then redis.call('ZADD', WORKERS, text(now + lease), heir) else forget_sleepers() end
-return {'ok', now, #lost, count}
+if count == 0 then
+  forget_sleepers()
+  return {'ok', now, #lost, 0}
+end
+redis.call('ZADD', WORKERS, text(now + lease), heir)
+return {'ok', now, #lost, count, lost, infos, runs, ids, places}

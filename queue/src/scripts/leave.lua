@@ -11,6 +11,7 @@ end
 if held > 0 then return {'held', now, held} end
 redis.call('ZREM', WORKERS, worker)
 redis.call('HDEL', INFO, worker)
+redis.pcall('HDEL', RUNS, worker)
 redis.call('SREM', IDLE, worker)
 redis.call('ZREM', DRAINING, worker)
 forget_sleepers()

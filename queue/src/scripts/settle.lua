@@ -1,8 +1,8 @@
 -- The rarer ends of an attempt, several in one call.
 -- KEYS  the done buckets of the tasks
 -- `retention` is how long done records are kept, in ms; `wakes` '1' to wake workers; `channel` where to announce `queue`, its
--- name. REST: seven for each task: what, id, record, what the log says of its end or '' for the record, delay in ms, run time
--- in ms, place of its bucket among those KEYS
+-- name. REST: eight for each task: what, id, record, what the log says of its end or '' for the record, delay in ms, run time
+-- in ms, place of its bucket among those KEYS, what kind of failure it was (see group.lua) or ''
 --       what: 'retry' or 'snooze' with the new record, to be tried again after the delay; 'dead' with the new record;
 --       'quarantined' the same, with a loss more; 'lost' with the new record, '' if it stays as it is, and a loss more,
 --       handed back after the delay, or at once if that is 0; 'release', handed back, with no record; 'completed', 'cancelled',
@@ -21,6 +21,7 @@ local now = now_ms()
 local refused, counts, run_ms, handed_back, was_empty = {}, {}, 0, 0, false
 local before = first_due()
 local is_end = {completed = true, cancelled = true, expired = true, dropped = true}
+local elders
 
 local function told_before(what, id, record, bucket)
   if is_end[what] then return redis.call('HGET', bucket, id) == record end
@@ -51,9 +52,19 @@ local function put_off(id, kept, record, delay)
   leave_place(id, kept)
 end
 
-for i = REST, #ARGV, 7 do
+for i = REST, #ARGV, 8 do
   local what, id, record, entry, delay = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
-  local bucket = KEYS[LAST_LIST + ARGV[i + 6]]
+  local bucket, group = KEYS[LAST_LIST + ARGV[i + 6]], ARGV[i + 7]
+  if record ~= '' and not is_end[what] then
+    if elders == nil then
+      include 'elders'
+      elders = has_elders(now)
+    end
+    if elders then
+      include 'elders'
+      record = in_short(record)
+    end
+  end
   if redis.call('HGET', ACTIVE, id) ~= worker then
     if not told_before(what, id, record, bucket) then refused[#refused + 1] = id end
   else
@@ -79,6 +90,11 @@ for i = REST, #ARGV, 7 do
       put_off(id, kept, record, delay)
     end
     if entry ~= '' and (what == 'retry' or what == 'lost') then log({id, entry}, 1, 2) end
+    if group ~= '' then
+      include 'group'
+      -- What cannot be counted holds up nothing.
+      pcall(count_in_group, group, id, now)
+    end
   end
 end
 

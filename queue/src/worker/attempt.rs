@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::course::Course;
 use super::lease::Lease;
 use super::verdict::{Over, Verdict, verdict};
 use super::{Ended, Finished, Handler, LeasedTask, Observer};
 use crate::clock::timestamp;
+use crate::groups::Group;
 use crate::lease::{Ack, End, Leased, Ran, Settlement, millis};
 use crate::queue::Known;
-use crate::record::{Done, Ending, Record};
+use crate::record::{Done, Ending, Record, Site};
 use crate::{Payload, Queue, QueueName, TaskId, WorkerId};
 
 /// How long an attempt may go on once it is to be cancelled.
@@ -29,6 +31,8 @@ pub(super) struct Shop<H> {
     pub(super) queue: Queue,
     pub(super) handler: H,
     pub(super) observer: Arc<dyn Observer>,
+    /// Where it is.
+    pub(super) site: Site,
     pub(super) ended: UnboundedSender<Delivery>,
 }
 
@@ -97,18 +101,16 @@ async fn attempt<H: Handler>(
     };
     let run = begun.elapsed();
     say_last_words(&shop.queue, lease, leased.id).await;
-    if let Some(span) = lease.take_span(leased.id) {
-        record.note_span(&span);
+    let span = lease.take_span(leased.id);
+    if let Some(span) = &span {
+        record.note_span(span);
     }
-    conclude(
-        shop,
-        known,
-        lease.worker(),
-        leased,
-        record,
-        over,
-        (started_ms, run),
-    )
+    let course = Course {
+        started_ms,
+        run,
+        span,
+    };
+    conclude(shop, known, lease.worker(), leased, record, over, &course)
 }
 
 /// Decides what becomes of the task, and tells of it.
@@ -119,11 +121,15 @@ fn conclude<H>(
     leased: &Leased,
     mut record: Record,
     over: Over,
-    (started_ms, run): (u64, Duration),
+    course: &Course,
 ) -> Message {
+    let Course {
+        started_ms, run, ..
+    } = *course;
     let number = record.attempts + 1;
     let wait = Duration::from_millis(started_ms.saturating_sub(record.runnable_since_ms()));
     let (policy, patterns) = known.of(&record);
+    let before = record.errors.len();
     let verdict = verdict(
         over,
         &mut record,
@@ -132,13 +138,17 @@ fn conclude<H>(
         shop.queue.link().clock().now_ms(),
         rand::random(),
     );
+    let failure = record.close(before, policy.attempts_kept, || course.site(shop, worker));
     let ran = Ran {
         started_ms,
         run_ms: millis(run),
         losses: leased.losses,
         worker: Some(worker),
     };
-    let settle = |end| settle(leased.id, end, ran);
+    // Most attempts complete at once and in no span: nothing more is kept of these.
+    let place = failure.is_none() && (!record.errors.is_empty() || course.span.is_some());
+    let place = place.then(|| course.place(shop));
+    let settle = |end| settle(leased.id, end, ran, failure);
     let (ended, message) = match verdict {
         Verdict::End { ending, result } => {
             let done = Done {
@@ -150,6 +160,7 @@ fn conclude<H>(
                 worker: Some(worker),
                 result: bounded(leased.id, result.as_ref()),
                 logged: known.policy.events.is_some(),
+                site: place.as_ref(),
             };
             let done = done.pack();
             let run_ms = millis(run);
@@ -218,15 +229,14 @@ fn break_off<H>(
         let record = Record::unpack(&leased.record).ok()?;
         let now_ms = shop.queue.link().clock().now_ms();
         let over = Over::Panicked(panic.to_owned());
-        let run = (now_ms, Duration::ZERO);
+        let course = Course {
+            started_ms: now_ms,
+            run: Duration::ZERO,
+            span: None,
+        };
+        let worker = lease.worker();
         Some(conclude(
-            shop,
-            known,
-            lease.worker(),
-            &leased,
-            record,
-            over,
-            run,
+            shop, known, worker, &leased, record, over, &course,
         ))
     }));
     if let Ok(Some(message)) = concluded {
@@ -242,7 +252,7 @@ fn dead_as_it_is(id: TaskId, record: Vec<u8>, now_ms: u64) -> Message {
         started_ms: now_ms,
         ..Ran::default()
     };
-    settle(id, End::Dead { record }, ran)
+    settle(id, End::Dead { record }, ran, None)
 }
 
 /// Tells whoever watches. Their panics are their own: the attempt has ended as it has.
@@ -359,8 +369,13 @@ fn ended_as(ending: Ending) -> Ended {
     }
 }
 
-fn settle(id: TaskId, end: End, ran: Ran) -> Message {
-    Message::Other(Settlement { id, end, ran })
+fn settle(id: TaskId, end: End, ran: Ran, failure: Option<Group>) -> Message {
+    Message::Other(Settlement {
+        id,
+        end,
+        ran,
+        failure,
+    })
 }
 
 /// The result, unless it is too large to keep: the work is done, and doing it again would not make

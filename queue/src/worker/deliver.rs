@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::StreamExt;
-use tokio::task::JoinHandle;
 
 use super::Handler;
 use super::attempt;
 use super::lease::Lease;
-use super::turn::{Supply, Turner};
+use super::turn::{Running, Supply, Turner};
 use crate::fault::Fault;
 use crate::lease::{Ack, End, Exchange, Exchanged, Leased, Settlement};
 use crate::queue::Known;
@@ -164,6 +163,7 @@ impl<H: Handler> Turner<H> {
             return;
         };
         self.vitals.observer.fetched(leased.len());
+        let now_ms = self.queue.link().clock().now_ms();
         for task in leased {
             let last_chance = task.losses > 0 && task.losses >= known.policy.max_losses;
             if last_chance && self.apart.taken() {
@@ -173,17 +173,24 @@ impl<H: Handler> Turner<H> {
             } else if last_chance {
                 self.apart.waiting = Some(task);
             } else {
-                let attempt = self.attempt(&known, session.lease.clone(), task);
+                let attempt = self.attempt(&known, session.lease.clone(), task, now_ms);
                 self.running.insert(attempt.0, attempt.1);
             }
         }
     }
 
     /// Starts an attempt.
-    fn attempt(&self, known: &Arc<Known>, lease: Lease, task: Leased) -> (TaskId, JoinHandle<()>) {
+    fn attempt(
+        &self,
+        known: &Arc<Known>,
+        lease: Lease,
+        task: Leased,
+        since_ms: u64,
+    ) -> (TaskId, Running) {
         let id = task.id;
         let attempt = attempt::run(Arc::clone(&self.shop), Arc::clone(known), lease, task);
-        (id, tokio::spawn(attempt))
+        let handle = tokio::spawn(attempt);
+        (id, Running { handle, since_ms })
     }
 
     /// Runs the next of the tasks that are to run alone, once nothing else runs or is on its way.
@@ -200,8 +207,9 @@ impl<H: Handler> Turner<H> {
             return;
         };
         tracing::info!(queue = %self.queue.name(), task = %task.id, losses = task.losses, "runs alone: one more loss would be its last");
-        let (id, handle) = self.attempt(&known, session.lease.clone(), task);
-        self.running.insert(id, handle);
+        let now_ms = self.queue.link().clock().now_ms();
+        let (id, running) = self.attempt(&known, session.lease.clone(), task, now_ms);
+        self.running.insert(id, running);
         self.apart.running = true;
     }
 

@@ -60,7 +60,11 @@ impl<H: Handler> Turner<H> {
 
     /// Drops the attempts that still run, and hands their tasks back.
     async fn drop_attempts(&mut self) {
-        let running: Vec<_> = self.running.iter_mut().map(|(_, handle)| handle).collect();
+        let running: Vec<_> = self
+            .running
+            .values_mut()
+            .map(|running| &mut running.handle)
+            .collect();
         let handles: Vec<_> = running
             .into_iter()
             .chain(self.strays.values_mut())

@@ -31,9 +31,17 @@ struct Inner {
     extended: Mutex<HashMap<TaskId, Instant>>,
     /// The spans of attempts.
     spans: Mutex<HashMap<TaskId, String>>,
+    /// The attempts that have run for a while, as Redis is to know them and as it does: see `runs`.
+    runs: Mutex<Runs>,
     notes: Mutex<HashMap<TaskId, Note>>,
     /// Wakes whoever delivers notes when there is one.
     noted: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Runs {
+    wanted: String,
+    known: String,
 }
 
 impl Lease {
@@ -46,6 +54,7 @@ impl Lease {
             told: Notify::new(),
             extended: Mutex::default(),
             spans: Mutex::default(),
+            runs: Mutex::default(),
             notes: Mutex::default(),
             noted: Notify::new(),
         }))
@@ -134,6 +143,22 @@ impl Lease {
     /// Until when the attempt may go on, if it asked for more time.
     pub(super) fn extension_of(&self, task: TaskId) -> Option<Instant> {
         lock(&self.0.extended).get(&task).copied()
+    }
+
+    /// These attempts have run for a while.
+    pub(super) fn set_runs(&self, runs: String) {
+        lock(&self.0.runs).wanted = runs;
+    }
+
+    /// What Redis is to be told of them, if that is not what it knows.
+    pub(super) fn untold_runs(&self) -> Option<String> {
+        let runs = lock(&self.0.runs);
+        (runs.wanted != runs.known).then(|| runs.wanted.clone())
+    }
+
+    /// Redis knows this of them.
+    pub(super) fn runs_are_told(&self, told: String) {
+        lock(&self.0.runs).known = told;
     }
 
     pub(super) fn progress(&self, task: TaskId, progress: Vec<u8>) {

@@ -2,6 +2,7 @@
 //! when told to. This file is its public face; the loop is in `turn`.
 
 mod attempt;
+mod course;
 mod deliver;
 mod drain;
 mod handler;

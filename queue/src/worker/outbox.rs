@@ -25,6 +25,7 @@ impl Outbox {
             id,
             end: End::Release,
             ran: Ran::default(),
+            failure: None,
         });
     }
 

@@ -89,8 +89,13 @@ impl Vitals {
 async fn beat(queue: Queue, lease: Lease, span: Duration, vitals: Vitals) {
     let mut maintained: Option<Instant> = None;
     loop {
-        let beaten = queue.beat(lease.worker(), span).await.map_err(Error::from);
+        let runs = lease.untold_runs();
+        let beaten = queue.beat(lease.worker(), span, runs.as_deref()).await;
+        let beaten = beaten.map_err(Error::from);
         vitals.note(&beaten);
+        if let (Ok(_), Some(runs)) = (&beaten, runs) {
+            lease.runs_are_told(runs);
+        }
         let (draining, pause) = match beaten {
             Ok(Some(told)) => {
                 lease.cancel(told.cancelled);

@@ -1,13 +1,15 @@
-//! Slots whose attempts are over without having said so. An attempt reports however it ends (`attempt`); should one of
+//! What the worker looks at once a second: which attempts have run for a while, and which are over without having said so. An attempt reports however it ends (`attempt`); should one of
 //! them not, its slot would be taken and its task leased for as long as the worker lives.
 
 use std::time::Instant;
 
 use super::Handler;
 use super::turn::{TICK, Turner};
+use crate::runs::{self, LEAST_AGE_MS};
 
 impl<H: Handler> Turner<H> {
-    /// Looks once a second for attempts that ended without a report, frees their slots and hands their tasks back.
+    /// Looks once a second for attempts that ended without a report, frees their slots and hands their tasks back; and lists
+    /// those that have run for a while.
     pub(super) fn free_silent_slots(&mut self) {
         if self.looked.elapsed() < TICK {
             return;
@@ -15,7 +17,7 @@ impl<H: Handler> Turner<H> {
         self.looked = Instant::now();
         let running = self.running.iter();
         let over: Vec<_> = running
-            .filter(|(_, handle)| handle.is_finished())
+            .filter(|(_, running)| running.handle.is_finished())
             .map(|(id, _)| *id)
             .collect();
         let strays = self.strays.iter();
@@ -36,6 +38,19 @@ impl<H: Handler> Turner<H> {
         for stray in strays_over {
             self.strays.remove(&stray);
         }
+        self.list_runs();
+    }
+
+    /// Lists the attempts that have run for a while, for the next heartbeat to tell.
+    fn list_runs(&self) {
+        let Some(session) = &self.session else {
+            return;
+        };
+        let now_ms = self.queue.link().clock().now_ms();
+        let running = self.running.iter();
+        let old = running.filter(|(_, it)| it.since_ms.saturating_add(LEAST_AGE_MS) <= now_ms);
+        let old = old.map(|(id, it)| (*id, it.since_ms));
+        session.lease.set_runs(runs::write(old));
     }
 }
 
@@ -49,6 +64,7 @@ mod tests {
     use crate::testing::{RedisServer, eventually};
     use crate::worker::observer::{Probe, Unobserved};
     use crate::worker::session::Vitals;
+    use crate::worker::turn::Running;
     use crate::worker::{LeasedTask, Outcome, Settings, WorkerInfo};
     use crate::{NewTask, Payload, QueueName, State};
 
@@ -92,7 +108,9 @@ mod tests {
         };
         let leased = queue.exchange(&asking).await;
         assert_eq!(leased.map(|got| got.leased.len()).ok(), Some(1));
-        turner.running.insert(id, tokio::spawn(async {}));
+        let handle = tokio::spawn(async {});
+        let since_ms = 0;
+        turner.running.insert(id, Running { handle, since_ms });
         let done = async {
             eventually(PATIENCE, "the task completes", async || {
                 let task = queue.get(&id).await.expect("Redis answers")?;

@@ -22,6 +22,7 @@ use super::session::{Session, Vitals};
 use super::sleep::{LONGEST, Sleeper};
 use super::{Handler, Report, Settings};
 use crate::lease::Leased;
+use crate::record::Site;
 use crate::{Error, Queue, TaskId, WorkerId};
 
 /// The loop turns at least this often, so that its turning shows that it is alive.
@@ -48,7 +49,7 @@ pub(super) struct Turner<H> {
     pub(super) session: Option<Session>,
     pub(super) outbox: Outbox,
     /// Attempts under the lease in force.
-    pub(super) running: HashMap<TaskId, JoinHandle<()>>,
+    pub(super) running: HashMap<TaskId, Running>,
     /// Tasks that run with nothing beside them.
     pub(super) apart: Apart,
     /// Attempts that outlived their lease. They fill slots, and nobody wants to know how they end.
@@ -66,6 +67,13 @@ pub(super) struct Turner<H> {
     pause: Duration,
     /// No call before this time: the last one failed.
     not_before: Option<Instant>,
+}
+
+/// An attempt that runs.
+pub(super) struct Running {
+    pub(super) handle: JoinHandle<()>,
+    /// Since when, by the clock of Redis.
+    pub(super) since_ms: u64,
 }
 
 /// Tasks whose next loss would be the last. Whoever ran beside them when a worker died may have been
@@ -156,6 +164,7 @@ impl<H: Handler> Turner<H> {
             queue: queue.clone(),
             handler,
             observer: Arc::clone(&vitals.observer),
+            site: Site::of(&settings.info.pod, &settings.info.node),
             ended: sender,
         };
         Ok(Some(Self {
@@ -354,7 +363,7 @@ impl<H: Handler> Turner<H> {
         let dropped = refused + self.running.len() + self.outbox.len() + waiting;
         let running = self.running.drain();
         self.strays
-            .extend(running.map(|(task, handle)| ((worker, task), handle)));
+            .extend(running.map(|(task, running)| ((worker, task), running.handle)));
         self.outbox.clear();
         self.mind = Mind::default();
         self.note_lost(dropped);

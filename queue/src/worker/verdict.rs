@@ -125,7 +125,7 @@ pub(super) fn verdict(
                 losses: losses.saturating_add(1),
                 now_ms,
             };
-            match loss.befalls(record, policy).after {
+            match loss.befalls(record, policy) {
                 AfterLoss::Dead => Verdict::Quarantined,
                 AfterLoss::Again { after } => Verdict::Lost { after },
             }

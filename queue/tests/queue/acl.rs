@@ -94,6 +94,8 @@ async fn everything_is_allowed(endpoint: &Endpoint, queue: QueueName) {
         queue.tasks(&listing, Page::default()).await.unwrap();
     }
     assert_eq!(queue.workers().await.unwrap(), []);
+    assert!(!queue.error_groups().await.unwrap().groups.is_empty());
+    queue.forget_error_groups(&[]).await.unwrap();
     queue.pause().await.unwrap();
     queue.resume().await.unwrap();
     queue.tidy().await.unwrap();

@@ -10,6 +10,7 @@
 
 mod acl;
 mod apart;
+mod attempts;
 mod away;
 mod bad_input;
 mod cancel;
@@ -17,6 +18,7 @@ mod clock;
 mod commands;
 mod crashes;
 mod draining;
+mod error_groups;
 mod expiry;
 mod failover;
 mod failure;

@@ -44,6 +44,13 @@ pub(super) fn policy(spec: &TaskQueueSpec) -> Result<Policy, Invalid> {
             0,
             100,
         )?,
+        attempts_kept: within(
+            "spec.retry.attemptsKept",
+            spec.retry.attempts_kept,
+            "1 to 100",
+            1,
+            100,
+        )?,
         events: spec.events.as_ref().map(events).transpose()?,
         types: spec.types.iter().map(of_type).collect::<Result<_, _>>()?,
         schedules: schedules(spec)?,

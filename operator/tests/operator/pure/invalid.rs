@@ -322,6 +322,12 @@ fn table() -> Vec<Row> {
         ),
         range(
             "/spec/retry",
+            json!({ "attemptsKept": 0 }),
+            "spec.retry.attemptsKept is 0",
+            "1 to 100",
+        ),
+        range(
+            "/spec/retry",
             json!({ "maxAttempts": 101 }),
             "spec.retry.maxAttempts",
             "1 to 100",

@@ -25,6 +25,7 @@ fn a_spec_means_what_it_says() {
             json!({
                 "maxAttempts": 7,
                 "maxLosses": 2,
+                "attemptsKept": 20,
                 "backoff": { "type": "Linear", "initial": "2s", "max": "1m", "jitter": 0.5 }
             }),
         ),
@@ -56,6 +57,7 @@ fn a_spec_means_what_it_says() {
     assert!(valid.policy.paused);
     assert_eq!(valid.policy.retry.max_attempts, 7);
     assert_eq!(valid.policy.max_losses, 2);
+    assert_eq!(valid.policy.attempts_kept, 20);
     let backoff = &valid.policy.retry.backoff;
     assert_eq!(backoff.kind, BackoffKind::Linear);
     assert_eq!(backoff.initial, Duration::from_secs(2));

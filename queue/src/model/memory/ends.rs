@@ -22,6 +22,11 @@ impl Memory {
         }
     }
 
+    /// Counts a failure with others of its kind.
+    fn count_failure(&mut self, cause: Cause) {
+        *self.failures.entry(cause.number()).or_default() += 1;
+    }
+
     /// Ends a task wherever it is.
     fn end(&mut self, id: TaskId, ending: Ending, record: Vec<u8>) {
         let was_runnable = self.lists.values().flatten().any(|listed| *listed == id)
@@ -141,6 +146,7 @@ impl Memory {
                 End::Retry { record, .. } => {
                     self.counts.failed += 1;
                     self.counts.retried += 1;
+                    self.count_failure(Cause::Error);
                     self.log(id, Happened::Failed);
                     self.note(id, record);
                     self.schedule(id);
@@ -152,11 +158,13 @@ impl Memory {
                 }
                 End::Dead { record } => {
                     self.counts.failed += 1;
+                    self.count_failure(Cause::Error);
                     self.note(id, record);
                     self.bury(id);
                 }
                 End::Quarantined { record } => {
                     self.counts.lost += 1;
+                    self.count_failure(Cause::WorkerLost);
                     *self.losses.entry(id).or_default() += 1;
                     self.note(id, record);
                     self.bury(id);
@@ -166,6 +174,7 @@ impl Memory {
                     *self.losses.entry(id).or_default() += 1;
                     if let Some(record) = record {
                         self.note(id, record);
+                        self.count_failure(Cause::WorkerLost);
                         self.log(id, Happened::Lost);
                     }
                     if after.is_some() {
@@ -212,6 +221,7 @@ impl Memory {
         let on_loss = on_loss(&self.policy.retry, cause);
         for id in held.into_iter().rev() {
             self.counts.lost += 1;
+            self.count_failure(cause);
             let losses = self.losses.entry(id).or_default();
             *losses += 1;
             let quarantined = *losses > self.policy.max_losses;

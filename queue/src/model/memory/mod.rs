@@ -46,6 +46,8 @@ pub(super) struct Memory {
     pub(super) counts: Counts,
     /// What the log of ends was told, in no order.
     pub(super) logged: Vec<(TaskId, u64)>,
+    /// How many failures there were, by the number of their cause.
+    pub(super) failures: BTreeMap<u64, u64>,
 }
 
 /// What there is to know of a task.

@@ -1,0 +1,27 @@
+-- Shared (settle): workers that read of a failure no more than attempt, time, cause and message, and take a record that says
+-- more for none. They do not say which layout they read.
+include 'edit'
+
+-- Whether one is registered. Looked at anew when there are more workers or fewer, and every ten seconds.
+local function has_elders(now)
+  local count = redis.call('HLEN', INFO)
+  local at, before, found = string.match(redis.call('HGET', CONFIG, 'elders') or '', '^(%d+) (%d+) ([01])$')
+  if at and tonumber(before) == count and math.abs(now - at) < 10000 then return found == '1' end
+  found = '0'
+  for _, info in ipairs(redis.call('HVALS', INFO)) do
+    if not string.find(info, '"layout":', 1, true) then found = '1' end
+  end
+  redis.call('HSET', CONFIG, 'elders', text(now) .. ' ' .. text(count) .. ' ' .. found)
+  return found == '1'
+end
+
+-- The record as they read it.
+local function in_short(record)
+  return edited(record, function(body)
+    for _, failure in ipairs(body[5]) do
+      if type(failure) == 'table' then
+        for i = #failure, 5, -1 do failure[i] = nil end
+      end
+    end
+  end) or record
+end
