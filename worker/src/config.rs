@@ -3,6 +3,7 @@
 //!
 //! What must not live here: reading the real environment (the caller passes a lookup), and anything that runs tasks.
 
+mod batch;
 mod env;
 mod handler;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use taskqueue_queue::{Bounds, Endpoint, MAX_PAYLOAD_BYTES, QueueName};
 
+pub use batch::BatchConfig;
 pub use env::ConfigError;
 pub use handler::{HandlerConfig, HttpHandler, HttpProtocol};
 

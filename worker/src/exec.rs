@@ -5,8 +5,10 @@
 //! lease) the whole group gets SIGTERM and, after a grace of two seconds, SIGKILL. When the command has ended, what it
 //! left may write for one more second and is then killed, in its group or not: a task is over when its command is.
 
+mod batch;
 mod verdict;
 
+use std::future::Future;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -94,8 +96,20 @@ impl Handler for Exec {
             output: Output::default(),
             complaint: Complaint::new(Instant::now()),
         };
+        let Transcript { output, complaint } = &mut transcript;
+        let dialogue = async {
+            tokio::join!(
+                feed(streams.stdin, task.payload.as_bytes()),
+                drain(streams.stdout, |piece| output.push(piece)),
+                drain(streams.stderr, |piece| complaint.push(
+                    piece,
+                    Instant::now(),
+                    |line| log_line(&task, line)
+                )),
+            );
+        };
         let ended = tokio::select! {
-            ended = attend(running, streams, &task, &mut transcript) => ended,
+            ended = attend(running, dialogue, task.cancelled()) => ended,
             // The task may be running elsewhere by now; no need to do it twice to the end.
             () = task.lease_lost() => {
                 tracing::warn!(id = %task.id, r#type = task.kind, "the lease is lost: ending the command");
@@ -123,39 +137,29 @@ impl Handler for Exec {
     }
 }
 
-/// Attends to a running command until it has ended and its streams are read, and clears what it left.
+/// Attends to a running command until it has ended and its streams are read by `dialogue`, and clears what it left. It is
+/// asked to end once `cancelled` resolves.
 async fn attend(
     mut running: Running,
-    streams: Streams,
-    task: &LeasedTask,
-    transcript: &mut Transcript,
+    dialogue: impl Future<Output = ()>,
+    cancelled: impl Future<Output = ()>,
 ) -> io::Result<Ending> {
-    let Transcript { output, complaint } = transcript;
-    let mut dialogue = std::pin::pin!(async {
-        tokio::join!(
-            feed(streams.stdin, task.payload.as_bytes()),
-            drain(streams.stdout, |piece| output.push(piece)),
-            drain(streams.stderr, |piece| complaint.push(
-                piece,
-                Instant::now(),
-                |line| log_line(task, line)
-            )),
-        );
-    });
-    let (mut talked, mut cancelled) = (false, false);
+    let mut dialogue = std::pin::pin!(dialogue);
+    let mut cancelled = std::pin::pin!(cancelled);
+    let (mut talked, mut asked) = (false, false);
     let status = loop {
         tokio::select! {
             biased;
             () = &mut dialogue, if !talked => talked = true,
             status = running.exited() => {
                 if !talked && tokio::time::timeout(LINGER, &mut dialogue).await.is_err() {
-                    tracing::debug!(id = %task.id, "the command has ended, but not what it started");
+                    tracing::debug!("a command has ended, but not what it started");
                 }
                 break status?;
             }
             // It has some seconds to end by itself, and is killed with its attempt after that.
-            () = task.cancelled(), if !cancelled => {
-                cancelled = true;
+            () = &mut cancelled, if !asked => {
+                asked = true;
                 running.ask_to_end();
             }
         }

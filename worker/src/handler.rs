@@ -2,9 +2,10 @@
 
 use std::future::Future;
 
-use taskqueue_queue::worker::{Handler, LeasedTask, Outcome};
+use futures::future::join_all;
+use taskqueue_queue::worker::{Batch, BatchHandler, Batched, Handler, LeasedTask, Outcome};
 
-use crate::config::HandlerConfig;
+use crate::config::{BatchConfig, HandlerConfig};
 use crate::control::Controls;
 use crate::exec::Exec;
 use crate::fault::Fault;
@@ -17,6 +18,8 @@ use crate::stdio::Stdio;
 #[derive(Clone, Debug)]
 pub(crate) struct AnyHandler {
     kind: Kind,
+    /// The same, where it gets many tasks in one call.
+    batched: Option<Batched<Kind>>,
     /// Of those that start commands.
     launcher: Option<Launcher>,
 }
@@ -37,12 +40,14 @@ impl AnyHandler {
         fault: Fault,
     ) -> Result<Self, ProgramError> {
         let (kind, launcher) = match config {
-            HandlerConfig::Exec { command } => {
+            HandlerConfig::Exec { command, .. } => {
                 let launcher = Launcher::new(command)?;
                 let exec = Exec::new(launcher.clone(), controls, fault);
                 (Kind::Exec(exec), Some(launcher))
             }
-            HandlerConfig::Stdio { command, processes } => {
+            HandlerConfig::Stdio {
+                command, processes, ..
+            } => {
                 let launcher = Launcher::new(command)?;
                 let stdio = Stdio::new(launcher.clone(), (*processes).into(), fault);
                 (Kind::Stdio(stdio), Some(launcher))
@@ -53,13 +58,18 @@ impl AnyHandler {
             }
             HandlerConfig::Native {} => (Kind::Native(Native), None),
         };
-        Ok(Self { kind, launcher })
+        let batching = config.batch().map(BatchConfig::batching);
+        Ok(Self {
+            batched: batching.map(|batching| Batched::new(kind.clone(), batching)),
+            kind,
+            launcher,
+        })
     }
 
     /// What has to go on while tasks are handled: children that are kept, doors that are knocked at, orphans that are
     /// reaped.
     pub(crate) fn keep(&self) -> impl Future<Output = ()> + Send + 'static {
-        let Self { kind, launcher } = self.clone();
+        let Self { kind, launcher, .. } = self.clone();
         async move {
             let orphans = async {
                 match &launcher {
@@ -88,6 +98,9 @@ impl AnyHandler {
 
 impl Handler for AnyHandler {
     async fn handle(&self, task: LeasedTask) -> Outcome {
+        if let Some(batched) = &self.batched {
+            return batched.handle(task).await;
+        }
         match &self.kind {
             Kind::Exec(exec) => exec.handle(task).await,
             Kind::Stdio(stdio) => stdio.handle(task).await,
@@ -97,10 +110,44 @@ impl Handler for AnyHandler {
     }
 
     fn available(&self) -> bool {
-        match &self.kind {
-            Kind::Stdio(stdio) => stdio.is_ready(),
-            Kind::Http(http) => http.available(),
-            Kind::Exec(_) | Kind::Native(_) => true,
+        self.kind.takes_tasks()
+    }
+
+    fn draining(&self, draining: bool) {
+        if let Some(batched) = &self.batched {
+            batched.draining(draining);
         }
+    }
+}
+
+impl Kind {
+    fn takes_tasks(&self) -> bool {
+        match self {
+            Self::Stdio(stdio) => stdio.is_ready(),
+            Self::Http(http) => http.takes_tasks(),
+            Self::Exec(_) | Self::Native(_) => true,
+        }
+    }
+}
+
+impl BatchHandler for Kind {
+    async fn handle_batch(&self, batch: &Batch) {
+        match self {
+            Self::Exec(exec) => exec.handle_batch(batch).await,
+            Self::Stdio(stdio) => stdio.handle_batch(batch).await,
+            Self::Http(http) => http.handle_batch(batch).await,
+            // None of them has anything to gain from others, and no configuration asks for it.
+            Self::Native(native) => {
+                let each = batch.members().iter().map(|member| async move {
+                    let outcome = native.handle(member.task().clone()).await;
+                    member.end(outcome);
+                });
+                join_all(each).await;
+            }
+        }
+    }
+
+    fn available(&self) -> bool {
+        self.takes_tasks()
     }
 }

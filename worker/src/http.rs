@@ -7,6 +7,7 @@
 //! process (`unprocessed`) is sent again, and costs nothing. One that it may not have seen, since it closed the kept
 //! connection meanwhile, is sent once more on a new one.
 
+mod batch;
 mod connect;
 mod door;
 mod event;
@@ -27,7 +28,7 @@ use jiff::Timestamp;
 use taskqueue_queue::worker::{Handler, LeasedTask, Outcome};
 
 use crate::config::{HttpHandler, HttpProtocol};
-use crate::control::{Control, Controls};
+use crate::control::Controls;
 use crate::fault::Fault;
 use crate::output::{self, Output};
 use crate::pending;
@@ -118,6 +119,11 @@ impl Http {
         }
     }
 
+    /// Whether the server takes tasks, as far as is known.
+    pub(crate) fn takes_tasks(&self) -> bool {
+        self.door.is_open() && !self.door.is_doubted()
+    }
+
     /// Looks whether the server answers, for as long as this future is polled.
     pub(crate) async fn watch(&self) {
         let began = Instant::now();
@@ -191,33 +197,26 @@ impl Http {
         self.fault.set(fault);
     }
 
+    /// Sends a request, again where it certainly was not processed, until an answer begins.
     async fn ask(
         &self,
-        task: &LeasedTask,
-        control: &Control,
+        request: impl Fn() -> Request<Sending>,
         sent: &Sent,
-    ) -> Result<Answer, Broken> {
+    ) -> Result<Response<Incoming>, Broken> {
         let mut waits = SEND_AGAIN.iter();
         // How the connection ended on which the request may not have been seen.
         let mut unseen: Option<String> = None;
         loop {
-            let request = event::request(
-                task,
-                &self.uri,
-                &control.url(),
-                Timestamp::now(),
-                sent.clone(),
-            );
             let client = if unseen.is_some() {
                 &self.afresh
             } else {
                 &self.client
             };
             let asked = self.door.ask();
-            let error = match client.request(request).await {
+            let error = match client.request(request()).await {
                 Ok(answer) => {
                     asked.answered();
-                    return Answer::read(answer).await;
+                    return Ok(answer);
                 }
                 Err(error) => error,
             };
@@ -251,20 +250,6 @@ impl Http {
         let traffic = known.get::<Traffic>();
         // A server of HTTP/2 says what it did not process.
         self.protocol == HttpProtocol::Http1 && traffic.is_some_and(Traffic::may_be_unseen)
-    }
-
-    /// Keeps the time of an attempt from running while its request is not sent, until that has lasted for as long as the
-    /// attempt may run.
-    async fn unsent(&self, task: &LeasedTask, sent: &Sent) {
-        let mut since = Instant::now();
-        while since.elapsed() < task.timeout {
-            tokio::time::sleep(pending::pace(task.timeout)).await;
-            if sent.is_sent() {
-                since = Instant::now();
-            } else {
-                pending::put_off(task);
-            }
-        }
     }
 
     /// Why there is no answer decides whose fault it is: one task's, or that of a server that is gone.
@@ -305,9 +290,15 @@ impl Handler for Http {
     async fn handle(&self, task: LeasedTask) -> Outcome {
         let control = self.controls.open(&task);
         let sent = Sent::default();
+        let url = control.url();
+        let request = || event::request(&task, &self.uri, &url, Timestamp::now(), sent.clone());
+        let answered = async {
+            let answer = self.ask(request, &sent).await?;
+            Answer::read(answer).await
+        };
         let answered = tokio::select! {
-            answered = self.ask(&task, &control, &sent) => answered,
-            () = self.unsent(&task, &sent) => {
+            answered = answered => answered,
+            () = unsent(task.timeout, &sent, || pending::put_off(&task)) => {
                 tracing::warn!(id = %task.id, r#type = task.kind, "the task waits for a connection as long as it may run: handing it back");
                 return Outcome::Released;
             }
@@ -321,7 +312,21 @@ impl Handler for Http {
     }
 
     fn available(&self) -> bool {
-        self.door.is_open() && !self.door.is_doubted()
+        self.takes_tasks()
+    }
+}
+
+/// Keeps the time of attempts from running, by `put_off`, while their request is not sent; until that has lasted for as long
+/// as the shortest of them may run.
+async fn unsent(timeout: Duration, sent: &Sent, put_off: impl Fn()) {
+    let mut since = Instant::now();
+    while since.elapsed() < timeout {
+        tokio::time::sleep(pending::pace(timeout)).await;
+        if sent.is_sent() {
+            since = Instant::now();
+        } else {
+            put_off();
+        }
     }
 }
 

@@ -10,6 +10,7 @@
     reason = "it panics where nobody reads standard error"
 )]
 
+mod answers;
 pub mod config;
 pub mod control;
 pub mod exec;

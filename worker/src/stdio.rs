@@ -7,14 +7,15 @@
 //! or that closes its standard input, finishes its others, and is killed then, while another takes its place. A line that
 //! is no message costs the task that it names, or nobody.
 
+mod batch;
 mod child;
-mod heed;
+pub(crate) mod heed;
 mod input;
 mod jobs;
-mod lines;
-mod message;
-mod named;
-mod reading;
+pub(crate) mod lines;
+pub(crate) mod message;
+pub(crate) mod named;
+pub(crate) mod reading;
 mod repair;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -165,11 +166,12 @@ impl Stdio {
             .set(format!("the handler's process takes no tasks: {reason}"));
     }
 
-    /// The child that takes tasks and has the fewest.
-    fn least_busy(&self) -> Option<&Place> {
+    /// The child that takes tasks and has the fewest, and where its orders go.
+    fn least_busy(&self) -> Option<(&Place, mpsc::UnboundedSender<Order>)> {
         let ready = |place: &&Place| place.ready.load(Ordering::Relaxed);
         let places = self.places.iter().filter(ready);
-        places.min_by_key(|place| place.load.load(Ordering::Relaxed))
+        let place = places.min_by_key(|place| place.load.load(Ordering::Relaxed))?;
+        Some((place, place.sender()?))
     }
 }
 
@@ -177,9 +179,7 @@ impl Stdio {
 fn hand_back(mut orders: mpsc::UnboundedReceiver<Order>) {
     orders.close();
     while let Ok(order) = orders.try_recv() {
-        if let Order::Run(job) = order {
-            job.end(Outcome::Released);
-        }
+        order.refuse();
     }
 }
 
@@ -205,10 +205,7 @@ impl Place {
 
 impl Handler for Stdio {
     async fn handle(&self, task: LeasedTask) -> Outcome {
-        let Some(place) = self.least_busy() else {
-            return Outcome::Released;
-        };
-        let Some(orders) = place.sender() else {
+        let Some((place, orders)) = self.least_busy() else {
             return Outcome::Released;
         };
         let (sender, outcome) = oneshot::channel();
@@ -221,23 +218,7 @@ impl Handler for Stdio {
             waiting.over = true;
             return Outcome::Released;
         }
-        let mut outcome = outcome;
-        let mut cancelled = false;
-        let outcome = loop {
-            tokio::select! {
-                biased;
-                outcome = &mut outcome => break outcome,
-                // The task may be running elsewhere by now.
-                () = task.lease_lost() => return Outcome::Released,
-                // It has some seconds to end by itself.
-                () = task.cancelled(), if !cancelled => {
-                    cancelled = true;
-                    let _ = orders.send(Order::Cancel(task.id));
-                }
-            }
-        };
-        waiting.over = true;
-        outcome.unwrap_or(Outcome::Released)
+        waiting.outcome(&task, outcome).await
     }
 
     fn available(&self) -> bool {
@@ -262,6 +243,30 @@ impl<'a> Waiting<'a> {
             place,
             over: false,
         }
+    }
+
+    /// Waits until the child is through with the task.
+    async fn outcome(
+        mut self,
+        task: &LeasedTask,
+        mut outcome: oneshot::Receiver<Outcome>,
+    ) -> Outcome {
+        let mut cancelled = false;
+        let outcome = loop {
+            tokio::select! {
+                biased;
+                outcome = &mut outcome => break outcome,
+                // The task may be running elsewhere by now.
+                () = task.lease_lost() => return Outcome::Released,
+                // It has some seconds to end by itself.
+                () = task.cancelled(), if !cancelled => {
+                    cancelled = true;
+                    let _ = self.orders.send(Order::Cancel(task.id));
+                }
+            }
+        };
+        self.over = true;
+        outcome.unwrap_or(Outcome::Released)
     }
 }
 

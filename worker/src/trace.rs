@@ -183,6 +183,9 @@ impl Attempt {
             Outcome::Retry { error, .. } => ("retry", Some(error)),
             Outcome::Dead { error } => ("dead", Some(error)),
             Outcome::Lost { error } => ("lost", Some(error)),
+            Outcome::TimedOut { .. } => {
+                return self.tell("timed_out", Some("ran longer than it may"));
+            }
             Outcome::Snoozed { .. } => ("snoozed", None),
             Outcome::Released => ("released", None),
         };
@@ -240,5 +243,9 @@ impl<H: Handler> Handler for Traced<H> {
 
     fn available(&self) -> bool {
         self.handler.available()
+    }
+
+    fn draining(&self, draining: bool) {
+        self.handler.draining(draining);
     }
 }

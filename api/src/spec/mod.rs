@@ -38,8 +38,8 @@ pub use source::{
 pub use types::{TypeRetry, TypeRules};
 pub use windows::{ScalingWindow, Weekday};
 pub use worker::{
-    ExecHandler, Handler, HttpHandler, HttpProtocol, NativeHandler, PodTemplate, StdioHandler,
-    Worker,
+    Batch, ExecHandler, Handler, HttpHandler, HttpProtocol, NativeHandler, PodTemplate,
+    StdioHandler, Worker,
 };
 
 use kube::{CustomResource, KubeSchema};

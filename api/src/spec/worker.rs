@@ -17,6 +17,12 @@ use super::{DisruptionBudget, Duration, Resources, Shield};
         .message("worker.template is needed with handler.exec, stdio and http: give a pod template whose first container has the image that holds the command or the server"),
     validation = Rule::new("!has(self.resources) || !has(self.handler.native) || !has(self.template)")
         .message("worker.resources is for the container that the operator adds, and it adds none to a template with handler.native: set resources in the template's container instead"),
+    validation = Rule::new("!has(self.handler.exec) || !has(self.handler.exec.batch) || self.handler.exec.batch.max <= self.concurrency")
+        .message("worker.handler.exec.batch.max must not be above worker.concurrency: a task takes a slot while it is in a batch"),
+    validation = Rule::new("!has(self.handler.stdio) || !has(self.handler.stdio.batch) || self.handler.stdio.batch.max <= self.concurrency")
+        .message("worker.handler.stdio.batch.max must not be above worker.concurrency: a task takes a slot while it is in a batch"),
+    validation = Rule::new("!has(self.handler.http) || !has(self.handler.http.batch) || self.handler.http.batch.max <= self.concurrency")
+        .message("worker.handler.http.batch.max must not be above worker.concurrency: a task takes a slot while it is in a batch"),
 )]
 pub struct Worker {
     /// How many tasks one worker pod runs at once.
@@ -91,6 +97,11 @@ pub struct ExecHandler {
     #[x_kube(validation = Rule::new("self.size() >= 1")
         .message("worker.handler.exec.command must name a command, such as [\"sha256sum\"]"))]
     pub command: Vec<String>,
+
+    /// Many tasks of a type in one run of the command. It then reads a line of JSON for each task
+    /// on standard input, and may write a line with the outcome of each. By default one task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Batch>,
 }
 
 /// A command that goes on and gets tasks as lines of JSON on standard input, several at once, and
@@ -108,6 +119,11 @@ pub struct StdioHandler {
     #[serde(default = "default_processes")]
     #[schemars(range(min = 1, max = 64))]
     pub processes: i32,
+
+    /// Many tasks of a type in one line. Each is answered by a line of its own, as ever. By default
+    /// one task a line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Batch>,
 }
 
 /// A server in the pod that gets each task as a CloudEvent by POST. Status 2xx: done, the body is
@@ -145,6 +161,28 @@ pub struct HttpHandler {
     /// What the server speaks: HTTP1, or H2C for HTTP/2 without TLS.
     #[serde(default)]
     pub protocol: HttpProtocol,
+
+    /// Many tasks of a type in one request, as a batch of CloudEvents; the answer is an array with
+    /// the outcome of each, or empty if all are done. By default one task a request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Batch>,
+}
+
+/// Many tasks in one call of the handler, each with an outcome of its own. They are of one type.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Batch {
+    /// The most tasks in one call, and no more than worker.concurrency: each takes a slot, while it
+    /// waits for others and while it runs.
+    #[schemars(range(min = 1, max = 1000))]
+    pub max: i32,
+
+    /// How long the first task waits for others at most, as a duration from 0s to 1m. A call
+    /// begins earlier when it has max tasks, or the worker drains. spec.timeout counts from when it
+    /// begins.
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) <= duration('1m')")
+        .message("worker.handler batch.wait must be a duration from 0s to 1m, such as 50ms"))]
+    pub wait: Duration,
 }
 
 /// What a server speaks.

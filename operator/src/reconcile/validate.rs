@@ -24,7 +24,9 @@ use taskqueue_api::{
     },
 };
 use taskqueue_queue::{Policy, QueueName};
-use taskqueue_worker::config::{Concurrency, HandlerConfig, HttpHandler, HttpProtocol};
+use taskqueue_worker::config::{
+    BatchConfig, Concurrency, HandlerConfig, HttpHandler, HttpProtocol,
+};
 
 use super::template;
 use crate::key::Key;
@@ -192,21 +194,22 @@ fn tls_source(redis: Option<&RedisEndpoint>) -> Result<TlsSource, Invalid> {
 }
 
 fn worker(worker: &spec::Worker) -> Result<ValidWorker, Invalid> {
-    let handler = handler(&worker.handler)?;
+    let concurrency = u32::try_from(worker.concurrency)
+        .ok()
+        .and_then(Concurrency::new)
+        .ok_or(Invalid::Range {
+            field: "spec.worker.concurrency",
+            value: i64::from(worker.concurrency),
+            range: "1 to 1000",
+        })?;
+    let handler = handler(&worker.handler, concurrency)?;
     let name = handler.name();
     let template = worker.template.as_ref().map(template::parse).transpose()?;
     if template.is_none() && !matches!(handler, HandlerConfig::Native {}) {
         return Err(Invalid::NoTemplate(name));
     }
     let valid = ValidWorker {
-        concurrency: u32::try_from(worker.concurrency)
-            .ok()
-            .and_then(Concurrency::new)
-            .ok_or(Invalid::Range {
-                field: "spec.worker.concurrency",
-                value: i64::from(worker.concurrency),
-                range: "1 to 1000",
-            })?,
+        concurrency,
         handler,
         drain_timeout: worker.drain_timeout.get(),
         template,
@@ -221,7 +224,7 @@ fn worker(worker: &spec::Worker) -> Result<ValidWorker, Invalid> {
 }
 
 /// The handler as the worker will read it.
-fn handler(handler: &Handler) -> Result<HandlerConfig, Invalid> {
+fn handler(handler: &Handler, concurrency: Concurrency) -> Result<HandlerConfig, Invalid> {
     let Handler {
         exec,
         stdio,
@@ -231,10 +234,12 @@ fn handler(handler: &Handler) -> Result<HandlerConfig, Invalid> {
     let config = match (exec, stdio, http, native) {
         (Some(exec), None, None, None) => HandlerConfig::Exec {
             command: exec.command.clone(),
+            batch: exec.batch.as_ref().map(batch),
         },
         (None, Some(stdio), None, None) => HandlerConfig::Stdio {
             command: stdio.command.clone(),
             processes: u16::try_from(stdio.processes).unwrap_or_default(),
+            batch: stdio.batch.as_ref().map(batch),
         },
         (None, None, Some(http), None) => HandlerConfig::Http(HttpHandler {
             port: http
@@ -246,12 +251,21 @@ fn handler(handler: &Handler) -> Result<HandlerConfig, Invalid> {
                 spec::HttpProtocol::Http1 => HttpProtocol::Http1,
                 spec::HttpProtocol::H2c => HttpProtocol::H2c,
             },
+            batch: http.batch.as_ref().map(batch),
         }),
         (None, None, None, Some(_)) => HandlerConfig::Native {},
         _ => return Err(Invalid::Handler),
     };
-    config.check().map_err(Invalid::BadHandler)?;
+    config.check(concurrency).map_err(Invalid::BadHandler)?;
     Ok(config)
+}
+
+/// Numbers that are out of range stay so, to be told.
+fn batch(batch: &spec::Batch) -> BatchConfig {
+    BatchConfig {
+        max: u16::try_from(batch.max).unwrap_or_default(),
+        wait: batch.wait.get(),
+    }
 }
 
 fn budget(budget: &DisruptionBudget) -> Result<Budget, Invalid> {

@@ -316,6 +316,7 @@ async fn time_out(begun: Instant, limit: Duration, lease: &Lease, id: TaskId) ->
         tokio::time::sleep_until(end.into()).await;
         match lease.extension_of(id) {
             Some(later) if later > end => end = later,
+            _ if lease.handler_keeps_time(id) => std::future::pending().await,
             _ => return end - begun,
         }
     }
@@ -389,7 +390,7 @@ fn bounded(id: TaskId, result: Option<&Payload>) -> Option<&[u8]> {
     Some(bytes)
 }
 
-fn text_of(panic: &(dyn Any + Send)) -> &str {
+pub(super) fn text_of(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()

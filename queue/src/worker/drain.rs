@@ -17,6 +17,7 @@ impl<H: Handler> Turner<H> {
     /// From the stop on: nothing is fetched. `abort` ends the wait for running attempts at once.
     pub(super) async fn drain(mut self, abort: &CancellationToken) -> Report {
         let deadline = Instant::now() + self.settings.drain_timeout;
+        self.shop.handler.draining(true);
         if let Some(task) = self.apart.waiting.take() {
             self.outbox.release(task.id);
         }

@@ -27,6 +27,12 @@ pub trait Handler: Send + Sync + 'static {
     fn available(&self) -> bool {
         true
     }
+
+    /// Told when the worker drains, so that no further task comes, and when tasks are to come again: whoever waits for
+    /// more tasks begins with those that it has. It must return at once.
+    fn draining(&self, draining: bool) {
+        let _ = draining;
+    }
 }
 
 impl<F, Fut> Handler for F
@@ -137,6 +143,12 @@ pub enum Outcome {
     },
     /// Handed back to the head of the queue; costs no attempt.
     Released,
+    /// Failed because its time was over, of which the handler kept account. An attempt that the worker cuts off ends
+    /// like this.
+    TimedOut {
+        /// How long it was allowed to run.
+        limit: Duration,
+    },
     /// Handed back because what ran it broke down, perhaps because of this task. It costs no attempt
     /// and counts as a loss, as if the worker had died: a task with too many of them is a dead letter,
     /// and before that it runs once more with no other task beside it.

@@ -27,8 +27,8 @@ struct Inner {
     cancelled: Mutex<HashSet<TaskId>>,
     /// Wakes attempts when the set above has grown.
     told: Notify,
-    /// Until when attempts may go on that asked for more time.
-    extended: Mutex<HashMap<TaskId, Instant>>,
+    /// Of attempts whose time is not just what they were given.
+    times: Mutex<HashMap<TaskId, Time>>,
     /// The spans of attempts.
     spans: Mutex<HashMap<TaskId, String>>,
     /// The attempts that have run for a while, as Redis is to know them and as it does: see `runs`.
@@ -44,6 +44,15 @@ struct Runs {
     known: String,
 }
 
+/// How long an attempt may go on.
+#[derive(Debug, Clone, Copy, Default)]
+struct Time {
+    /// Until when, if it asked for more.
+    extended: Option<Instant>,
+    /// Its handler ends it when its time is over.
+    kept_by_handler: bool,
+}
+
 impl Lease {
     pub(super) fn new(worker: WorkerId) -> Self {
         Self(Arc::new(Inner {
@@ -52,7 +61,7 @@ impl Lease {
             draining: watch::Sender::new(false),
             cancelled: Mutex::default(),
             told: Notify::new(),
-            extended: Mutex::default(),
+            times: Mutex::default(),
             spans: Mutex::default(),
             runs: Mutex::default(),
             notes: Mutex::default(),
@@ -122,12 +131,24 @@ impl Lease {
     /// The attempt at the task is over: what was said of it is forgotten.
     pub(super) fn forget(&self, task: TaskId) {
         lock(&self.0.cancelled).remove(&task);
-        lock(&self.0.extended).remove(&task);
+        lock(&self.0.times).remove(&task);
     }
 
     /// The attempt may go on for this long from now.
     pub(super) fn extend(&self, task: TaskId, from_now: Duration) {
-        lock(&self.0.extended).insert(task, Instant::now() + from_now);
+        let until = Instant::now() + from_now;
+        lock(&self.0.times).entry(task).or_default().extended = Some(until);
+    }
+
+    /// The attempt's handler knows when its time begins, and ends it when it is over.
+    pub(super) fn leave_time_to_handler(&self, task: TaskId) {
+        lock(&self.0.times).entry(task).or_default().kept_by_handler = true;
+    }
+
+    /// Whether the attempt's handler ends it when its time is over.
+    pub(super) fn handler_keeps_time(&self, task: TaskId) -> bool {
+        let times = lock(&self.0.times);
+        times.get(&task).is_some_and(|time| time.kept_by_handler)
     }
 
     /// The attempt runs in this span.
@@ -142,7 +163,7 @@ impl Lease {
 
     /// Until when the attempt may go on, if it asked for more time.
     pub(super) fn extension_of(&self, task: TaskId) -> Option<Instant> {
-        lock(&self.0.extended).get(&task).copied()
+        lock(&self.0.times).get(&task)?.extended
     }
 
     /// These attempts have run for a while.

@@ -2,6 +2,7 @@
 //! when told to. This file is its public face; the loop is in `turn`.
 
 mod attempt;
+mod batch;
 mod course;
 mod deliver;
 mod drain;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+pub use self::batch::{Batch, BatchHandler, Batched, Batching, MAX_BATCH_WAIT, Member};
 pub use self::handler::{Handler, LeasedTask, Outcome};
 use self::observer::Unobserved;
 pub use self::observer::{Ended, Finished, Observer, Probe};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +11,12 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Handler, LeasedTask, Outcome};
+use super::{Batch, BatchHandler, Batched, Batching, Handler, LeasedTask, Outcome};
 use crate::Payload;
 
 type Running = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 type Route = Box<dyn Fn(LeasedTask) -> Running + Send + Sync>;
+type Draining = Box<dyn Fn(bool) + Send + Sync>;
 
 /// A handler that chooses a function by the task's type.
 ///
@@ -46,6 +48,8 @@ type Route = Box<dyn Fn(LeasedTask) -> Running + Send + Sync>;
 #[derive(Default)]
 pub struct Routes {
     routes: BTreeMap<String, Route>,
+    /// Those who gather tasks, and are told when the worker drains.
+    gathering: Vec<Draining>,
 }
 
 impl Routes {
@@ -66,20 +70,61 @@ impl Routes {
         Fut: Future<Output = Result<R, TaskError>> + Send + 'static,
     {
         let route = move |task: LeasedTask| -> Running {
-            let payload = match serde_json::from_slice::<T>(task.payload.as_bytes()) {
+            let payload = match payload_of::<T>(&task) {
                 Ok(payload) => payload,
-                Err(fault) => {
-                    let error = format!("the payload does not fit a {} task: {fault}", task.kind);
-                    return Box::pin(std::future::ready(Outcome::Dead { error }));
-                }
+                Err(dead) => return Box::pin(std::future::ready(dead)),
             };
             let running = function(payload, task);
-            Box::pin(async move {
-                match running.await {
-                    Ok(result) => completed(&result),
-                    Err(error) => error.0,
-                }
-            })
+            Box::pin(async move { outcome_of(running.await) })
+        };
+        self.routes.insert(kind.into(), Box::new(route));
+        self
+    }
+
+    /// Tasks of this type run many at a time, in one call of this function: up to `max`, of which the first has waited
+    /// for at most `wait` (what [`Batching::new`] says of both holds). It returns a result for each task, in their order;
+    /// an error instead is that of each of them. Payloads that are no `T` go to the dead letters, and the function does
+    /// not see them.
+    ///
+    /// A call is cut off when the shortest of its tasks' timeouts is over, or none of its tasks is wanted any more. One
+    /// of them that is cancelled has five seconds until it is given up, and the call goes on for the others.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// use taskqueue_queue::worker::{LeasedTask, Routes, TaskError};
+    ///
+    /// async fn insert(rows: Vec<(String, LeasedTask)>) -> Result<Vec<Result<usize, TaskError>>, TaskError> {
+    ///     // One statement for all of them: an error by `?` is a failed attempt of each.
+    ///     Ok(rows.iter().map(|(row, _)| Ok(row.len())).collect())
+    /// }
+    ///
+    /// let handler = Routes::new().on_batch("insert", 100, Duration::from_millis(50), insert);
+    /// ```
+    #[must_use]
+    pub fn on_batch<T, R, F, Fut>(
+        mut self,
+        kind: impl Into<String>,
+        max: usize,
+        wait: Duration,
+        function: F,
+    ) -> Self
+    where
+        T: DeserializeOwned + Send + 'static,
+        R: Serialize + 'static,
+        F: Fn(Vec<(T, LeasedTask)>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Vec<Result<R, TaskError>>, TaskError>> + Send + 'static,
+    {
+        let typed = Typed {
+            function,
+            types: PhantomData::<fn(T) -> R>,
+        };
+        let batched = Batched::new(typed, Batching::new(max, wait));
+        let told = batched.clone();
+        self.gathering
+            .push(Box::new(move |draining| told.draining(draining)));
+        let route = move |task: LeasedTask| -> Running {
+            let batched = batched.clone();
+            Box::pin(async move { batched.handle(task).await })
         };
         self.routes.insert(kind.into(), Box::new(route));
         self
@@ -113,6 +158,69 @@ impl Routes {
     }
 }
 
+/// A function from the payloads of a batch to its results.
+struct Typed<T, R, F> {
+    function: F,
+    types: PhantomData<fn(T) -> R>,
+}
+
+impl<T, R, F, Fut> BatchHandler for Typed<T, R, F>
+where
+    T: DeserializeOwned + Send + 'static,
+    R: Serialize + 'static,
+    F: Fn(Vec<(T, LeasedTask)>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Vec<Result<R, TaskError>>, TaskError>> + Send + 'static,
+{
+    async fn handle_batch(&self, batch: &Batch) {
+        let (mut members, mut tasks) = (Vec::new(), Vec::new());
+        for member in batch.members() {
+            match payload_of::<T>(member.task()) {
+                Ok(payload) => {
+                    members.push(member);
+                    tasks.push((payload, member.task().clone()));
+                }
+                Err(dead) => {
+                    member.end(dead);
+                }
+            }
+        }
+        if members.is_empty() {
+            return;
+        }
+        match (self.function)(tasks).await {
+            Ok(results) if results.len() == members.len() => {
+                for (member, result) in members.into_iter().zip(results) {
+                    member.end(outcome_of(result));
+                }
+            }
+            Ok(results) => {
+                let (given, tasks) = (results.len(), members.len());
+                batch.end_rest(|_| Outcome::Retry {
+                    error: format!(
+                        "the function of the batch returned {given} results for {tasks} tasks, so that none can be told whose it is: return one for each, in their order"
+                    ),
+                    after: None,
+                });
+            }
+            Err(TaskError(outcome)) => batch.end_rest(|_| outcome.clone()),
+        }
+    }
+}
+
+/// What a task's payload says, or what becomes of a task whose payload is no such thing.
+fn payload_of<T: DeserializeOwned>(task: &LeasedTask) -> Result<T, Outcome> {
+    serde_json::from_slice(task.payload.as_bytes()).map_err(|fault| Outcome::Dead {
+        error: format!("the payload does not fit a {} task: {fault}", task.kind),
+    })
+}
+
+fn outcome_of<R: Serialize>(result: Result<R, TaskError>) -> Outcome {
+    match result {
+        Ok(result) => completed(&result),
+        Err(error) => error.0,
+    }
+}
+
 /// The work is done, and doing it again would not make its result fit; so one that cannot be written
 /// is left out.
 fn completed<R: Serialize>(result: &R) -> Outcome {
@@ -138,6 +246,12 @@ impl Handler for Routes {
             known.join(", ")
         );
         Outcome::Retry { error, after: None }
+    }
+
+    fn draining(&self, draining: bool) {
+        for gathering in &self.gathering {
+            gathering(draining);
+        }
     }
 }
 

@@ -344,6 +344,9 @@ impl<H: Handler> Turner<H> {
             .session
             .as_ref()
             .is_some_and(|session| session.lease.is_draining());
+        if self.draining != draining {
+            self.shop.handler.draining(draining);
+        }
         if self.draining && !draining {
             // Meanwhile nobody told it of anything.
             self.mind.supply = Supply::Unknown;

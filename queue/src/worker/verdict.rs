@@ -101,7 +101,7 @@ pub(super) fn verdict(
         Over::Late => end(Ending::Expired),
         Over::Outcome(Outcome::Retry { error, after }) => fail(Cause::Error, &error, after),
         Over::Panicked(text) => fail(Cause::Error, &format!("panicked: {text}"), None),
-        Over::TimedOut(limit) => {
+        Over::TimedOut(limit) | Over::Outcome(Outcome::TimedOut { limit }) => {
             let message = format!("ran longer than {} ms", limit.as_millis());
             fail(Cause::Timeout, &message, None)
         }

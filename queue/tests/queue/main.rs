@@ -13,6 +13,7 @@ mod apart;
 mod attempts;
 mod away;
 mod bad_input;
+mod batches;
 mod cancel;
 mod clock;
 mod commands;

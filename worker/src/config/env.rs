@@ -118,15 +118,16 @@ pub(super) fn parse(lookup: &impl Fn(&str) -> Option<String>) -> Result<WorkerCo
     let queue = parse_queue(required(&QUEUE)?)?;
     let redis_url = parse_redis_url(required(&REDIS_URL)?)?;
     let redis_tls = parse_redis_tls(&redis_url, find)?;
+    let concurrency = optional(&CONCURRENCY)
+        .map(parse_concurrency)
+        .transpose()?
+        .unwrap_or_default();
     Ok(WorkerConfig {
         queue,
         redis_url,
         redis_tls,
-        concurrency: optional(&CONCURRENCY)
-            .map(parse_concurrency)
-            .transpose()?
-            .unwrap_or_default(),
-        handler: parse_handler(required(&HANDLER)?)?,
+        concurrency,
+        handler: parse_handler(required(&HANDLER)?, concurrency)?,
         drain_timeout: optional(&DRAIN_TIMEOUT)
             .map(parse_drain_timeout)
             .transpose()?
@@ -197,18 +198,13 @@ fn parse_concurrency(value: String) -> Result<Concurrency, ConfigError> {
     }
 }
 
-fn parse_handler(value: String) -> Result<HandlerConfig, ConfigError> {
-    HandlerConfig::parse(&value).map_err(|reason| HANDLER.invalid(value, &reason))
+fn parse_handler(value: String, concurrency: Concurrency) -> Result<HandlerConfig, ConfigError> {
+    HandlerConfig::parse(&value, concurrency).map_err(|reason| HANDLER.invalid(value, &reason))
 }
 
 fn parse_drain_timeout(value: String) -> Result<Duration, ConfigError> {
-    let parsed = value
-        .parse::<SignedDuration>()
-        .map_err(|error| error.to_string());
-    match parsed.and_then(|signed| Duration::try_from(signed).map_err(|_| "negative".to_owned())) {
-        Ok(duration) if duration <= MAX_DRAIN_TIMEOUT => {
-            Ok(Duration::from_millis(millis(duration)))
-        }
+    match parse_duration(&value) {
+        Ok(duration) if duration <= MAX_DRAIN_TIMEOUT => Ok(duration),
         Ok(_) => Err(DRAIN_TIMEOUT.invalid(value, &"too long")),
         Err(reason) => Err(DRAIN_TIMEOUT.invalid(value, &reason)),
     }
@@ -224,6 +220,14 @@ fn parse_log_format(value: String) -> Result<LogFormat, ConfigError> {
     value
         .parse()
         .map_err(|error| LOG_FORMAT.invalid(value, &error))
+}
+
+/// A duration of whole milliseconds, or why it is none.
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let signed = text.parse::<SignedDuration>();
+    let signed = signed.map_err(|error| error.to_string())?;
+    let duration = Duration::try_from(signed).map_err(|_| "negative".to_owned())?;
+    Ok(Duration::from_millis(millis(duration)))
 }
 
 /// `60s` and `1500ms`: whole milliseconds, because that is what the queue counts in.
@@ -248,7 +252,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::{HttpHandler, HttpProtocol};
+    use crate::config::{BatchConfig, HttpHandler, HttpProtocol};
 
     const COMPLETE: [(&str, &str); 3] = [
         (QUEUE_VARIABLE, "shop/orders"),
@@ -281,7 +285,8 @@ mod tests {
         assert_eq!((config.pod_name, config.node_name), (None, None));
         assert_eq!(config.log_format, LogFormat::Json);
         let command = ["sh", "-c", "cat"].map(str::to_owned).to_vec();
-        assert_eq!(config.handler, HandlerConfig::Exec { command });
+        let batch = None;
+        assert_eq!(config.handler, HandlerConfig::Exec { command, batch });
     }
 
     #[test]
@@ -345,6 +350,31 @@ mod tests {
                 HANDLER_VARIABLE,
                 r#"{"stdio":{"command":[]}}"#,
                 "stdio.command",
+            ),
+            (
+                HANDLER_VARIABLE,
+                r#"{"exec":{"command":["a"],"batch":{"max":0,"wait":"1s"}}}"#,
+                "exec.batch.max is 0: it is 1 to 1000",
+            ),
+            (
+                HANDLER_VARIABLE,
+                r#"{"http":{"batch":{"max":2,"wait":"1s"}}}"#,
+                "http.batch.max is 2, and a worker runs 1 tasks at once",
+            ),
+            (
+                HANDLER_VARIABLE,
+                r#"{"stdio":{"command":["a"],"batch":{"max":1,"wait":"61s"}}}"#,
+                "stdio.batch.wait is 61s: it is 0s to 60s",
+            ),
+            (
+                HANDLER_VARIABLE,
+                r#"{"http":{"batch":{"max":1,"wait":"soon"}}}"#,
+                "such as 50ms",
+            ),
+            (
+                HANDLER_VARIABLE,
+                r#"{"native":{"batch":{"max":1,"wait":"1s"}}}"#,
+                "unknown field",
             ),
             (DRAIN_TIMEOUT_VARIABLE, "60", "60s"),
             (DRAIN_TIMEOUT_VARIABLE, "-1s", "60s"),
@@ -432,25 +462,45 @@ mod tests {
         );
     }
 
+    fn any_command() -> impl Strategy<Value = Vec<String>> {
+        prop::collection::vec("[^\0]{1,20}", 1..4)
+    }
+
+    fn any_batch() -> impl Strategy<Value = Option<BatchConfig>> {
+        let batch = (1..=1000_u16, 0..=60_000_u64);
+        prop::option::of(batch.prop_map(|(max, millis)| BatchConfig {
+            max,
+            wait: Duration::from_millis(millis),
+        }))
+    }
+
     fn any_handler() -> impl Strategy<Value = HandlerConfig> {
         prop_oneof![
             Just(HandlerConfig::Native {}),
-            prop::collection::vec("[^\0]{1,20}", 1..4)
-                .prop_map(|command| HandlerConfig::Exec { command }),
-            (prop::collection::vec("[^\0]{1,20}", 1..4), 1..=64_u16)
-                .prop_map(|(command, processes)| HandlerConfig::Stdio { command, processes }),
-            (prop::option::of(1..=u16::MAX), any::<bool>()).prop_map(|(port, h2)| {
-                HandlerConfig::Http(HttpHandler {
-                    port,
-                    socket: port.is_none().then(|| "/run/app.sock".to_owned()),
-                    path: "/tasks".to_owned(),
-                    protocol: if h2 {
-                        HttpProtocol::H2c
-                    } else {
-                        HttpProtocol::Http1
-                    },
-                })
+            (any_command(), any_batch())
+                .prop_map(|(command, batch)| HandlerConfig::Exec { command, batch }),
+            (any_command(), 1..=64_u16, any_batch()).prop_map(|(command, processes, batch)| {
+                HandlerConfig::Stdio {
+                    command,
+                    processes,
+                    batch,
+                }
             }),
+            (prop::option::of(1..=u16::MAX), any::<bool>(), any_batch()).prop_map(
+                |(port, h2, batch)| {
+                    HandlerConfig::Http(HttpHandler {
+                        port,
+                        batch,
+                        socket: port.is_none().then(|| "/run/app.sock".to_owned()),
+                        path: "/tasks".to_owned(),
+                        protocol: if h2 {
+                            HttpProtocol::H2c
+                        } else {
+                            HttpProtocol::Http1
+                        },
+                    })
+                }
+            ),
         ]
     }
 
@@ -471,11 +521,12 @@ mod tests {
             token in prop::option::of("[a-f0-9-]{1,40}"),
             json in any::<bool>(),
         ) -> WorkerConfig {
+            let most = handler.batch().map_or(1, |batch| batch.max.into());
             WorkerConfig {
                 queue: QueueName::new(&namespace, &name).expect("the name is good"),
                 redis_url: RedisUrl::new("rediss://user:secret@redis:6380/1"),
                 redis_tls: RedisTls::default(),
-                concurrency: Concurrency::new(tasks).expect("it is in range"),
+                concurrency: Concurrency::new(tasks.max(most)).expect("it is in range"),
                 handler,
                 drain_timeout: Duration::from_millis(drain_millis),
                 http_address: SocketAddr::new(IpAddr::V4(Ipv4Addr::from(octets)), port),

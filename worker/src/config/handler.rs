@@ -5,6 +5,8 @@ use std::fmt;
 use axum::http::uri::PathAndQuery;
 use serde::{Deserialize, Serialize};
 
+use super::{BatchConfig, Concurrency};
+
 /// What runs a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -13,6 +15,9 @@ pub enum HandlerConfig {
     Exec {
         /// The program and its arguments; looked up on `PATH` when it has no slash. No shell is involved.
         command: Vec<String>,
+        /// Many tasks in one run of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        batch: Option<BatchConfig>,
     },
     /// A command that goes on, and gets tasks as JSON lines.
     Stdio {
@@ -21,6 +26,9 @@ pub enum HandlerConfig {
         /// How many of it run at once: 1 to 64.
         #[serde(default = "one")]
         processes: u16,
+        /// Many tasks in one line.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        batch: Option<BatchConfig>,
     },
     /// A server in the same pod, that gets tasks as CloudEvents.
     Http(HttpHandler),
@@ -44,6 +52,9 @@ pub struct HttpHandler {
     /// What is spoken.
     #[serde(default)]
     pub protocol: HttpProtocol,
+    /// Many tasks in one request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchConfig>,
 }
 
 /// What is spoken with a server.
@@ -99,17 +110,23 @@ impl HttpHandler {
 }
 
 impl HandlerConfig {
-    /// Parses the JSON form; the error says what is wrong with it.
-    pub(super) fn parse(json: &str) -> Result<Self, String> {
+    /// Parses the JSON form, for a worker that runs so many tasks at once; the error says what is wrong with it.
+    pub(super) fn parse(json: &str, concurrency: Concurrency) -> Result<Self, String> {
         let handler: Self = serde_json::from_str(json).map_err(|error| error.to_string())?;
-        handler.check().map(|()| handler)
+        handler.check(concurrency).map(|()| handler)
     }
 
-    /// Says what is wrong with it, if anything.
-    pub fn check(&self) -> Result<(), String> {
+    /// Says what is wrong with it, if anything, in a worker that runs so many tasks at once.
+    pub fn check(&self, concurrency: Concurrency) -> Result<(), String> {
+        if let Some(batch) = self.batch() {
+            batch.check(self.name())?;
+            batch.check_beside(self.name(), concurrency)?;
+        }
         match self {
-            Self::Exec { command } => check_command("exec", command),
-            Self::Stdio { command, processes } => {
+            Self::Exec { command, .. } => check_command("exec", command),
+            Self::Stdio {
+                command, processes, ..
+            } => {
                 if !(1..=MOST_PROCESSES).contains(processes) {
                     return Err(format!(
                         "stdio.processes is {processes}: it is 1 to {MOST_PROCESSES}"
@@ -119,6 +136,15 @@ impl HandlerConfig {
             }
             Self::Http(http) => http.check(),
             Self::Native {} => Ok(()),
+        }
+    }
+
+    /// How many tasks it gets in one call, if more than one.
+    pub fn batch(&self) -> Option<&BatchConfig> {
+        match self {
+            Self::Exec { batch, .. } | Self::Stdio { batch, .. } => batch.as_ref(),
+            Self::Http(http) => http.batch.as_ref(),
+            Self::Native {} => None,
         }
     }
 

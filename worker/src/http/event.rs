@@ -1,4 +1,4 @@
-//! A task as a CloudEvent in binary mode: attributes in headers, the payload as the body. Pure.
+//! A task as a CloudEvent in binary mode: attributes in headers, the payload as the body; many as a batch. Pure.
 //!
 //! Sources: the CloudEvents 1.0.2 specification and its HTTP protocol binding.
 
@@ -9,6 +9,8 @@ use axum::http::{Method, Request, Uri};
 use bytes::Bytes;
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde::Serialize;
+use serde_json::value::RawValue;
 use taskqueue_queue::worker::LeasedTask;
 
 use super::sending::{Sending, Sent, sending};
@@ -55,6 +57,74 @@ pub(super) fn request(
         add("ce-traceparent", parent);
         add("traceparent", parent);
     }
+    request
+}
+
+/// A task as a CloudEvent in structured mode.
+#[derive(Serialize)]
+struct Event<'a> {
+    specversion: &'static str,
+    id: &'a str,
+    r#type: &'a str,
+    source: String,
+    time: String,
+    datacontenttype: &'static str,
+    // What follows are extensions of ours.
+    queue: String,
+    attempt: u32,
+    losses: u32,
+    priority: &'a str,
+    deadline: &'a str,
+    control: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
+    data: &'a RawValue,
+}
+
+/// The request for many tasks, each with where its control is, in the batched mode of CloudEvents. They begin at `now` and
+/// may run for so long.
+pub(super) fn batch(
+    tasks: &[(&LeasedTask, String)],
+    uri: &Uri,
+    now: Timestamp,
+    timeout: Duration,
+    sent: Sent,
+) -> Request<Sending> {
+    let deadline = deadline(now, timeout);
+    let mut body = vec![b'['];
+    for (task, control) in tasks {
+        let Ok(data) = serde_json::from_slice(task.payload.as_bytes()) else {
+            // It is JSON by its type.
+            continue;
+        };
+        let event = Event {
+            specversion: "1.0",
+            id: task.id.as_str(),
+            r#type: &task.kind,
+            source: format!("/taskqueue/{}", task.queue),
+            time: task.created.to_string(),
+            datacontenttype: "application/json",
+            queue: task.queue.to_string(),
+            attempt: task.attempt,
+            losses: task.losses,
+            priority: &task.priority,
+            deadline: &deadline,
+            control,
+            traceparent: task.trace_parent.as_deref(),
+            data,
+        };
+        if body.len() > 1 {
+            body.push(b',');
+        }
+        // Plain structs always have a JSON form.
+        body.extend(serde_json::to_vec(&event).unwrap_or_default());
+    }
+    body.push(b']');
+    let mut request = Request::new(sending(body.into(), sent));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = uri.clone();
+    let batch = HeaderValue::from_static("application/cloudevents-batch+json");
+    request.headers_mut().insert(CONTENT_TYPE, batch);
     request
 }
 

@@ -31,10 +31,27 @@ const WONDER: Duration = Duration::from_secs(2);
 pub(super) enum Order {
     /// To run a task.
     Run(Box<Job>),
+    /// To run many, which it is told in one line.
+    RunTogether(Vec<Job>),
     /// To end a task soon.
     Cancel(TaskId),
     /// Nobody waits for this task any more.
     Drop(TaskId),
+}
+
+impl Order {
+    /// It is not heard any more: what was to run is handed back.
+    pub(super) fn refuse(self) {
+        match self {
+            Self::Run(job) => job.end(Outcome::Released),
+            Self::RunTogether(jobs) => {
+                for job in jobs {
+                    job.end(Outcome::Released);
+                }
+            }
+            Self::Cancel(_) | Self::Drop(_) => {}
+        }
+    }
 }
 
 /// How a child came to its end.
@@ -69,6 +86,8 @@ pub(super) struct Child {
     closing: Option<Instant>,
     /// It was told.
     deaf: bool,
+    /// It is told its tasks in batches, also one that comes by itself.
+    together: bool,
     /// How many odd lines of it are logged.
     allowance: Allowance,
     suppressed: u64,
@@ -90,6 +109,7 @@ impl Child {
             ended: None,
             closing: None,
             deaf: false,
+            together: false,
             allowance: Allowance::new(Instant::now()),
             suppressed: 0,
         })
@@ -136,6 +156,7 @@ impl Child {
                 },
                 order = orders.recv() => match order {
                     Some(Order::Run(job)) => self.run(*job),
+                    Some(Order::RunTogether(jobs)) => self.run_together(jobs),
                     Some(Order::Cancel(id)) => self.cancel(id),
                     Some(Order::Drop(id)) => drop(self.drop_task(id)),
                     None => return End::Dismissed,
@@ -182,7 +203,7 @@ impl Child {
                     }
                 },
                 order = orders.recv() => match order {
-                    Some(Order::Run(job)) => job.end(Outcome::Released),
+                    Some(order @ (Order::Run(_) | Order::RunTogether(_))) => order.refuse(),
                     Some(Order::Cancel(id)) => self.cancel(id),
                     Some(Order::Drop(id)) => self.jobs.forget(id),
                     None => return,
@@ -220,8 +241,35 @@ impl Child {
             self.jobs.hold(job);
             return;
         }
-        let at = self.input.send(message::task(&job.task));
+        let line = if self.together {
+            message::batch(&[&job.task])
+        } else {
+            message::task(&job.task)
+        };
+        let at = self.input.send(line);
         self.jobs.give(job, at, Instant::now());
+    }
+
+    /// Gives it many tasks in one line, without those that it has not dropped yet.
+    fn run_together(&mut self, jobs: Vec<Job>) {
+        self.together = true;
+        let mut given = Vec::new();
+        for job in jobs {
+            if self.jobs.is_dropped(job.task.id) {
+                self.jobs.hold(job);
+            } else {
+                given.push(job);
+            }
+        }
+        if given.is_empty() {
+            return;
+        }
+        let tasks: Vec<_> = given.iter().map(|job| &job.task).collect();
+        let at = self.input.send(message::batch(&tasks));
+        let now = Instant::now();
+        for job in given {
+            self.jobs.give(job, at, now);
+        }
     }
 
     fn cancel(&mut self, id: TaskId) {

@@ -1,12 +1,10 @@
 //! What a child says of its tasks, and what becomes of them by it.
 
-use std::time::Duration;
-
 use taskqueue_queue::TaskId;
-use taskqueue_queue::worker::Outcome;
+use taskqueue_queue::worker::{LeasedTask, Outcome};
 
 use super::child::Child;
-use super::message::{Message, Seconds, Words};
+use super::message::{Message, Seconds};
 use super::reading::{Kind, Odd, Reading};
 use crate::output::{self, Output};
 
@@ -31,38 +29,12 @@ impl Child {
         let Some(task) = self.jobs.get(id) else {
             return self.answer_to_nobody(id, &message);
         };
-        match message {
-            Message::Ready {} => {}
-            Message::Done { result, .. } => {
-                let mut output = Output::default();
-                if let Some(result) = result {
-                    output.push(result.get().as_bytes());
-                }
-                let outcome = output::completed(output, task);
-                self.end(id, outcome);
-            }
-            Message::Retry { error, seconds, .. } => {
-                let after = seconds.and_then(|seconds| self.span(id, seconds));
-                let Words(error) = error;
-                self.end(id, Outcome::Retry { error, after });
-            }
-            Message::Dead { error, .. } => self.end(id, Outcome::Dead { error: error.0 }),
-            Message::Snooze { seconds, .. } => {
-                let after = self.span(id, seconds).unwrap_or_default();
-                self.end(id, Outcome::Snoozed { after });
-            }
-            Message::Progress { progress, .. } => {
-                if let Err(error) = task.progress(&progress) {
-                    tracing::warn!(id = %id, %error, "progress not taken");
-                }
-            }
-            Message::Log { line, .. } => task.log(&line.0),
-            Message::Extend { seconds, .. } => {
-                let task = task.clone();
-                if let Some(span) = self.span(id, seconds) {
-                    task.extend(span);
-                }
-            }
+        let Heard { end, odd } = hear(message, task);
+        if let Some(odd) = odd {
+            self.tell(&odd);
+        }
+        if let Some(outcome) = end {
+            self.end(id, outcome);
         }
     }
 
@@ -89,38 +61,96 @@ impl Child {
             }
             return;
         };
-        let failed = |error| Outcome::Retry { error, after: None };
-        match kind {
-            Kind::Aside => {}
-            Kind::End => self.end(id, failed(why)),
-            Kind::Dead => self.end(id, Outcome::Dead { error: why }),
-            Kind::Oversized { head, bytes } => {
-                let outcome = output::completed(Output::beginning_of(&head, bytes), task);
-                self.end(id, outcome);
-            }
+        let unknown = kind == Kind::Unknown;
+        match end_of_odd(kind, why, task) {
+            None => {}
             // It may go on with the task, or not.
-            Kind::Unknown => {
+            Some(outcome) if unknown => {
                 if let Some(job) = self.drop_task(id) {
-                    job.end(failed(why));
+                    job.end(outcome);
                 }
             }
+            Some(outcome) => self.end(id, outcome),
         }
-    }
-
-    /// The span that it has named, if it is one.
-    fn span(&mut self, id: TaskId, Seconds(span): Seconds) -> Option<Duration> {
-        span.map_err(|text| {
-            self.tell(&format!(
-                "it wrote {text} seconds for task {id}, which is no time: it counts as none"
-            ));
-        })
-        .ok()
     }
 
     /// The child is through with a task.
     fn end(&mut self, id: TaskId, outcome: Outcome) {
         if let Some(next) = self.jobs.end(id, outcome) {
             self.run(next);
+        }
+    }
+}
+
+/// What a message comes to for the task that it names.
+pub(crate) struct Heard {
+    /// How the task ends, if it does.
+    pub(crate) end: Option<Outcome>,
+    /// What is odd about the message, if anything is.
+    pub(crate) odd: Option<String>,
+}
+
+/// Hears a message about a task. What is said meanwhile is handed on.
+pub(crate) fn hear(message: Message, task: &LeasedTask) -> Heard {
+    let mut odd = None;
+    let mut span = |Seconds(span): Seconds| {
+        let no_time = |text: String| {
+            format!(
+                "it wrote {text} seconds for task {}, which is no time: it counts as none",
+                task.id
+            )
+        };
+        span.map_err(|text| odd = Some(no_time(text))).ok()
+    };
+    let end = match message {
+        Message::Ready {} => None,
+        Message::Done { result, .. } => {
+            let mut output = Output::default();
+            if let Some(result) = result {
+                output.push(result.get().as_bytes());
+            }
+            Some(output::completed(output, task))
+        }
+        Message::Retry { error, seconds, .. } => Some(Outcome::Retry {
+            error: error.0,
+            after: seconds.and_then(span),
+        }),
+        Message::Dead { error, .. } => Some(Outcome::Dead { error: error.0 }),
+        Message::Snooze { seconds, .. } => Some(Outcome::Snoozed {
+            after: span(seconds).unwrap_or_default(),
+        }),
+        Message::Progress { progress, .. } => {
+            if let Err(error) = task.progress(&progress) {
+                tracing::warn!(id = %task.id, %error, "progress not taken");
+            }
+            None
+        }
+        Message::Log { line, .. } => {
+            task.log(&line.0);
+            None
+        }
+        Message::Extend { seconds, .. } => {
+            if let Some(span) = span(seconds) {
+                task.extend(span);
+            }
+            None
+        }
+    };
+    Heard { end, odd }
+}
+
+/// How a task ends of which a line was no message, for this reason; `None` if that is nothing to it.
+pub(crate) fn end_of_odd(kind: Kind, why: String, task: &LeasedTask) -> Option<Outcome> {
+    match kind {
+        Kind::Aside => None,
+        Kind::End | Kind::Unknown => Some(Outcome::Retry {
+            error: why,
+            after: None,
+        }),
+        Kind::Dead => Some(Outcome::Dead { error: why }),
+        Kind::Oversized { head, bytes } => {
+            let output = Output::beginning_of(&head, bytes);
+            Some(output::completed(output, task))
         }
     }
 }

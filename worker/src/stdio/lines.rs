@@ -7,15 +7,15 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio_util::codec::Decoder;
 
 /// Longest line that is kept whole. A result is at most 64 KiB, and its JSON may be several times as long.
-pub(super) const MOST_LINE_BYTES: usize = 1024 * 1024;
+pub(crate) const MOST_LINE_BYTES: usize = 1024 * 1024;
 /// How much is kept of a longer one.
 const HEAD_BYTES: usize = 8 * 1024;
 /// After so many bytes a line is taken to have no end.
-pub(super) const ENDLESS_BYTES: u64 = 16 * 1024 * 1024;
+pub(crate) const ENDLESS_BYTES: u64 = 16 * 1024 * 1024;
 
 /// A line, without its end.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub(crate) enum Line {
     /// All of it.
     Whole(Bytes),
     /// Of one that is too long: how it began, and how many bytes it had.
@@ -28,7 +28,7 @@ pub(super) enum Line {
 
 /// Splits a stream into lines.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     /// How much of the buffer was searched for the end of the line.
     searched: usize,
     /// Of a line that is too long: how it began, and how many bytes of it are gone.

@@ -31,13 +31,34 @@ struct Task<'a> {
     timeout_seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     traceparent: Option<&'a str>,
+    /// Where the task's handler can be heard, if not by lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    control: Option<&'a str>,
     payload: &'a RawValue,
+}
+
+impl<'a> Task<'a> {
+    fn new(task: &'a LeasedTask, control: Option<&'a str>, payload: &'a RawValue) -> Self {
+        Self {
+            id: task.id.as_str(),
+            r#type: &task.kind,
+            queue: task.queue.to_string(),
+            attempt: task.attempt,
+            losses: task.losses,
+            priority: &task.priority,
+            created: task.created,
+            timeout_seconds: task.timeout.as_secs_f64(),
+            traceparent: task.trace_parent.as_deref(),
+            control,
+            payload,
+        }
+    }
 }
 
 /// What a child writes.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) enum Message {
+pub(crate) enum Message {
     /// It takes tasks from now on.
     Ready {},
     /// The task is done.
@@ -72,7 +93,7 @@ pub(super) enum Message {
 
 impl Message {
     /// The task that it is about.
-    pub(super) fn id(&self) -> Option<TaskId> {
+    pub(crate) fn id(&self) -> Option<TaskId> {
         match self {
             Self::Ready {} => None,
             Self::Done { id, .. }
@@ -88,7 +109,7 @@ impl Message {
 
 /// Text for people. An object, a number or whatever else a child gives instead is taken as its JSON.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Words(pub(super) String);
+pub(crate) struct Words(pub(crate) String);
 
 impl<'de> Deserialize<'de> for Words {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -105,7 +126,7 @@ impl<'de> Deserialize<'de> for Words {
 
 /// A span that a child has named, which may be no time at all.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Seconds(pub(super) Result<Duration, String>);
+pub(crate) struct Seconds(pub(crate) Result<Duration, String>);
 
 impl<'de> Deserialize<'de> for Seconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -129,18 +150,30 @@ pub(super) fn task(task: &LeasedTask) -> Vec<u8> {
         // It is JSON by its type.
         return Vec::new();
     };
-    line(&Order::Task(Task {
-        id: task.id.as_str(),
-        r#type: &task.kind,
-        queue: task.queue.to_string(),
-        attempt: task.attempt,
-        losses: task.losses,
-        priority: &task.priority,
-        created: task.created,
-        timeout_seconds: task.timeout.as_secs_f64(),
-        traceparent: task.trace_parent.as_deref(),
-        payload,
-    }))
+    line(&Order::Task(Task::new(task, None, payload)))
+}
+
+/// The line that gives many tasks to a child.
+pub(super) fn batch(tasks: &[&LeasedTask]) -> Vec<u8> {
+    let mut line = b"{\"batch\":[".to_vec();
+    for (place, task) in tasks.iter().enumerate() {
+        if place > 0 {
+            line.push(b',');
+        }
+        line.extend(json(task, None));
+    }
+    line.extend(b"]}\n");
+    line
+}
+
+/// A task as JSON in one line, without its end; `control` is where its handler can be heard, if not by lines.
+pub(crate) fn json(task: &LeasedTask, control: Option<&str>) -> Vec<u8> {
+    let payload = one_line(&task.payload);
+    let Ok(payload) = serde_json::from_slice::<&RawValue>(&payload) else {
+        // It is JSON by its type.
+        return Vec::new();
+    };
+    serde_json::to_vec(&Task::new(task, control, payload)).unwrap_or_default()
 }
 
 /// The line that tells a child to stop working on a task.

@@ -8,7 +8,7 @@ use taskqueue_queue::TaskId;
 
 /// What a line names that begins as a message does: the field and the task. Whatever comes behind the id may be anything,
 /// but must not name another.
-pub(super) fn named(text: &str) -> Option<(String, TaskId)> {
+pub(crate) fn named(text: &str) -> Option<(String, TaskId)> {
     let mut found = Found::default();
     // How it ends is known: it is no message.
     let _ = serde_json::Deserializer::from_str(text).deserialize_map(Outer(&mut found));

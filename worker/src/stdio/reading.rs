@@ -16,7 +16,7 @@ const RESULT_HEAD_BYTES: usize = 4 * 1024;
 
 /// What a line says, or a part of it.
 #[derive(Debug)]
-pub(super) enum Reading {
+pub(crate) enum Reading {
     /// A message.
     Message(Message),
     /// A message once its strings and numbers were mended, and what was wrong with it.
@@ -29,16 +29,16 @@ pub(super) enum Reading {
 
 /// A line about one task that is no message.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Odd {
-    pub(super) id: TaskId,
-    pub(super) kind: Kind,
+pub(crate) struct Odd {
+    pub(crate) id: TaskId,
+    pub(crate) kind: Kind,
     /// What it was and why it is no message.
-    pub(super) why: String,
+    pub(crate) why: String,
 }
 
 /// What an odd line was to be.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// The task's end, well or not.
     End,
     /// The end of a task that no retry can help.
@@ -54,7 +54,7 @@ pub(super) enum Kind {
 /// What a line says and nobody has heard yet. Mostly that is one message; but those of several threads may come to stand in
 /// one line, with the ends of their lines behind it, so that an empty line says nothing.
 #[derive(Debug, Default)]
-pub(super) struct Said {
+pub(crate) struct Said {
     /// What a line says that is not read bit by bit.
     all: Option<Reading>,
     text: String,
@@ -70,7 +70,7 @@ pub(super) struct Said {
 
 impl Said {
     /// What this line says.
-    pub(super) fn by(line: &Line) -> Self {
+    pub(crate) fn by(line: &Line) -> Self {
         match line {
             Line::Whole(bytes) => Self::text(bytes),
             Line::Unfinished(bytes) => Self {
@@ -222,7 +222,8 @@ fn long(head: &str, bytes: u64) -> Reading {
     }
 }
 
-fn odd(kind: &str, id: TaskId, why: String) -> Reading {
+/// What a text is about one task that was to be of this kind, and is no message for this reason.
+pub(crate) fn odd(kind: &str, id: TaskId, why: String) -> Reading {
     let kind = match kind {
         "done" | "retry" | "snooze" => Kind::End,
         "dead" => Kind::Dead,

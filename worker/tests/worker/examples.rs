@@ -18,7 +18,8 @@ fn example(path: &str) -> String {
 
 /// Gives a worker what it can do and what it cannot, and looks at what becomes of it.
 async fn counts_words(stage: &Stage, handler: &Value, wanted: &Value) {
-    let _worker = stage.worker(&handler.to_string(), &[]).await;
+    let variables = [("TASKQUEUE_CONCURRENCY", "4")];
+    let _worker = stage.worker(&handler.to_string(), &variables).await;
     let texts = json!(["to be", "or not to be"]);
     let id = stage.enqueue("count-words", &texts).await;
     let other = stage.enqueue("paint-it-black", &texts).await;
@@ -58,6 +59,15 @@ async fn the_example_in_python_counts_words() {
     let stage = Stage::new().await;
     let mut command = Command::new("python3");
     let (_server, handler) = server(command.arg(example("python/service.py"))).await;
+    counts_words(&stage, &handler, &words()).await;
+}
+
+#[tokio::test]
+async fn the_example_of_batches_in_python_counts_words() {
+    let stage = Stage::new().await;
+    let command = ["python3", &example("python/batch.py")];
+    let batch = json!({ "max": 4, "wait": "100ms" });
+    let handler = json!({ "stdio": { "command": command, "batch": batch } });
     counts_words(&stage, &handler, &words()).await;
 }
 

@@ -1,6 +1,7 @@
 //! The worker's program beside real servers: one test program, so that it is linked once and its tests, which mostly
 //! wait, run side by side.
 
+mod batches;
 mod contract;
 mod examples;
 mod exec;

@@ -1,11 +1,12 @@
 //! The children of a TaskQueue.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use taskqueue_operator::endpoint::EndpointUrl;
-use taskqueue_worker::config::{HandlerConfig, WorkerConfig};
+use taskqueue_worker::config::{BatchConfig, HandlerConfig, WorkerConfig};
 
 use crate::fixtures::{Edit, UID, build, deployment, exec, template};
 
@@ -305,6 +306,9 @@ fn environment(deployment: &Value, secret: &str) -> HashMap<String, String> {
 #[test]
 fn the_worker_reads_what_the_operator_wrote() {
     let mut edits = exec(rich());
+    let batch = json!({ "max": 17, "wait": "50ms" });
+    let handler = json!({ "exec": { "command": ["sha256sum", "-"], "batch": batch } });
+    edits.push(("/spec/worker/handler", handler));
     edits.push(("/spec/worker/concurrency", json!(17)));
     edits.push(("/spec/worker/drainTimeout", json!("1500ms")));
     let variables = environment(&deployment(&edits), "");
@@ -314,7 +318,11 @@ fn the_worker_reads_what_the_operator_wrote() {
     assert_eq!(config.concurrency.get(), 17);
     assert_eq!(config.drain_timeout.as_millis(), 1500);
     let command = vec!["sha256sum".to_owned(), "-".to_owned()];
-    assert_eq!(config.handler, HandlerConfig::Exec { command });
+    let batch = Some(BatchConfig {
+        max: 17,
+        wait: Duration::from_millis(50),
+    });
+    assert_eq!(config.handler, HandlerConfig::Exec { command, batch });
     assert_eq!(config.pod_name.as_deref(), Some("metadata.name"));
     assert_eq!(config.node_name.as_deref(), Some("spec.nodeName"));
     assert_eq!(config.http_address.port(), 8081);

@@ -187,6 +187,18 @@ fn table() -> Vec<Row> {
             "it is 1 to 65535",
         ),
         row(
+            http(&json!({ "batch": { "max": 9, "wait": "1s" } }), template()),
+            "BadHandler",
+            "spec.worker.handler.http.batch.max is 9",
+            "raise the concurrency to 9",
+        ),
+        row(
+            http(&json!({ "batch": { "max": 1, "wait": "2m" } }), template()),
+            "BadHandler",
+            "spec.worker.handler.http.batch.wait is 120s",
+            "it is 0s to 60s",
+        ),
+        row(
             http(&json!({ "socket": "/run/app/app.sock" }), template()),
             "SocketVolume",
             "spec.worker.handler.http.socket is /run/app/app.sock",
