@@ -4,6 +4,7 @@ mod dead;
 mod doctor;
 mod enqueue;
 mod errors;
+mod follow;
 mod parse;
 mod simulate;
 
@@ -18,6 +19,7 @@ pub(crate) use self::dead::{Dead, Letters};
 pub(crate) use self::doctor::Doctor;
 pub(crate) use self::enqueue::{Enqueue, Printed};
 pub(crate) use self::errors::Errors;
+pub(crate) use self::follow::{Ends, Watch};
 use self::parse::{interval, task_id};
 pub(crate) use self::simulate::Simulate;
 
@@ -88,9 +90,16 @@ pub(crate) enum Command {
     },
     /// Read the log of what has ended, where the queue keeps one.
     ///
-    /// A line of JSON for each end: the task with what became of it (`what`), and the number of that end. What was read is
+    /// A line of JSON for each end: the task with what became of it (`what`), and the number of that end; and for each change
+    /// of the number of workers (`Scaled`). What was read is
     /// acknowledged for the group, and not read by it again; a new group begins with the oldest that there is.
     Ends(Ends),
+    /// Show what happens in a queue, in the moment in which it happens, until interrupted.
+    ///
+    /// A line for each event: tasks that are enqueued, due, started, retried, completed and so on, progress and log lines of
+    /// attempts, and changes of the number of workers. Begins with what happens from now on, or goes on behind an event that
+    /// is still kept: about 4 MiB are, until nobody has listened for a minute. Costs the queue nothing when nobody listens.
+    Watch(Watch),
     /// List the workers of a queue.
     Workers {
         /// The queue.
@@ -204,21 +213,6 @@ pub(crate) struct Stats {
     /// How often `--watch` prints.
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
     pub(crate) every: Duration,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Ends {
-    /// The queue.
-    pub(crate) queue: String,
-    /// The group of readers, which share what is logged.
-    #[arg(long, value_name = "NAME", default_value = "tq")]
-    pub(crate) group: String,
-    /// Which reader of the group this is.
-    #[arg(long, value_name = "NAME", default_value = "tq")]
-    pub(crate) reader: String,
-    /// Go on with what is logged from now on.
-    #[arg(short, long)]
-    pub(crate) follow: bool,
 }
 
 #[derive(Debug, Args)]

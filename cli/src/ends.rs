@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use taskqueue_queue::{EndsBatch, LoggedEnd};
+use taskqueue_queue::{EndsBatch, LoggedEnd, ReplicaChange};
 
 use crate::args::Ends;
 use crate::exit::Failure;
@@ -34,8 +34,8 @@ pub(crate) async fn run(
     let mut missed = None;
     loop {
         let batch = reader.next(patience).await?;
-        for end in &batch.ends {
-            output.line(line(end)?)?;
+        for line in lines(&batch)? {
+            output.line(line)?;
         }
         output.flush()?;
         if output.is_closed() {
@@ -64,6 +64,29 @@ fn tell_missed(batch: &EndsBatch, told: &mut Option<u64>) {
         ));
         *told = Some(batch.skipped);
     }
+}
+
+/// Ends and changes of the number of workers, in the order in which they were logged.
+fn lines(batch: &EndsBatch) -> Result<Vec<String>, Failure> {
+    let mut lines: Vec<(u64, String)> = Vec::new();
+    for end in &batch.ends {
+        lines.push((end.number, line(end)?));
+    }
+    let changes = batch.changes.iter();
+    lines.extend(changes.map(|change| (change.number, change_line(change))));
+    lines.sort_by_key(|(number, _)| *number);
+    Ok(lines.into_iter().map(|(_, line)| line).collect())
+}
+
+fn change_line(change: &ReplicaChange) -> String {
+    json!({
+        "number": change.number,
+        "what": "Scaled",
+        "logged": change.at,
+        "replicas": change.replicas,
+        "equation": change.equation,
+    })
+    .to_string()
 }
 
 fn line(end: &LoggedEnd) -> Result<String, Failure> {

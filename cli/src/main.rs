@@ -23,6 +23,7 @@ mod simulate;
 mod stats;
 mod table;
 mod tasks;
+mod watch;
 mod workers;
 mod yaml;
 
@@ -63,6 +64,7 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Stats(stats) => stats::run(stats, &cluster().await?, &mut output).await,
         Command::Tasks(tasks) => tasks::run(tasks, &cluster().await?, &mut output).await,
         Command::Ends(ends) => ends::run(ends, &cluster().await?, &mut output).await,
+        Command::Watch(watch) => watch::run(watch, &cluster().await?, &mut output).await,
         Command::Logs { queue, id } => {
             tasks::logs(&cluster().await?.queue(queue)?, id, &mut output).await
         }

@@ -7,9 +7,9 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use crate::queue::Queue;
-use crate::record::unpack_logged;
-use crate::script::args;
-use crate::{Error, Task};
+use crate::record::{Scaled, unpack_logged};
+use crate::script::{Script, args};
+use crate::{Error, Replicas, Task, TaskId};
 
 /// Longest name of a group or a reader.
 const MAX_NAME: usize = 64;
@@ -21,6 +21,8 @@ const MOST_BYTES: usize = 4 * 1024 * 1024;
 const IDLE: Duration = Duration::from_mins(1);
 /// How often the log is looked at while there is nothing new.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Bytes kept of an equation.
+const MOST_EQUATION_BYTES: usize = 1_024;
 
 /// What the log tells of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -71,11 +73,26 @@ pub struct LoggedEnd {
     pub trace_parent: Option<String>,
 }
 
+/// A change of the number of a queue's workers, in the log among the ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicaChange {
+    /// As that of an end: both are counted together.
+    pub number: u64,
+    /// When it was logged, by the clock of Redis.
+    pub at: Timestamp,
+    /// The numbers.
+    pub replicas: Replicas,
+    /// Why, as the equation of the decision; its first KiB.
+    pub equation: String,
+}
+
 /// What a reader is to deal with next.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct EndsBatch {
     /// In the order in which they were logged.
     pub ends: Vec<LoggedEnd>,
+    /// The changes of the number of workers among them, in that order too.
+    pub changes: Vec<ReplicaChange>,
     /// How many ends the group has missed since it began, as the log had let go of them.
     pub skipped: u64,
     /// How many ends are logged that the group was not given yet.
@@ -121,6 +138,25 @@ impl Queue {
             reader: reader.to_owned(),
             pending: Some("0".to_owned()),
         })
+    }
+}
+
+impl Queue {
+    /// Tells that the number of the queue's workers was changed, and why: to who listens, and to the log of ends
+    /// if there is one.
+    pub async fn tell_scaled(&self, replicas: Replicas, equation: &str) -> Result<(), Error> {
+        let equation = &equation[..equation.floor_char_boundary(MOST_EQUATION_BYTES)];
+        let Replicas { from, to } = replicas;
+        let entry = Scaled { from, to, equation }.pack();
+        let asked = args::Scaled {
+            numbers: format!("{from} {to}").into(),
+            equation: equation.into(),
+            entry: entry.as_slice().into(),
+        };
+        // It goes by no policy but by what scripts know of it.
+        let call = Script::call(self.keys(), &[], &[], "", &asked);
+        self.answer(&call).await?;
+        Ok(())
     }
 }
 
@@ -171,24 +207,24 @@ impl EndsReader {
         let fields: Vec<Vec<u8>> = reply.next()?;
         let (skipped, unread) = (reply.next()?, reply.next()?);
         let mut rest = fields.as_slice();
-        let mut ends = Vec::new();
+        let mut batch = EndsBatch {
+            skipped,
+            unread,
+            ..EndsBatch::default()
+        };
         for (entry, length) in entries.iter().zip(lengths) {
             let (these, others) = rest.split_at(length.min(rest.len()));
             rest = others;
-            self.read(entry, these, &mut ends);
+            self.read(entry, these, &mut batch);
         }
         // Behind the last there may be more that was given and had no room in this answer.
         self.pending = entries.last().cloned();
-        Ok(EndsBatch {
-            ends,
-            skipped,
-            unread,
-            entries,
-        })
+        batch.entries = entries;
+        Ok(batch)
     }
 
     /// The ends of one entry. What is none of ours, or of a later version, is passed over.
-    fn read(&self, entry: &str, fields: &[Vec<u8>], ends: &mut Vec<LoggedEnd>) {
+    fn read(&self, entry: &str, fields: &[Vec<u8>], batch: &mut EndsBatch) {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let ms = entry.split('-').next().and_then(|ms| ms.parse().ok());
         let at = crate::clock::timestamp(ms.unwrap_or(0));
@@ -199,23 +235,45 @@ impl EndsReader {
             return;
         };
         for (place, pair) in pairs.chunks_exact(2).enumerate() {
-            let name = self.queue.name().clone();
-            let read = text(&pair[0])
-                .parse()
-                .and_then(|id| unpack_logged(id, name, &pair[1]));
-            match read {
-                Ok((what, task, trace_parent)) => ends.push(LoggedEnd {
-                    number: first + place as u64,
-                    what,
-                    at,
-                    task,
-                    trace_parent,
-                }),
-                Err(fault) => {
-                    let queue = self.queue.name();
-                    tracing::warn!(%queue, entry, %fault, "an entry of the log of ends is passed over");
-                }
+            let number = first.saturating_add(place as u64);
+            let id = text(&pair[0]);
+            let read = if id.is_empty() {
+                change(number, at, &pair[1]).map(|change| batch.changes.push(change))
+            } else {
+                let end = id.parse().and_then(|id| self.end(number, at, id, &pair[1]));
+                end.map(|end| batch.ends.push(end))
+            };
+            if let Err(fault) = read {
+                let queue = self.queue.name();
+                tracing::warn!(%queue, entry, %fault, "an entry of the log of ends is passed over");
             }
         }
     }
+
+    fn end(
+        &self,
+        number: u64,
+        at: Timestamp,
+        id: TaskId,
+        record: &[u8],
+    ) -> Result<LoggedEnd, Error> {
+        let (what, task, trace_parent) = unpack_logged(id, self.queue.name().clone(), record)?;
+        Ok(LoggedEnd {
+            number,
+            what,
+            at,
+            task,
+            trace_parent,
+        })
+    }
+}
+
+fn change(number: u64, at: Timestamp, record: &[u8]) -> Result<ReplicaChange, Error> {
+    let Scaled { from, to, equation } = Scaled::unpack(record)?;
+    Ok(ReplicaChange {
+        number,
+        at,
+        replicas: Replicas { from, to },
+        equation: equation.to_owned(),
+    })
 }

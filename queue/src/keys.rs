@@ -121,6 +121,8 @@ keys! {
     Groups = "groups";
     /// What is told of each kind of failures, and its figures.
     Grouped = "grouped";
+    /// Live events, while somebody listens.
+    Live = "live";
 }
 
 /// For each of [`Key::ALL`], how long the parts before its own are together.

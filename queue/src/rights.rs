@@ -10,7 +10,15 @@ use crate::script::{self, Script};
 /// What every call of a script and every connection needs.
 const ALWAYS: [&str; 4] = ["evalsha", "hmget", "script|load", "time"];
 /// What workers, the operator and `tq` ask beside the scripts.
-const PLAIN: [&str; 6] = ["blpop", "exists", "hgetall", "lrange", "ping", "subscribe"];
+const PLAIN: [&str; 7] = [
+    "blpop",
+    "exists",
+    "hgetall",
+    "lrange",
+    "ping",
+    "subscribe",
+    "xread",
+];
 
 /// The commands that workers, the operator and `tq` give.
 pub(crate) fn of_everything() -> BTreeSet<String> {

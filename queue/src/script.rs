@@ -144,8 +144,9 @@ macro_rules! pieces {
 
 pieces! {
     "acks" "admit" "ahead" "current" "discard" "done" "drop" "due" "edit" "elders" "end" "fetched" "ghosted" "ghosts"
-    "grace" "group" "holder" "keyed" "laid" "lapse" "layout" "letters" "levels" "limits" "log" "missing" "order" "places"
-    "promote" "record" "shelves" "sleepers" "sooner" "stand" "stored" "strict" "unique" "vacate" "wake"
+    "grace" "group" "holder" "keyed" "laid" "lapse" "layout" "letters" "levels" "limits" "live" "log" "missing" "order"
+    "places" "promote" "record" "settled" "shelves" "sleepers" "sooner" "stand" "stored" "strict" "tell" "unique" "vacate"
+    "wake"
 }
 
 macro_rules! scripts {
@@ -181,23 +182,23 @@ macro_rules! scripts {
 scripts! {
     ENQUEUE Enqueue "enqueue" Adds
         [Config Tasks Shelves Active Due Stats Idle Wake Ghosts Unique Uniques Idempotency Lapses Held Holders Parked
-            Expiry]
+            Expiry Live]
         (repeated wakes channel queue most_waiting together scheduled special);
     EXCHANGE Exchange "exchange" Tends
         [Config Tasks Shelves Later Due Active Workers Lost Stats Idle Draining Wake Ghosts Held Holders Parked Progress
-            Kept Keptcount Rate Ends Endmarks]
+            Kept Keptcount Rate Ends Endmarks Live]
         (worker lease slots listens listed token retention run_ms order most_active rate rate_span buckets);
     SETTLE Settle "settle" Tends
         [Config Tasks Shelves Later Due Active Info Lost Dead Stats Idle Wake Ghosts Unique Uniques Idempotency Lapses
-            Held Holders Parked Expiry Cancel Progress Kept Keptcount Ends Endmarks Groups Grouped]
+            Held Holders Parked Expiry Cancel Progress Kept Keptcount Ends Endmarks Live Groups Grouped]
         (worker retention wakes channel queue);
     REMOVE Remove "remove" Tends
         [Config Tasks Shelves Later Due Active Lost Dead Stats Idle Wake Ghosts Unique Uniques Idempotency Lapses Held
-            Holders Parked Expiry Cancel Kept Keptcount Ends Endmarks]
+            Holders Parked Expiry Cancel Kept Keptcount Ends Endmarks Live]
         (ending retention);
     PROMOTE Promote "promote" Tends
         [Config Tasks Shelves Later Due Lost Dead Stats Idle Draining Wake Ghosts Idempotency Lapses Held Holders Parked
-            Fault]
+            Fault Live]
         (most dead_age most_dead wakes channel queue fault_kept);
     MIGRATE Migrate "migrate" Tends [Tasks Later Laterghosts Due Stats] ();
     SURVEY Survey "survey" Tends
@@ -212,7 +213,7 @@ scripts! {
         [Active Workers Info Runs Spared Stats Idle Draining Wake]
         (heir lease longest_lease longest_silence given room most_told);
     BEAT Beat "beat" Tends [Active Workers Info Runs Draining Cancel] (worker lease info told runs);
-    NOTE Note "note" Adds [Active Progress] (worker kept most_lines);
+    NOTE Note "note" Adds [Config Active Stats Progress Live] (worker kept most_lines);
     RESUME Resume "resume" Reads [Tasks Shelves Later Active Workers Lost] (worker most room);
     LEAVE Leave "leave" Tends [Active Workers Info Runs Idle Draining Wake] (worker);
     WORKERS Workers "workers" Reads [Active Workers Info Draining] ();
@@ -226,18 +227,20 @@ scripts! {
     FIND Find "find" Reads [Idempotency Lapses] (key);
     PAGE Page "page" Reads [Tasks Shelves Later Due Active Lost Dead Parked Kept Keptcount] (state skip limit level);
     REDRIVE Redrive "redrive" Tends
-        [Config Tasks Shelves Later Active Lost Dead Stats Idle Wake Ghosts Unique Uniques Held Holders Parked]
+        [Config Tasks Shelves Later Active Lost Dead Stats Idle Wake Ghosts Unique Uniques Held Holders Parked Live]
         (before most wakes channel queue skip longest_key);
-    PURGE Purge "purge" Tends [Tasks Shelves Lost Dead Stats Idempotency Lapses] (before most skip);
+    PURGE Purge "purge" Tends [Config Tasks Shelves Lost Dead Stats Live Idempotency Lapses] (before most skip);
     CONFIGURE Configure "configure" Tends [Config Idle Wake Ends Endmarks] (policy per_key log);
     UNPARK Unpark "unpark" Tends [Config Tasks Shelves Later Stats Idle Wake Ghosts Held Holders Parked] (begin most);
     LACKED Lacked "lacked" Reads [Config] ();
     READ_ENDS ReadEnds "read_ends" Tends [Stats Ends Readers] (group reader pending most room idle);
     HEARD_ENDS HeardEnds "heard_ends" Tends [Ends] (group);
+    LISTEN Listen "listen" Tends [Config Live] (lease kept);
+    SCALED Scaled "scaled" Tends [Config Stats Ends Endmarks Live] (numbers equation entry);
     GROUPS Groups "groups" Reads [Stats Groups Grouped] (most longest);
     UNGROUP Ungroup "ungroup" Tends [Groups Grouped] ();
     FIRE Fire "fire" Adds
-        [Config Schedules Tasks Shelves Stats Idle Wake Ghosts Held Holders Parked]
+        [Config Schedules Tasks Shelves Stats Idle Wake Ghosts Held Holders Parked Live]
         (schedule known note wakes channel queue id record);
 }
 

@@ -103,6 +103,8 @@ pub struct Counters {
     pub logged: u64,
     /// Those that it could not be told of: somebody else has written in its place, or a right is missing.
     pub unlogged: u64,
+    /// Live events that could not be told to who listened, for the same reasons.
+    pub untold: u64,
     /// Time that completed attempts ran, together.
     pub run: Duration,
 }
@@ -315,6 +317,7 @@ impl Counters {
                 "missing" => &mut counters.missing,
                 "logged" => &mut counters.logged,
                 "unlogged" => &mut counters.unlogged,
+                "untold" => &mut counters.untold,
                 "run_ms" => {
                     counters.run = Duration::from_millis(value.parse().ok()?);
                     continue;

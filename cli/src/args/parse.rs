@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use taskqueue_queue::{BackoffKind, Fingerprint, OwnBackoff, TaskId};
+use taskqueue_queue::{BackoffKind, Fingerprint, LiveId, OwnBackoff, TaskId};
 
 pub(super) fn task_id(text: &str) -> Result<TaskId, String> {
     text.parse()
@@ -11,6 +11,11 @@ pub(super) fn task_id(text: &str) -> Result<TaskId, String> {
 }
 
 pub(super) fn fingerprint(text: &str) -> Result<Fingerprint, String> {
+    text.parse()
+        .map_err(|error: taskqueue_queue::Error| error.to_string())
+}
+
+pub(super) fn event_id(text: &str) -> Result<LiveId, String> {
     text.parse()
         .map_err(|error: taskqueue_queue::Error| error.to_string())
 }

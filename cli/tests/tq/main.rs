@@ -10,3 +10,4 @@ mod look;
 mod simulate;
 mod terminal;
 mod usage;
+mod watch;

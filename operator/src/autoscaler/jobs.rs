@@ -19,6 +19,7 @@ use super::{
     handshake::{Pass, Passed},
     replicas::Step,
     shrink::Marks,
+    tell::tell_scaled,
     tend::{Tended, tend},
     watched::Watched,
     write::{WriteError, Writes},
@@ -85,6 +86,7 @@ enum Outcome {
         outcome: Result<(), Error>,
     },
     Rival(Rival),
+    Told,
 }
 
 impl Done {
@@ -260,7 +262,7 @@ impl Jobs {
     }
 
     /// Takes in what a job came to. Returns whether the queue is worth another look soon.
-    pub(super) fn took(&self, done: Done, watched: Option<&mut Watched>) -> bool {
+    pub(super) fn took(&mut self, done: Done, watched: Option<&mut Watched>) -> bool {
         let Done { key, life, outcome } = done;
         let Some(watched) = watched.filter(|watched| watched.life == life) else {
             return false;
@@ -271,9 +273,8 @@ impl Jobs {
                 announced,
                 outcome,
             } => {
-                let replicas = &mut watched.replicas;
-                replicas.writing = false;
-                self.shared.wrote(&key, replicas, &step, announced, outcome);
+                watched.replicas.writing = false;
+                self.wrote(&key, watched, &step, announced, outcome);
                 false
             }
             Outcome::Passed {
@@ -303,6 +304,7 @@ impl Jobs {
                 watched.releasing = false;
                 self.released(&key, watched, &endings, outcome)
             }
+            Outcome::Told => false,
             Outcome::Rival(rival) => {
                 watched.replicas.contention.found(rival);
                 false
@@ -317,8 +319,28 @@ impl Jobs {
         }
     }
 
+    /// Takes in what a write of replicas came to. The queue itself is told of it too, and nothing waits for that.
+    fn wrote(
+        &mut self,
+        key: &Key,
+        watched: &mut Watched,
+        step: &Step,
+        announced: Option<Instant>,
+        outcome: Result<(), WriteError>,
+    ) {
+        if let Some(queue) = watched.queue.clone().filter(|_| outcome.is_ok()) {
+            let (name, step) = (key.clone(), step.clone());
+            self.spawn(key, watched, async move {
+                tell_scaled(&name, &queue, &step).await;
+                Outcome::Told
+            });
+        }
+        let replicas = &mut watched.replicas;
+        self.shared.wrote(key, replicas, step, announced, outcome);
+    }
+
     fn passed(
-        &self,
+        &mut self,
         key: &Key,
         watched: &mut Watched,
         step: Step,
@@ -335,8 +357,7 @@ impl Jobs {
         watched.drains.passed(&passed);
         if let Some((to, outcome)) = passed.lowered {
             let step = Step { to, ..step };
-            self.shared
-                .wrote(key, &mut watched.replicas, &step, None, outcome);
+            self.wrote(key, watched, &step, None, outcome);
         }
         moves
     }

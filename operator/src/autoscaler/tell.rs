@@ -1,6 +1,7 @@
 //! What is told of the replicas beside the status: logs, Events and metrics, on change only.
 
 use jiff::Timestamp;
+use taskqueue_queue::Queue;
 use tokio::time::Instant;
 
 use super::{
@@ -10,6 +11,18 @@ use super::{
     write::WriteError,
 };
 use crate::key::Key;
+
+/// Tells a change of the replicas in the queue itself, to who listens to it and to its log of ends.
+pub(super) async fn tell_scaled(key: &Key, queue: &Queue, step: &Step) {
+    let replicas = taskqueue_queue::Replicas {
+        from: step.from,
+        to: step.to,
+    };
+    let told = queue.tell_scaled(replicas, &step.decision.equation).await;
+    if let Err(error) = told {
+        tracing::debug!(queue = %key, %error, "the queue was not told of a change of its replicas");
+    }
+}
 
 impl Shared {
     /// Tells what is news of a look.

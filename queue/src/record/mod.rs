@@ -4,9 +4,11 @@
 //! and errors, and the payload as it is. The byte is 0; or 1 when the array has a sixth element,
 //! the rarer fields. Lua reads the level and those fields and, to redrive, edits the array. A done task is one array.
 
+mod beginning;
 mod done;
 mod failures;
 mod overrides;
+mod scaled;
 
 use std::borrow::Cow;
 
@@ -14,9 +16,11 @@ use crate::clock::timestamp;
 use crate::pack::{Malformed, More, Reader, Writer};
 use crate::{Attempt, Error, Payload, Policy, QueueName, State, Task, TaskId};
 
+pub(crate) use self::beginning::{Beginning, beginning, beginning_of_done};
 pub(crate) use self::done::{Done, Ending, unpack_done, unpack_logged};
 pub(crate) use self::failures::{Noted, Site};
 pub use self::overrides::{Overrides, OwnBackoff};
+pub(crate) use self::scaled::Scaled;
 
 /// Bytes kept of a failure's message.
 const MOST_MESSAGE_BYTES: usize = 1_024;

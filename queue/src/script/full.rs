@@ -14,8 +14,8 @@ use crate::stranded::Stranded;
 use crate::testing::RedisServer;
 use crate::worker::LONGEST_LEASE;
 use crate::{
-    Cancelled, Error, EventLog, Listing, NewTask, Page, Payload, Policy, Queue, QueueName,
-    Selection, Snapshot, State, TaskId, WorkerId, script,
+    Cancelled, Error, EventLog, Listing, LiveKind, NewTask, Page, Payload, Policy, Queue,
+    QueueName, Replicas, Selection, Snapshot, State, TaskId, WorkerId, script,
 };
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -401,6 +401,11 @@ async fn tells(scene: &mut Scene) {
     let forgotten = queue.forget_error_groups(&[]);
     let forgotten = scene.works(&script::UNGROUP, forgotten).await;
     assert_eq!(forgotten, groups.groups.len() as u64);
+    let mut listener = scene.works(&script::LISTEN, queue.listen(None)).await;
+    let scaled = queue.tell_scaled(Replicas { from: 1, to: 2 }, "2 = 2");
+    scene.works(&script::SCALED, scaled).await;
+    let heard = listener.next(HOUR).await.unwrap().events;
+    assert_eq!(heard[0].what, LiveKind::Scaled);
     let told = queue.tell_fault(Some("broken"), HOUR);
     scene.works(&script::FAULT, told).await;
     let figures = async { Ok::<_, Error>(look(&queue).await) };

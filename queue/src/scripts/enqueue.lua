@@ -19,6 +19,7 @@ include 'ghosts'
 
 if not current() then return {'stale'} end
 local now = now_ms()
+include 'live'
 local run_at = REST + LEVELS
 local delay_at = run_at
 for i = REST, REST + LEVELS - 1 do delay_at = delay_at + 2 * ARGV[i] end
@@ -75,6 +76,8 @@ if most_waiting ~= '' then
 end
 
 local added, left_out, standing, conflicts = 0, {}, {}, nil
+-- Places in ARGV of those to be told of, if somebody listens.
+local news = live and {}
 
 -- Stores the tasks from `task_at` on, at most 1000 of them, in a hash, and returns the ids of those that are new, with their
 -- places in ARGV.
@@ -97,6 +100,9 @@ local function store(count, hash)
   end
   task_at = task_at + 2 * count
   added = added + #ids
+  if live then
+    for _, i in ipairs(places) do news[#news + 1] = i end
+  end
   return ids, places
 end
 
@@ -150,6 +156,7 @@ if special ~= '0' then
         admit(id, ARGV[i + 1], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]), ARGV[i + 4], ARGV[i + 5], now)
       if key ~= '' then stand_for(key, id, fingerprint, ARGV[i + 8], now) end
       room, added = room - 1, added + 1
+      if live then news[#news + 1] = i end
       if now_runnable then runnable = runnable + 1 end
       was_empty = was_empty or first_one
     end
@@ -157,6 +164,11 @@ if special ~= '0' then
 end
 
 if added > 0 then redis.call('HINCRBY', STATS, 'enqueued', text(added)) end
+if live then
+  include 'tell'
+  for _, i in ipairs(news) do tell('enqueued', ARGV[i], '', '', '', ARGV[i + 1]) end
+  flush()
+end
 if wakes == '1' then
   if tells_sleepers then
     include 'sooner'

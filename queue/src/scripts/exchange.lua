@@ -22,6 +22,7 @@ if rare then
   include 'layout'
 end
 local now = now_ms()
+include 'live'
 local refused, acked, wanted = {}, 0, tonumber(slots)
 
 if #ARGV > REST + buckets then
@@ -98,6 +99,13 @@ if got > 0 then
     include 'limits'
     rate_use(now, rate_span, got)
   end
+end
+if live and got > 0 then
+  include 'tell'
+  for i, id in ipairs(ids) do
+    if records[i] then tell('started', id, worker, '', '', records[i]) end
+  end
+  flush()
 end
 local ghosts = #ids > got
 if ghosts then

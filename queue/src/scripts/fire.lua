@@ -9,6 +9,7 @@ include 'levels'
 
 if not current() then return {'stale'} end
 local now = now_ms()
+include 'live'
 if (redis.call('HGET', SCHEDULES, schedule) or '') ~= known then return {'ok', now, '0'} end
 if note == '' then
   redis.call('HDEL', SCHEDULES, schedule)
@@ -18,6 +19,11 @@ end
 if id ~= '' then
   redis.call('HSET', TASKS, id, record)
   redis.call('HINCRBY', STATS, 'enqueued', '1')
+  if live then
+    include 'tell'
+    tell('enqueued', id, '', '', '', record)
+    flush()
+  end
   local appended, was_empty = append({id}, {record})
   if wakes == '1' then wake(appended) end
   if was_empty then redis.call('PUBLISH', channel, queue) end

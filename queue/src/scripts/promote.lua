@@ -9,13 +9,13 @@ include 'current'
 include 'layout'
 include 'wake'
 include 'laid'
-include 'promote'
 include 'ahead'
 include 'stored'
-include 'discard'
 
 if not current() then return {'stale'} end
 local now = now_ms()
+include 'promote'
+include 'discard'
 local promoted, due, was_empty = promote(now, tonumber(most))
 if wakes == '1' then wake(promoted) end
 if was_empty then redis.call('PUBLISH', channel, queue) end

@@ -4,9 +4,9 @@
 -- returns {'ok', now ms, thrown away, 0, none}, as redrive.lua does
 include 'ahead'
 include 'letters'
-include 'discard'
 
 local now = now_ms()
+include 'discard'
 bring_back(DEAD, now)
 local ids = letters(before ~= '' and before or text(now), skip, most)
 discard(ids, now)

@@ -16,6 +16,7 @@ include 'holder'
 
 if not current() then return {'stale'} end
 local now = now_ms()
+include 'live'
 bring_back(DEAD, now)
 local chosen = letters(before ~= '' and before or text(now), skip, most)
 if #chosen == 0 then return {'ok', now, 0, 0, {}} end
@@ -46,4 +47,9 @@ redis.call('HINCRBY', STATS, 'redriven', text(#ids))
 local appended, was_empty = append(ids, records)
 if wakes == '1' then wake(appended) end
 if was_empty then redis.call('PUBLISH', channel, queue) end
+if live then
+  include 'tell'
+  for i, id in ipairs(ids) do tell('redriven', id, '', '', '', records[i]) end
+  flush()
+end
 return {'ok', now, #ids, #chosen - #ids, standing}

@@ -10,7 +10,9 @@ include 'end'
 
 if not current() then return {'stale'} end
 local now = now_ms()
+include 'live'
 local removed, fates = 0, {}
+local news = live and {}
 
 -- Takes it out of wherever it is; whether it may hold a place of its concurrency key.
 local function take_out(id, record)
@@ -37,9 +39,15 @@ for i = REST, #ARGV, 4 do
   else
     finish(id, record, take_out(id, record), KEYS[LAST_LIST + ARGV[i + 3]], done, retention, now)
     removed = removed + 1
+    if live then news[#news + 1] = i end
     fate = 'removed'
   end
   fates[#fates + 1] = fate
 end
 if removed > 0 then redis.call('HINCRBY', STATS, ending, text(removed)) end
+if live then
+  include 'tell'
+  for _, i in ipairs(news) do tell(ending, ARGV[i], '', '', '', ARGV[i + 2]) end
+  flush()
+end
 return {'ok', now, fates}

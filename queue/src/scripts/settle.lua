@@ -18,6 +18,8 @@ include 'end'
 
 if not current() then return {'stale'} end
 local now = now_ms()
+include 'live'
+local settled = live and {}
 local refused, counts, run_ms, handed_back, was_empty = {}, {}, 0, 0, false
 local before = first_due()
 local is_end = {completed = true, cancelled = true, expired = true, dropped = true}
@@ -95,7 +97,12 @@ for i = REST, #ARGV, 8 do
       -- What cannot be counted holds up nothing.
       pcall(count_in_group, group, id, now)
     end
+    if live then settled[#settled + 1] = {i, kept or ''} end
   end
+end
+
+if live then
+  include 'settled'
 end
 
 local function count_in(field, by)

@@ -7,7 +7,7 @@ use taskqueue_queue::testing::{Cluster, RedisServer, Sentinels};
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
 use taskqueue_queue::{
     Announcement, Cancelled, Client, Endpoint, Enqueued, Error, Listing, Page, Policy, QueueName,
-    Selection, State,
+    Replicas, Selection, State,
 };
 
 use crate::testbed::{self, Running, SOON, name, task, tasks, until};
@@ -74,6 +74,11 @@ async fn everything_is_allowed(endpoint: &Endpoint, queue: QueueName) {
     until(&client, &queue, "all done", |s| s.counters.completed == 2).await;
     peer.stop().await;
     // And the rest of what there is.
+    let mut listener = queue.listen(None).await.unwrap();
+    let replicas = Replicas { from: 0, to: 1 };
+    queue.tell_scaled(replicas, "1 = 1").await.unwrap();
+    let heard = listener.next(SOON).await.unwrap();
+    assert_eq!(heard.events[0].replicas, Some(replicas));
     let far = task(3).delay(SOON * 1_000);
     let far = queue.enqueue(far).await.unwrap().id();
     assert_eq!(queue.cancel(&far).await.unwrap(), Cancelled::Removed);
@@ -117,6 +122,8 @@ async fn producers_can_do_with_the_rights_of_producers_and_no_more() {
         .unwrap();
     client.ping().await.unwrap();
     let queue = client.queue(name("jobs"));
+    // Somebody listens, so that they tell events as well.
+    testbed::queue(&redis).await.listen(None).await.unwrap();
     // Workers that sleep, so that they have to be woken.
     let (handler, mut seen) = testbed::recording();
     let worker = Running::start(Worker::new(testbed::queue(&redis).await, handler));
@@ -128,10 +135,11 @@ async fn producers_can_do_with_the_rights_of_producers_and_no_more() {
         .unwrap();
     testbed::next(&mut seen, 200).await;
     let admin = redis.client().await;
-    until(&admin, &queue_of(&admin), "all done", |s| {
+    let done = until(&admin, &queue_of(&admin), "all done", |s| {
         s.counters.completed == 200
     })
     .await;
+    assert_eq!(done.counters.untold, 0);
     let far = task(0).delay(SOON * 1_000);
     let far = queue.enqueue(far).await.unwrap().id();
     assert_eq!(queue.cancel(&far).await.unwrap(), Cancelled::Removed);

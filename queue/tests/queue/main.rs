@@ -31,6 +31,7 @@ mod hostile;
 mod idempotency;
 mod kinds;
 mod limits;
+mod live;
 mod log_of_ends;
 mod lost_workers;
 mod missing;

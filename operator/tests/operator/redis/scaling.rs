@@ -1,9 +1,9 @@
 //! What the autoscaler writes, and when.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
-use taskqueue_queue::testing::RedisServer;
+use taskqueue_queue::{EventLog, LiveKind, Policy, Replicas, testing::RedisServer};
 use taskqueue_scaling::Reason;
 
 use super::world::{World, key, queue, task};
@@ -59,6 +59,38 @@ async fn the_number_is_told_with_its_equation() {
     assert_eq!(
         sight.decision.equation,
         "ceil((21 waiting + 0 active) / 20) = 2"
+    );
+    assert_eq!(world.end().await, []);
+}
+
+#[tokio::test]
+async fn a_change_is_told_in_the_queue_itself_to_who_listens_and_to_its_log() {
+    const SOON: Duration = Duration::from_mins(1);
+    let redis = RedisServer::start().await;
+    let mut world = World::new();
+    let tasks = queue(&redis, "a").await;
+    let logged = Policy {
+        events: Some(EventLog::default()),
+        ..Policy::default()
+    };
+    tasks.configure(&logged).await.unwrap();
+    tasks.enqueue_many(vec![task(); 21]).await.unwrap();
+    let mut listener = tasks.listen(None).await.unwrap();
+    world.stands("a", 0);
+    world.orders("a", &redis.url(), &[("/spec/events", json!({}))]);
+    assert_eq!(world.write().await, (key("a"), 2));
+    let equation = "ceil((21 waiting + 0 active) / 20) = 2";
+    let replicas = Replicas { from: 0, to: 2 };
+    let told = listener.next(SOON).await.unwrap();
+    assert_eq!(told.events[0].what, LiveKind::Scaled);
+    assert_eq!(told.events[0].replicas, Some(replicas));
+    assert_eq!(told.events[0].text.as_deref(), Some(equation));
+    let mut reader = tasks.ends("test", "one").unwrap();
+    let logged = reader.next(SOON).await.unwrap().changes;
+    assert_eq!(logged.len(), 1);
+    assert_eq!(
+        (logged[0].replicas, logged[0].equation.as_str()),
+        (replicas, equation)
     );
     assert_eq!(world.end().await, []);
 }

@@ -39,4 +39,15 @@ if acked > 0 then
   -- When some acks are refused, the time of all is shared out evenly: it is a mean, not an account.
   local run = math.floor(run_ms * acked / #ids)
   if run > 0 then redis.call('HINCRBY', STATS, 'run_ms', text(run)) end
+  if live then
+    include 'tell'
+    local place = 1
+    for i = REST + buckets, #ARGV, 2 do
+      if ARGV[i] == mine[place] then
+        tell('completed', ARGV[i], worker, '', '', ARGV[i + 1])
+        place = place + 1
+      end
+    end
+    flush()
+  end
 end

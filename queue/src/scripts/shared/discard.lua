@@ -2,8 +2,14 @@
 include 'record'
 include 'drop'
 include 'lapse'
+include 'live'
 local function discard(ids, now)
   if #ids == 0 then return end
+  if live then
+    include 'tell'
+    for _, id in ipairs(ids) do tell('purged', id, '', '', '', record_of(id) or '') end
+    flush()
+  end
   redis.call('ZREM', DEAD, unpack(ids))
   local keyed = redis.call('EXISTS', IDEMPOTENCY) == 1
   for _, id in ipairs(ids) do

@@ -1,7 +1,8 @@
 -- Shared: the log of ends, where the policy asks for one: then CONFIG's `log` says how many ends and bytes it may hold. ENDS
 -- is a stream. An entry has the ends of one call: `n`, the number of the first of them, then the id and the record of each.
 -- It is cut by sixteenths: ENDMARKS has for each its first entry, the number of the first end in it, and the bytes before.
-local log_bounds = redis.call('HGET', CONFIG, 'log')
+include 'current'
+local log_bounds = config[3]
 
 local function mark_at(place)
   local mark = redis.call('LINDEX', ENDMARKS, place)
