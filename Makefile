@@ -202,6 +202,11 @@ bench-backlog: ## The same work in front of 10,000 and of 1,000,000 waiting task
 	@hack/deps fast
 	cargo run --quiet --release --locked --package taskqueue-bench --no-default-features --bin backlog -- docs/bench-backlog.md
 
+.PHONY: bench-listing
+bench-listing: ## Listings of 1,000,000 tasks by every filter while workers drain them, some three minutes
+	@hack/deps fast
+	cargo run --quiet --release --locked --package taskqueue-bench --no-default-features --bin listing -- docs/bench-listing.md
+
 .PHONY: bench-traces
 bench-traces: ## Traces of demand under our targets and under KEDA with the HPA, played in a model: docs/bench-scaling.md
 	@hack/deps build

@@ -7,6 +7,7 @@ mod errors;
 mod follow;
 mod parse;
 mod simulate;
+mod tasks;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,6 +23,7 @@ pub(crate) use self::errors::Errors;
 pub(crate) use self::follow::{Ends, Watch};
 use self::parse::{interval, task_id};
 pub(crate) use self::simulate::Simulate;
+pub(crate) use self::tasks::Tasks;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -78,7 +80,9 @@ pub(crate) enum Command {
     /// List the tasks of a queue.
     ///
     /// Without --state those are listed that have not ended: first those that run, then those that wait, are blocked by
-    /// others with their concurrency key, and are scheduled.
+    /// others with their concurrency key, and are scheduled. What stays in its state is listed once, whatever becomes of others
+    /// meanwhile. If there may be more, standard error says with which --cursor the listing goes on: as it does after a million
+    /// tasks of which few fit. With JSON that is an object as well: cursor, and looked for how many were looked at.
     Tasks(Tasks),
     /// Show the log lines of a task, the last hundred that its attempts wrote.
     Logs {
@@ -216,24 +220,6 @@ pub(crate) struct Stats {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Tasks {
-    /// The queue.
-    pub(crate) queue: String,
-    /// Only those in this state.
-    #[arg(short, long, value_name = "STATE")]
-    pub(crate) state: Option<Stage>,
-    /// Only those that wait in this priority level.
-    #[arg(short = 'L', long, value_name = "LEVEL")]
-    pub(crate) level: Option<String>,
-    /// How many at most.
-    #[arg(short, long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) limit: u32,
-    /// The form to print them in.
-    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
-    pub(crate) output: Listing,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct Explain {
     /// The TaskQueue.
     pub(crate) name: String,
@@ -252,24 +238,6 @@ pub(crate) enum Form {
     Text,
     /// One JSON object.
     Json,
-}
-
-/// Where a task stands, as far as tasks can be listed by it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Stage {
-    /// It could run now; the next one first.
-    Waiting,
-    /// It waits for another one with its concurrency key.
-    Blocked,
-    /// It was delayed, or is to be retried; the next one first. Those enqueued for a time more than two minutes ahead
-    /// are only counted, in `tq stats`.
-    Scheduled,
-    /// It runs.
-    Active,
-    /// It is a dead letter; the latest first.
-    Dead,
-    /// It was completed, cancelled or dropped, or it expired; the latest first.
-    Ended,
 }
 
 /// The form of a list.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use taskqueue_queue::{Filter, Listing as Which, Outdone, Queue, Redriven, Selection, Task};
+use taskqueue_queue::{Filter, Listed, Outdone, Queue, Redriven, Selection, Stage};
 
 use crate::args::{Dead, Letters, Listing};
 use crate::exit::Failure;
@@ -19,9 +19,22 @@ pub(crate) async fn run(
     match typed {
         Dead::List {
             queue,
+            fitting,
             limit,
             output: listing,
-        } => list(cluster, queue, *limit, *listing, output).await,
+        } => {
+            let queue = cluster.queue(queue)?;
+            let letters = tasks::first(&queue, &fitting.filter(), None, *limit).await?;
+            match listing {
+                Listing::Json => tasks::print_json(&letters, output),
+                Listing::Table => {
+                    for line in rows(&letters.tasks, cluster.client().now()) {
+                        output.line(line)?;
+                    }
+                    Ok(())
+                }
+            }
+        }
         Dead::Retry { letters } => {
             let queue = cluster.queue(&letters.queue)?;
             let retried = queue.redrive(selection(letters)).await?;
@@ -42,36 +55,10 @@ pub(crate) async fn run(
     }
 }
 
-async fn list(
-    cluster: &Cluster,
-    queue: &str,
-    limit: u32,
-    listing: Listing,
-    output: &mut Output,
-) -> Result<(), Failure> {
-    let letters = tasks::first(&cluster.queue(queue)?, &Which::Dead, limit).await?;
-    match listing {
-        Listing::Json => {
-            for letter in &letters {
-                output.line(
-                    serde_json::to_string(letter)
-                        .map_err(|error| Failure::Form(error.to_string()))?,
-                )?;
-            }
-        }
-        Listing::Table => {
-            for line in rows(&letters, cluster.client().now()) {
-                output.line(line)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn rows(letters: &[Task], now: Timestamp) -> Vec<String> {
+fn rows(letters: &[Listed], now: Timestamp) -> Vec<String> {
     let mut table =
         table::with_headings(["ID", "TYPE", "DIED", "ATTEMPTS", "LOSSES", "CAUSE", "ERROR"]);
-    for letter in letters {
+    for Listed { task: letter, .. } in letters {
         let last = letter.errors.last();
         table.add_row([
             letter.id.to_string(),
@@ -100,12 +87,8 @@ fn selection(letters: &Letters) -> Selection {
 }
 
 fn filter(letters: &Letters) -> Option<Filter> {
-    let filter = Filter {
-        kind: letters.kind.clone(),
-        error: letters.error.clone(),
-        older_than: letters.older_than,
-    };
-    (filter != Filter::default()).then_some(filter)
+    let filter = letters.fitting.filter();
+    (filter != Filter::of([Stage::Dead])).then_some(filter)
 }
 
 /// Says how many it were, and which stay and why; that there are such, and ids that are no dead letters,
@@ -160,21 +143,20 @@ async fn refuse_purge(
     filter: Option<Filter>,
 ) -> Result<Failure, Failure> {
     let name = queue.name();
-    if let Some(filter) = filter {
-        let dead = tasks::first(queue, &Which::Dead, u32::MAX).await?;
-        let now = cluster.client().now();
-        let fitting = dead.iter().filter(|task| filter.fits(task, now)).count();
-        return Ok(Failure::Usage(format!(
-            "this would remove {fitting} of the {} dead letters of {name} for good: add --yes to do so",
-            dead.len()
-        )));
-    }
+    let fitting = match &filter {
+        Some(filter) => Some(tasks::count(queue, filter).await?),
+        None => None,
+    };
     let mut snapshots = cluster.client().snapshot(std::slice::from_ref(queue)).await;
     let dead = snapshots
         .pop()
         .transpose()?
         .map_or(0, |snapshot| snapshot.dead);
+    let which = match fitting {
+        Some(fitting) => format!("{fitting} of the {dead}"),
+        None => format!("all {dead}"),
+    };
     Ok(Failure::Usage(format!(
-        "this would remove all {dead} dead letters of {name} for good: add --yes to do so"
+        "this would remove {which} dead letters of {name} for good: add --yes to do so"
     )))
 }

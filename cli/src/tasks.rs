@@ -1,16 +1,17 @@
-//! `tq tasks` and `tq logs`: the tasks of a queue by state, and what one of them wrote.
+//! `tq tasks` and `tq logs`: the tasks of a queue by what they are, and what one of them wrote.
 
 use jiff::Timestamp;
-use taskqueue_queue::{Listing as Which, Page, Queue, State, Task, TaskId};
+use serde_json::json;
+use taskqueue_queue::{Cursor, Filter, Listed, Page, Queue, Stage, State, Task, TaskId};
 
-use crate::args::{Listing, Stage, Tasks};
+use crate::args::{Listing, Tasks};
 use crate::exit::Failure;
 use crate::output::{Output, tell};
 use crate::place::Cluster;
 use crate::{get, table};
 
-/// The most tasks that one call returns.
-const PAGE: u32 = 1000;
+/// The most tasks that one command looks at, so that a filter that fits few of many comes to an end.
+const MOST_LOOKED: u64 = 1_000_000;
 
 pub(crate) async fn run(
     typed: &Tasks,
@@ -18,26 +19,46 @@ pub(crate) async fn run(
     output: &mut Output,
 ) -> Result<(), Failure> {
     let queue = cluster.queue(&typed.queue)?;
-    let mut found: Vec<(Stage, Task)> = Vec::new();
-    for (stage, which) in wanted(typed, &queue).await? {
-        let left = typed.limit.saturating_sub(count(&found));
-        let tasks = first(&queue, &which, left).await?;
-        found.extend(tasks.into_iter().map(|task| (stage, task)));
-    }
+    let filter = typed.filter();
+    let found = first(&queue, &filter, typed.cursor.clone(), typed.limit).await?;
     match typed.output {
-        Listing::Json => {
-            for (_, task) in &found {
-                output.line(
-                    serde_json::to_string(task)
-                        .map_err(|error| Failure::Form(error.to_string()))?,
-                )?;
-            }
-        }
+        Listing::Json => print_json(&found, output)?,
         Listing::Table => {
-            for line in rows(&found, cluster.client().now()) {
+            for line in rows(&found.tasks, cluster.client().now()) {
                 output.line(line)?;
             }
         }
+    }
+    output.flush()?;
+    tell_rest(&found, typed, &filter);
+    Ok(())
+}
+
+/// Says that there may be more, and how to get at it.
+fn tell_rest(found: &Page, typed: &Tasks, filter: &Filter) {
+    let Some(cursor) = &found.next else { return };
+    let looked = found.looked;
+    if typed.output == Listing::Json {
+        tell(json!({"cursor": cursor, "looked": looked}));
+        return;
+    }
+    let narrow = if found.is_cut(typed.limit) {
+        let narrower = filter.narrower();
+        format!(
+            "{} of the first {looked} fit ({narrower}); ",
+            found.tasks.len()
+        )
+    } else {
+        String::new()
+    };
+    tell(format_args!("{narrow}there may be more: --cursor {cursor}"));
+}
+
+/// One JSON object a line.
+pub(crate) fn print_json(found: &Page, output: &mut Output) -> Result<(), Failure> {
+    for Listed { task, .. } in &found.tasks {
+        let line = serde_json::to_string(task);
+        output.line(line.map_err(|error| Failure::Form(error.to_string()))?)?;
     }
     Ok(())
 }
@@ -57,77 +78,54 @@ pub(crate) async fn logs(queue: &Queue, id: &TaskId, output: &mut Output) -> Res
     Ok(())
 }
 
-/// The first tasks of a listing, at most `limit`.
-pub(crate) async fn first(queue: &Queue, which: &Which, limit: u32) -> Result<Vec<Task>, Failure> {
-    let mut tasks = Vec::new();
-    let mut offset = 0;
-    while offset < limit {
-        let page = Page {
-            offset: offset.into(),
-            limit: (limit - offset).min(PAGE),
-        };
-        let found = queue.tasks(which, page).await?;
-        if found.is_empty() {
-            break;
-        }
-        tasks.extend(found);
-        offset = offset.saturating_add(page.limit);
-    }
-    Ok(tasks)
-}
-
-/// The listings that make up what was asked for.
-async fn wanted(typed: &Tasks, queue: &Queue) -> Result<Vec<(Stage, Which)>, Failure> {
-    let level = |level: String| (Stage::Waiting, Which::Waiting { level });
-    let stages = match (typed.state, &typed.level) {
-        (None | Some(Stage::Waiting), Some(name)) => return Ok(vec![level(name.clone())]),
-        (Some(_), Some(_)) => {
-            let fix = "--level goes with --state waiting alone: other tasks are in no level";
-            return Err(Failure::Usage(fix.to_owned()));
-        }
-        (Some(stage), None) => vec![stage],
-        (None, None) => vec![
-            Stage::Active,
-            Stage::Waiting,
-            Stage::Blocked,
-            Stage::Scheduled,
-        ],
+/// The first tasks that fit, from a cursor on, at most `limit`: as one page.
+pub(crate) async fn first(
+    queue: &Queue,
+    filter: &Filter,
+    cursor: Option<Cursor>,
+    limit: u32,
+) -> Result<Page, Failure> {
+    let mut all = Page {
+        next: cursor,
+        ..Page::default()
     };
-    let mut wanted = Vec::new();
-    for stage in stages {
-        match stage {
-            Stage::Waiting => {
-                let policy = queue.policy().await?.value;
-                wanted.extend(policy.levels.into_iter().chain(policy.retired).map(level));
-            }
-            Stage::Blocked => wanted.push((stage, Which::Blocked)),
-            Stage::Scheduled => wanted.push((stage, Which::Scheduled)),
-            Stage::Active => wanted.push((stage, Which::Active)),
-            Stage::Dead => wanted.push((stage, Which::Dead)),
-            Stage::Ended => wanted.push((stage, Which::Ended)),
+    loop {
+        let left = limit - u32::try_from(all.tasks.len()).unwrap_or(limit);
+        let page = queue
+            .list(filter, all.next.as_ref(), left.min(Page::MOST))
+            .await?;
+        all.tasks.extend(page.tasks);
+        all.looked += page.looked;
+        all.next = page.next;
+        if all.next.is_none() || !all.is_cut(limit) || all.looked >= MOST_LOOKED {
+            return Ok(all);
         }
     }
-    Ok(wanted)
 }
 
-fn count<T>(found: &[T]) -> u32 {
-    u32::try_from(found.len()).unwrap_or(u32::MAX)
+/// How many tasks fit.
+pub(crate) async fn count(queue: &Queue, filter: &Filter) -> Result<u64, Failure> {
+    let (mut count, mut cursor) = (0, None);
+    loop {
+        let page = queue.list(filter, cursor.as_ref(), Page::MOST).await?;
+        count += page.tasks.len() as u64;
+        cursor = page.next;
+        if cursor.is_none() {
+            return Ok(count);
+        }
+    }
 }
 
-fn rows(tasks: &[(Stage, Task)], now: Timestamp) -> Vec<String> {
+fn rows(tasks: &[Listed], now: Timestamp) -> Vec<String> {
     let headings = [
         "ID", "TYPE", "STATE", "PRIORITY", "AGE", "ATTEMPTS", "DETAIL",
     ];
     let mut table = table::with_headings(headings);
-    for (stage, task) in tasks {
-        let state = match stage {
-            Stage::Blocked => "Blocked".to_owned(),
-            _ => format!("{:?}", task.state),
-        };
+    for Listed { stage, task, .. } in tasks {
         table.add_row([
             task.id.to_string(),
             task.kind.clone(),
-            state,
+            format!("{stage:?}"),
             task.priority.clone().unwrap_or_else(|| "-".to_owned()),
             table::age(task.created, now),
             task.attempts.to_string(),

@@ -235,6 +235,16 @@ pub enum Error {
         /// The latest layout that is known here.
         known: u64,
     },
+    /// A listing cannot go on from a cursor any more.
+    #[error(
+        "the listing of queue {queue} cannot go on from this cursor: {reason}; begin it anew, without a cursor"
+    )]
+    CursorLost {
+        /// The queue.
+        queue: String,
+        /// What has happened meanwhile.
+        reason: String,
+    },
     /// A value in Redis that this version cannot read.
     #[error("{what} in Redis cannot be read: {reason}")]
     Corrupt {
@@ -273,6 +283,7 @@ impl Error {
             | Self::NotAllowed { .. }
             | Self::Script { .. }
             | Self::Layout { .. }
+            | Self::CursorLost { .. }
             | Self::Corrupt { .. } => false,
         }
     }

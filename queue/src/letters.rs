@@ -1,15 +1,11 @@
 //! Dead letters: sending them round again and throwing them away.
 
-use std::time::Duration;
-
-use crate::batch::MOST_TASKS;
-use crate::clock::timestamp;
 use crate::keys::Key;
 use crate::produce::MAX_SPAN;
 use crate::queue::{Known, Queue};
 use crate::script::args;
 use crate::value::read;
-use crate::{Error, Page, Task, TaskId};
+use crate::{Error, Filter, Page, Stage, TaskId};
 
 /// Dead letters moved by one call: each is unpacked and packed again inside Redis.
 const BATCH: usize = 200;
@@ -21,40 +17,8 @@ pub enum Selection {
     All,
     /// These; ids that are no dead letters are passed over.
     Ids(Vec<TaskId>),
-    /// Those of all that fit.
+    /// Those of all that fit. Its stages are [`Stage::Dead`] or none.
     Matching(Filter),
-}
-
-/// What a dead letter must be; what is absent is not asked for.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Its type.
-    pub kind: Option<String>,
-    /// A part of the message of its last failure.
-    pub error: Option<String>,
-    /// How long it must have been dead, by the clock of Redis.
-    pub older_than: Option<Duration>,
-}
-
-impl Filter {
-    /// Whether it asks for this dead letter.
-    pub fn fits(&self, task: &Task, now: jiff::Timestamp) -> bool {
-        let message = || {
-            task.errors
-                .last()
-                .map_or("", |failure| failure.message.as_str())
-        };
-        let age = || {
-            let died = task.finished.unwrap_or(now);
-            Duration::try_from(now.duration_since(died)).unwrap_or_default()
-        };
-        self.kind.as_ref().is_none_or(|kind| *kind == task.kind)
-            && self
-                .error
-                .as_ref()
-                .is_none_or(|part| message().contains(part.as_str()))
-            && self.older_than.is_none_or(|least| age() >= least)
-    }
 }
 
 /// What [`Queue::redrive`] did.
@@ -97,6 +61,19 @@ impl Redriven {
         self.moved += batch.moved;
         self.outdone.extend(batch.outdone);
     }
+}
+
+/// The filter, of dead letters alone.
+fn dead(filter: &Filter) -> Result<Filter, Error> {
+    if filter.stages.iter().any(|stage| *stage != Stage::Dead) {
+        let given = format!("{:?}", filter.stages);
+        let rule = "these are dead letters: give no other state";
+        return Err(Error::invalid("state", &given, rule));
+    }
+    Ok(Filter {
+        stages: vec![Stage::Dead],
+        ..filter.clone()
+    })
 }
 
 /// Pairs of a letter and the task that has its key. What is no id of ours is nothing of ours.
@@ -165,22 +142,20 @@ impl Queue {
         Ok(done)
     }
 
-    /// The dead letters that fit, the oldest first. Pages from the newest on, so that those that die
-    /// meanwhile hide none.
+    /// The dead letters that fit, the oldest first. They are listed from the newest on, so that those that die meanwhile
+    /// are none of them.
     async fn matching(&self, filter: &Filter) -> Result<Vec<TaskId>, Error> {
-        let mut ids: Vec<TaskId> = Vec::new();
-        let limit = u32::try_from(MOST_TASKS).unwrap_or(u32::MAX);
-        let mut offset = 0;
-        // A page may be short, or empty, because letters in it cannot be read.
-        while offset < self.count_dead().await? {
-            let page = self.dead(Page { offset, limit }).await?;
-            let now = timestamp(self.link().clock().now_ms());
-            let fitting = page.iter().filter(|task| filter.fits(task, now));
-            ids.extend(fitting.map(|task| task.id));
-            offset += u64::from(limit);
+        let filter = dead(filter)?;
+        let (mut ids, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = self.list(&filter, cursor.as_ref(), Page::MOST).await?;
+            ids.extend(page.tasks.iter().map(|listed| listed.task.id));
+            cursor = page.next;
+            if cursor.is_none() {
+                ids.reverse();
+                return Ok(ids);
+            }
         }
-        ids.reverse();
-        Ok(ids)
     }
 
     async fn count_dead(&self) -> Result<u64, Error> {

@@ -21,7 +21,7 @@ const MOST: usize = 200;
 /// Bytes of records that one survey returns, or one record.
 const MOST_BYTES: usize = 1024 * 1024;
 /// More than any record has: a payload, and what is around it.
-const LARGEST_RECORD: usize = MAX_PAYLOAD_BYTES + MOST_BYTES;
+pub(crate) const LARGEST_RECORD: usize = MAX_PAYLOAD_BYTES + MOST_BYTES;
 /// Most rounds of one call, so that it ends however much there is to do; the next call goes on.
 const ROUNDS: usize = 50;
 /// Most calls that go through one list, of a thousand tasks or two hundred keys each; the next call of

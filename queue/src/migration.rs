@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use crate::record::Record;
-use crate::testing::{RedisServer, eventually};
+use crate::testing::{RedisServer, eventually, listed};
 use crate::worker::{LeasedTask, Outcome, Worker};
 use crate::{
-    Cancelled, Enqueued, Listing, NewTask, Page, Payload, Queue, QueueName, Snapshot, State, TaskId,
+    Cancelled, Enqueued, NewTask, Payload, Queue, QueueName, Snapshot, Stage, State, TaskId,
 };
 use redis::aio::MultiplexedConnection;
 use tokio_util::sync::CancellationToken;
@@ -116,11 +116,8 @@ async fn whatever_is_called_first_finds_every_task() {
                 assert_eq!(figures.next_due, due);
             }
             3 => {
-                let page = queue
-                    .tasks(&Listing::Scheduled, Page::default())
-                    .await
-                    .unwrap();
-                let listed: Vec<TaskId> = page.iter().map(|task| task.id).collect();
+                let listed = listed(&queue, &[Stage::Scheduled], 7).await;
+                let listed: Vec<TaskId> = listed.iter().map(|task| task.id).collect();
                 assert_eq!(listed, far);
             }
             _ => drop(queue.tidy().await.unwrap()),

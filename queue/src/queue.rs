@@ -1,5 +1,5 @@
 //! A queue: its name, its keys, and the policy as last read. What can be done with it is in the
-//! files named after what is done: `produce`, `config`, `letters`, `maintain`, `lease`; reading one
+//! files named after what is done: `produce`, `config`, `listing`, `letters`, `maintain`, `lease`; reading one
 //! task is here.
 
 use std::borrow::Cow;
@@ -64,7 +64,7 @@ impl Known {
             version,
             value: policy,
         } = current;
-        let levels = policy.levels.iter().chain(&policy.retired);
+        let lists = levels_of(&policy).map(|level| keys.list(level)).collect();
         let of_type = |of: &TypePolicy| {
             let own = of.of(&policy);
             let patterns = Patterns::of(&own.retry);
@@ -77,12 +77,17 @@ impl Known {
             } else {
                 version.to_string()
             },
-            lists: levels.map(|level| keys.list(level)).collect(),
+            lists,
             order: order(&policy.order),
             patterns: Patterns::of(&policy.retry),
             plans: OnceLock::new(),
             policy,
         }
+    }
+
+    /// Its levels, each at the place of its list.
+    pub(crate) fn levels(&self) -> impl Iterator<Item = &String> {
+        levels_of(&self.policy)
     }
 
     /// The policy's schedules in their order, each read, or why it cannot be.
@@ -106,6 +111,11 @@ impl Known {
     pub(crate) fn version_number(&self) -> u64 {
         self.version.parse().unwrap_or(0)
     }
+}
+
+/// The levels in force, then the retired ones.
+fn levels_of(policy: &Policy) -> impl Iterator<Item = &String> {
+    policy.levels.iter().chain(&policy.retired)
 }
 
 /// The arguments of a script that wakes workers and announces the queue.

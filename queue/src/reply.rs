@@ -25,6 +25,8 @@ pub(crate) enum Status {
     Rest,
     /// It did nothing, as earlier versions keep something apart that is to be brought in first.
     Old,
+    /// Where the call was to go on cannot be found.
+    Lost,
 }
 
 impl Status {
@@ -38,6 +40,7 @@ impl Status {
             "conflict" => Self::Conflict,
             "rest" => Self::Rest,
             "old" => Self::Old,
+            "lost" => Self::Lost,
             _ => return None,
         })
     }

@@ -145,8 +145,8 @@ macro_rules! pieces {
 pieces! {
     "acks" "admit" "ahead" "current" "discard" "done" "drop" "due" "edit" "elders" "end" "fetched" "ghosted" "ghosts"
     "grace" "group" "holder" "keyed" "laid" "lapse" "layout" "letters" "levels" "limits" "live" "log" "missing" "order"
-    "places" "promote" "record" "settled" "shelves" "sleepers" "sooner" "stand" "stored" "strict" "tell" "unique" "vacate"
-    "wake"
+    "places" "promote" "rank" "record" "settled" "shelves" "sleepers" "sooner" "stand" "stored" "strict" "tell" "unique"
+    "vacate" "wake" "whereabouts"
 }
 
 macro_rules! scripts {
@@ -225,7 +225,10 @@ scripts! {
         (longest_lease);
     INSPECT Inspect "inspect" Reads [Tasks Shelves Later Due Active Info Runs Lost Dead Progress] (id);
     FIND Find "find" Reads [Idempotency Lapses] (key);
-    PAGE Page "page" Reads [Tasks Shelves Later Due Active Lost Dead Parked Kept Keptcount] (state skip limit level);
+    PAGE Page "page" Reads
+        [Tasks Shelves Later Due Active Lost Dead Parked]
+        (state most room largest level member score anchor ahead);
+    SCAN Scan "scan" Reads [Active Keptcount] (what from);
     REDRIVE Redrive "redrive" Tends
         [Config Tasks Shelves Later Active Lost Dead Stats Idle Wake Ghosts Unique Uniques Held Holders Parked Live]
         (before most wakes channel queue skip longest_key);

@@ -13,7 +13,7 @@ use taskqueue_queue::server::ServerReport;
 use taskqueue_queue::testing::RedisServer;
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
 use taskqueue_queue::{
-    Client, Endpoint, Listing, NewTask, Page, Payload, Queue, QueueName, Snapshot, TaskId,
+    Client, Cursor, Endpoint, Filter, NewTask, Payload, Queue, QueueName, Snapshot, Stage, TaskId,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +55,8 @@ struct Side {
     some: TaskId,
     /// Bare Redis has a hash of records and a list of ids, as the queue has them.
     bare: [String; 2],
+    /// Where a listing goes on.
+    cursor: Option<(Stage, Cursor)>,
     /// The number of its next task.
     next: u64,
     bytes_a_task: f64,
@@ -194,6 +196,7 @@ impl Side {
             queue,
             some,
             bare: ["tasks", "wait"].map(|part| format!("bare-{backlog}:{part}")),
+            cursor: None,
             next: 0,
             bytes_a_task: 0.0,
             costs: vec![Vec::new(); ROWS.len()],
@@ -286,22 +289,8 @@ impl Side {
             Row::Snapshot => {
                 self.figures().await?;
             }
-            Row::Page => {
-                let page = Page {
-                    offset: 500,
-                    limit: PAGE,
-                };
-                self.queue.dead(page).await?;
-            }
-            Row::PageWaiting => {
-                let level = "normal".to_owned();
-                let page = Page {
-                    offset: 500,
-                    limit: PAGE,
-                };
-                let listing = Listing::Waiting { level };
-                self.queue.tasks(&listing, page).await?;
-            }
+            Row::Page => self.page(Stage::Dead).await?,
+            Row::PageWaiting => self.page(Stage::Waiting).await?,
             Row::Reclaim => {
                 self.queue.reclaim().await?;
             }
@@ -315,6 +304,16 @@ impl Side {
             | Row::EnqueueByCallers
             | Row::DrainOneByOne => {}
         }
+        Ok(())
+    }
+
+    /// The next page of a listing, which begins anew now and then.
+    async fn page(&mut self, stage: Stage) -> Result<(), Failure> {
+        let cursor = self.cursor.take().filter(|(of, _)| *of == stage);
+        let cursor = cursor.map(|(_, cursor)| cursor);
+        let filter = Filter::of([stage]);
+        let page = self.queue.list(&filter, cursor.as_ref(), PAGE).await?;
+        self.cursor = page.next.map(|next| (stage, next));
         Ok(())
     }
 

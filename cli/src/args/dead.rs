@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use taskqueue_queue::TaskId;
+use taskqueue_queue::{Filter, Fingerprint, Moment, PayloadIs, Stage, TaskId};
 
 use super::Listing;
 use super::parse::{duration, task_id};
@@ -14,6 +14,8 @@ pub(crate) enum Dead {
     List {
         /// The queue.
         queue: String,
+        #[command(flatten)]
+        fitting: Fitting,
         /// How many at most.
         #[arg(short, long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
@@ -48,20 +50,51 @@ pub(crate) struct Letters {
     #[arg(
         value_name = "ID",
         value_parser = task_id,
-        required_unless_present_any = ["all", "kind", "error", "older_than"],
-        conflicts_with_all = ["all", "kind", "error", "older_than"]
+        required_unless_present_any = ["all", "kind", "key", "error", "group", "payload", "older_than"],
+        conflicts_with_all = ["all", "kind", "key", "error", "group", "payload", "older_than"]
     )]
     pub(crate) ids: Vec<TaskId>,
     /// All of the queue's.
-    #[arg(long, conflicts_with_all = ["kind", "error", "older_than"])]
+    #[arg(long, conflicts_with_all = ["kind", "key", "error", "group", "payload", "older_than"])]
     pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) fitting: Fitting,
+}
+
+/// What dead letters must be.
+#[derive(Debug, Args)]
+pub(crate) struct Fitting {
     /// Those of this type. With several filters, those that fit all of them.
     #[arg(long = "type", value_name = "TYPE")]
-    pub(crate) kind: Option<String>,
+    kind: Option<String>,
+    /// Those with this unique key or concurrency key.
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
     /// Those in whose last error this text is found.
     #[arg(long, value_name = "TEXT")]
-    pub(crate) error: Option<String>,
+    error: Option<String>,
+    /// Those whose last error is of this group: 16 digits of 0-9 and a-f.
+    #[arg(long, value_name = "FINGERPRINT")]
+    group: Option<Fingerprint>,
+    /// Those with this in their payload, for example customer.id=17 or items[0].sku=A-1; may be given several times.
+    #[arg(long, value_name = "PATH=VALUE")]
+    payload: Vec<PayloadIs>,
     /// Those that died longer ago than this, for example 36h.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub(crate) older_than: Option<Duration>,
+    older_than: Option<Duration>,
+}
+
+impl Fitting {
+    /// Dead letters; without anything asked for, all of them.
+    pub(crate) fn filter(&self) -> Filter {
+        Filter {
+            kind: self.kind.clone(),
+            key: self.key.clone(),
+            error: self.error.clone(),
+            group: self.group,
+            payload: self.payload.clone(),
+            ended_before: self.older_than.map(Moment::Ago),
+            ..Filter::of([Stage::Dead])
+        }
+    }
 }

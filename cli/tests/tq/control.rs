@@ -85,14 +85,11 @@ async fn tasks_are_listed_by_state_and_level() {
     assert_eq!(listed(&["--limit", "1"]).await, [high]);
     assert_eq!(listed(&["--state", "ended"]).await, [""; 0]);
 
-    let ended = terminal
-        .tq(&["tasks", "orders", "--state", "dead", "--level", "low"])
-        .await;
-    assert_eq!(ended.code, Some(2));
-    assert!(
-        ended.stderr.contains("--state waiting alone"),
-        "{}",
-        ended.stderr
+    let two = ["--state", "scheduled", "--state", "waiting"];
+    assert_eq!(listed(&two).await, [high, low, later]);
+    assert_eq!(
+        listed(&["--state", "scheduled", "--level", "low"]).await,
+        [""; 0]
     );
     let ended = terminal.tq(&["tasks", "orders", "--level", "urgent"]).await;
     assert_eq!(ended.code, Some(2));
@@ -101,6 +98,73 @@ async fn tasks_are_listed_by_state_and_level() {
         "{}",
         ended.stderr
     );
+}
+
+#[tokio::test]
+async fn tasks_are_listed_by_what_they_are_and_part_by_part() {
+    let terminal = Terminal::new().await;
+    let mut ids = Vec::new();
+    for n in 0..5 {
+        let payload = json!({"customer": {"id": n % 2}, "items": [n]}).to_string();
+        ids.push(enqueue(&terminal, &["--payload", &payload, "--key", "k"]).await);
+    }
+    let listed = async |arguments: &[&str]| {
+        let arguments = [&["tasks", "orders", "-o", "json"], arguments].concat();
+        let ended = terminal.tq(&arguments).await;
+        let id = |line: &&str| {
+            let task: Value = serde_json::from_str(line).expect("JSON");
+            task["id"].as_str().expect("an id").to_owned()
+        };
+        let ids: Vec<String> = ended.lines().iter().map(id).collect();
+        (ids, ended.stderr)
+    };
+    for (filter, expected) in [
+        (
+            &["--type", "resize", "--key", "k", "--newer-than", "1h"][..],
+            &ids[..],
+        ),
+        (&["--older-than", "1h"], &[]),
+        (&["--type", "mail"], &[]),
+        (&["--key", "x"], &[]),
+        (&["--error", "no"], &[]),
+        (&["--group", "0123456789abcdef"], &[]),
+        (&["--worker", "00000000000000000000"], &[]),
+        (
+            &["--payload", "customer.id=1", "--payload", "items[0]=3"],
+            &ids[3..4],
+        ),
+    ] {
+        let (found, stderr) = listed(filter).await;
+        assert_eq!((&found[..], stderr.as_str()), (expected, ""), "{filter:?}");
+    }
+
+    let (first, stderr) = listed(&["--limit", "2"]).await;
+    assert_eq!(first, ids[..2]);
+    let more: Value = serde_json::from_str(&stderr).expect("JSON");
+    assert_eq!(more["looked"], json!(2));
+    let cursor = more["cursor"].as_str().expect("a cursor");
+    let (rest, stderr) = listed(&["--limit", "9", "--cursor", cursor]).await;
+    assert_eq!((&rest[..], stderr.as_str()), (&ids[2..], ""));
+    let told = terminal.tq(&["tasks", "orders", "--limit", "2"]).await;
+    assert_eq!(
+        told.stderr,
+        format!("there may be more: --cursor {cursor}\n")
+    );
+
+    for (wrong, field) in [
+        (
+            &["--cursor", cursor, "--type", "mail"][..],
+            "of another listing",
+        ),
+        (&["--cursor", "x"], "cursor"),
+        (&["--payload", "a.b"], "PATH=VALUE"),
+        (&["--payload", "a={}"], "PATH=VALUE"),
+        (&["--group", "x"], "fingerprint"),
+    ] {
+        let ended = terminal.tq(&[&["tasks", "orders"], wrong].concat()).await;
+        assert_eq!(ended.code, Some(2), "{wrong:?}");
+        assert!(ended.stderr.contains(field), "{}", ended.stderr);
+    }
 }
 
 #[tokio::test]

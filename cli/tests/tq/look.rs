@@ -273,6 +273,12 @@ async fn dead_letters_are_listed_with_their_last_error() {
         .await;
     let letter: Value = serde_json::from_str(ended.lines()[0]).expect("JSON");
     assert_eq!((ended.lines().len(), &letter["state"]), (1, &json!("Dead")));
+    for (kind, lines) in [("bad", 3), ("good", 1)] {
+        let ended = terminal
+            .tq(&["dead", "list", "orders", "--type", kind])
+            .await;
+        assert_eq!(ended.lines().len(), lines, "{kind}");
+    }
 }
 
 #[tokio::test]
@@ -389,7 +395,12 @@ async fn dead_letters_are_chosen_by_type_error_and_age() {
         (&["--type", "good"][..], "0 tasks retried"),
         (&["--error", "no such disk"], "0 tasks retried"),
         (&["--older-than", "1h"], "0 tasks retried"),
-        (&["--type", "bad", "--error", "image"], "2 tasks retried"),
+        (&["--group", "0123456789abcdef"], "0 tasks retried"),
+        (&["--payload", "n=2"], "0 tasks retried"),
+        (
+            &["--type", "bad", "--error", "image", "--payload", "n=1"],
+            "2 tasks retried",
+        ),
     ] {
         assert_eq!(dead("retry", filter).await, retried, "{filter:?}");
     }

@@ -10,8 +10,8 @@ use super::Dice;
 use crate::testing::eventually;
 use crate::worker::{LeasedTask, Outcome, Worker};
 use crate::{
-    Client, Enqueued, Error, Listing, NewTask, Page, Payload, Policy, Queue, QueueName, Selection,
-    Snapshot, TaskId,
+    Client, Cursor, Enqueued, Error, Filter, NewTask, Payload, Policy, Queue, QueueName, Selection,
+    Snapshot, Stage, TaskId,
 };
 
 /// Longer than anything here may take; the worker's longest sleep and a lease are in it many times.
@@ -49,26 +49,24 @@ pub(super) async fn call_everything(client: &Client, name: &QueueName, dice: &mu
             said(&queue.cancel(id).await);
         }
     }
-    for listing in [
-        Listing::Waiting {
-            level: "high".to_owned(),
-        },
-        Listing::Blocked,
-        Listing::Scheduled,
-        Listing::Active,
-        Listing::Dead,
-        Listing::Ended,
-    ] {
-        said(&queue.tasks(&listing, Page::default()).await);
+    let all = [Stage::Dead].into_iter();
+    let all = all.chain(Stage::NOT_ENDED).chain(Stage::ENDED);
+    for stage in all {
+        let (filter, mut cursor) = (Filter::of([stage]), None::<Cursor>);
+        // More than an honest listing of so few tasks takes.
+        for _ in 0..3 {
+            let limit = dice.random_range(0..1_100);
+            let page = queue.list(&filter, cursor.as_ref(), limit).await;
+            said(&page);
+            let Ok(page) = page else { break };
+            ids.extend(page.tasks.iter().map(|listed| listed.task.id));
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
     }
     said(&queue.schedules().await);
-    let page = Page {
-        offset: dice.random_range(0..3),
-        limit: dice.random_range(0..5_000),
-    };
-    let letters = queue.dead(page).await;
-    said(&letters);
-    ids.extend(letters.unwrap_or_default().iter().map(|task| task.id));
     said(&queue.redrive(Selection::Ids(ids.clone())).await);
     said(&queue.purge(Selection::Ids(ids)).await);
     said(&queue.redrive(Selection::All).await);

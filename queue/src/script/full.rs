@@ -11,11 +11,11 @@ use crate::lease::{Ack, End, Exchange, Exchanged, Leased, Note, Ran, Settlement}
 use crate::produce::Taken;
 use crate::record::{Done, Ending, Record};
 use crate::stranded::Stranded;
-use crate::testing::RedisServer;
+use crate::testing::{RedisServer, listed};
 use crate::worker::LONGEST_LEASE;
 use crate::{
-    Cancelled, Error, EventLog, Listing, LiveKind, NewTask, Page, Payload, Policy, Queue,
-    QueueName, Replicas, Selection, Snapshot, State, TaskId, WorkerId, script,
+    Cancelled, Error, EventLog, Filter, LiveKind, NewTask, Payload, Policy, Queue, QueueName,
+    Replicas, Selection, Snapshot, Stage, State, TaskId, WorkerId, script,
 };
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -380,7 +380,7 @@ async fn keeps_order(scene: &mut Scene, far: TaskId, late: TaskId) {
     let buckets = ["000000000".to_owned()];
     scene.works(&script::FORGET, queue.forget(&buckets)).await;
 
-    let one = queue.dead(Page::default()).await.unwrap()[0].id;
+    let one = listed(&queue, &[Stage::Dead], 1).await[0].id;
     let again = queue.redrive(Selection::Ids(vec![one, one]));
     assert_eq!(scene.works(&script::REDRIVE, again).await.moved, 1);
     let purged = queue.purge(Selection::All);
@@ -412,10 +412,12 @@ async fn tells(scene: &mut Scene) {
     let figures = scene.works(&script::SNAPSHOT, figures).await;
     assert_eq!(figures.fault.as_deref(), Some("broken"));
     assert!(figures.backlog() > 0);
-    let level = "normal".to_owned();
-    let listing = Listing::Waiting { level };
-    let page = queue.tasks(&listing, Page::default());
-    let waiting = scene.works(&script::PAGE, page).await;
+    let (waiting, ended) = (Filter::default(), Filter::of(Stage::ENDED));
+    let page = queue.list(&waiting, None, 1);
+    let waiting = scene.works(&script::PAGE, page).await.into_tasks();
+    let page = queue.list(&ended, None, 1);
+    let ended = scene.works(&script::SCAN, page).await;
+    assert_eq!(ended.tasks.len(), 1);
     let seen = scene
         .works(&script::INSPECT, queue.get(&waiting[0].id))
         .await;

@@ -1,55 +1,78 @@
--- A page of the tasks in one state.
--- `state` is 'waiting', 'scheduled', 'active', 'dead', 'parked' or 'ended'; `skip` and `limit` how many to skip and to return;
--- `level` for 'waiting' the place of the level's list
--- returns {'ok', now ms, ids, for each its due time, worker or time of death or '', records, losses}
---         for 'ended': {'ok', now ms, names of buckets, newest first, their numbers of records, how many of the first to skip}
+-- A part of the tasks in one state, as they stand at this very call, from where a listing is on.
+-- KEYS  for 'ended' the done buckets of the ids
+-- `state` is 'waiting', 'parked', 'scheduled', 'dead', 'active' or 'ended'; `most` how many entries to look at; `room` bytes of records
+-- to return: once there are as many, no more; `largest` most bytes that a record can have. Where to go on, '' for the beginning:
+--       'waiting', in the list at the place `level`: behind the first id of REST; behind it stand those that were looked at before,
+--       the last one first. `anchor` was the last of the list then, and so many entries were `ahead`, that one included
+--       'scheduled' and 'dead': behind `member` with `score`; 'parked': behind `member`
+--       'active' and 'ended': REST: the ids to look at
+-- returns {'lost', now ms} if that place in the list cannot be found any more, or {'ok', now ms, entries, for each its due time, time of
+--         death, worker or '', its record, its losses; 1 if there are more; for 'waiting' the last id of the list, how many
+--         entries there are from the first of these to that}. An entry that is in that state no more has no record
 include 'layout'
 include 'stored'
 
-local from, most = tonumber(skip), tonumber(limit)
-local first, last = text(from), text(from + most - 1)
-local ids, extras = {}, {}
+local now, limit = now_ms(), tonumber(most)
+local entries, extras, more = {}, {}, false
+local last_id, behind = '', 0
 
-if state == 'ended' then
-  local names, counts, at, wanted = {}, {}, 0, from + most
-  while wanted > 0 do
-    local some = redis.call('ZREVRANGE', KEPT, text(at), text(at + 99))
-    if #some == 0 then break end
-    at = at + #some
-    for i, count in ipairs(redis.call('HMGET', KEPTCOUNT, unpack(some))) do
-      count = tonumber(count or 0)
-      if from >= count and #names == 0 then
-        from = from - count
-      elseif wanted > 0 then
-        names[#names + 1], counts[#counts + 1] = some[i], count
-      end
-      wanted = wanted - count
-    end
-  end
-  return {'ok', now_ms(), names, counts, from}
-elseif state == 'waiting' then
-  ids = redis.call('LRANGE', KEYS[FIRST_LIST + level], first, last)
-elseif state == 'active' then
-  local all = redis.call('HKEYS', ACTIVE)
-  table.sort(all)
-  for i = from + 1, math.min(from + most, #all) do
-    ids[#ids + 1], extras[#extras + 1] = all[i], redis.call('HGET', ACTIVE, all[i])
+if state == 'waiting' then
+  include 'whereabouts'
+  local first, last = next_in(KEYS[FIRST_LIST + level])
+  if not first then return {'lost', now} end
+  if first <= last then
+    entries = redis.call('LRANGE', KEYS[FIRST_LIST + level], text(first), text(first + limit - 1))
+    more = first + #entries <= last
+    last_id, behind = redis.call('LINDEX', KEYS[FIRST_LIST + level], '-1'), last - first + 1
   end
 elseif state == 'parked' then
-  for i, member in ipairs(redis.call('ZRANGE', PARKED, first, last)) do ids[i] = string.sub(member, -20) end
-else
-  local page
-  if state == 'dead' then
-    page = redis.call('ZREVRANGE', DEAD, first, last, 'WITHSCORES')
+  entries = redis.call('ZRANGEBYLEX', PARKED, member == '' and '-' or '(' .. member, '+', 'LIMIT', '0', most)
+  more = #entries == limit
+elseif state == 'scheduled' or state == 'dead' then
+  include 'rank'
+  local found
+  if state == 'scheduled' then
+    local first = score == '' and 0 or rank_of(DUE, score, member, true)
+    found = redis.call('ZRANGE', DUE, text(first), text(first + limit - 1), 'WITHSCORES')
   else
-    page = redis.call('ZRANGE', DUE, first, last, 'WITHSCORES')
+    local first = score == '' and 0 or redis.call('ZCARD', DEAD) - rank_of(DEAD, score, member, false)
+    found = redis.call('ZREVRANGE', DEAD, text(first), text(first + limit - 1), 'WITHSCORES')
   end
-  for i = 1, #page, 2 do
-    ids[#ids + 1], extras[#extras + 1] = page[i], page[i + 1]
-  end
+  for i = 1, #found, 2 do entries[#entries + 1], extras[#extras + 1] = found[i], found[i + 1] end
+  more = #entries == limit
+else
+  for i = REST, #ARGV do entries[#entries + 1] = ARGV[i] end
 end
-if #ids == 0 then return {'ok', now_ms(), {}, {}, {}, {}} end
-for i = #extras + 1, #ids do extras[i] = '' end
-local records = redis.call('HMGET', TASKS, unpack(ids))
-for i, id in ipairs(ids) do records[i] = records[i] or record_of(id) end
-return {'ok', now_ms(), ids, extras, records, redis.call('HMGET', LOST, unpack(ids))}
+if #entries == 0 then return {'ok', now, {}, {}, {}, {}, 0, '', 0} end
+
+local ids, buckets, workers = {}, {}, {}
+for i, entry in ipairs(entries) do ids[i] = state == 'parked' and string.sub(entry, -20) or entry end
+for i = LAST_LIST + 1, #KEYS do buckets[string.sub(KEYS[i], -9)] = KEYS[i] end
+if state == 'waiting' or state == 'active' then workers = redis.call('HMGET', ACTIVE, unpack(ids)) end
+
+-- The record of a task that is in the state.
+local function record_in_state(i)
+  if state == 'ended' then
+    local bucket = buckets[string.sub(ids[i], 1, 9)]
+    return bucket and redis.call('HGET', bucket, ids[i])
+  end
+  -- One that runs is not waiting.
+  if state == 'active' and not workers[i] or state == 'waiting' and workers[i] then return false end
+  return record_of(ids[i])
+end
+
+local records, left, most_bytes = {}, tonumber(room), tonumber(largest)
+for i = 1, #entries do
+  if left <= 0 then
+    more = true
+    for j = #entries, i, -1 do entries[j], extras[j], ids[j] = nil, nil, nil end
+    break
+  end
+  local record = record_in_state(i)
+  -- What others have written may be of any size, and is none of ours.
+  if record and #record > most_bytes then record = '' end
+  left = left - (record and #record or 0)
+  records[i] = record or false
+  extras[i] = extras[i] or state == 'active' and workers[i] or ''
+end
+return {'ok', now, entries, extras, records, redis.call('HMGET', LOST, unpack(ids)), more and 1 or 0, last_id, behind}

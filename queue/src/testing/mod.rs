@@ -16,7 +16,7 @@ pub use self::cluster::Cluster;
 pub use self::fake::{Answer, FakeServer};
 pub use self::sentinels::Sentinels;
 pub use self::server::RedisServer;
-use crate::{Enqueued, TaskId};
+use crate::{Enqueued, Filter, Queue, Stage, Task, TaskId};
 
 /// The rights that workers, the operator and `tq` need, as the rules of an ACL user.
 pub fn rights() -> String {
@@ -34,6 +34,25 @@ pub fn tenant(namespace: &str) -> String {
 /// The ids of a batch.
 pub fn ids(enqueued: &[Enqueued]) -> Vec<TaskId> {
     enqueued.iter().map(Enqueued::id).collect()
+}
+
+/// All tasks that stand in one of these stages, `limit` a page.
+pub async fn listed(queue: &Queue, stages: &[Stage], limit: u32) -> Vec<Task> {
+    fitting(queue, &Filter::of(stages.iter().copied()), limit).await
+}
+
+/// All tasks that fit, `limit` a page.
+pub async fn fitting(queue: &Queue, filter: &Filter, limit: u32) -> Vec<Task> {
+    let (mut tasks, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = queue.list(filter, cursor.as_ref(), limit).await.unwrap();
+        assert!(page.tasks.len() <= limit as usize);
+        cursor.clone_from(&page.next);
+        tasks.extend(page.into_tasks());
+        if cursor.is_none() {
+            return tasks;
+        }
+    }
 }
 
 /// Waits until `probe` returns something, and returns it. Fails the test, naming `what`, after

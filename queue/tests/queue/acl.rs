@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use taskqueue_queue::testing::{Cluster, RedisServer, Sentinels};
+use taskqueue_queue::testing::{Cluster, RedisServer, Sentinels, listed};
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
 use taskqueue_queue::{
-    Announcement, Cancelled, Client, Endpoint, Enqueued, Error, Listing, Page, Policy, QueueName,
-    Replicas, Selection, State,
+    Announcement, Cancelled, Client, Endpoint, Enqueued, Error, Policy, QueueName, Replicas,
+    Selection, Stage, State,
 };
 
 use crate::testbed::{self, Running, SOON, name, task, tasks, until};
@@ -55,7 +55,7 @@ async fn everything_is_allowed(endpoint: &Endpoint, queue: QueueName) {
     until(&client, &queue, "both dead", |s| s.dead == 2).await;
     worker.stop().await;
     queue.reclaim().await.unwrap();
-    assert_eq!(queue.dead(Page::default()).await.unwrap().len(), 2);
+    assert_eq!(listed(&queue, &[Stage::Dead], 1).await.len(), 2);
     assert_eq!(queue.redrive(Selection::All).await.unwrap().moved, 2);
     queue.promote().await.unwrap();
     assert_eq!(queue.purge(Selection::All).await.unwrap(), 0);
@@ -90,14 +90,10 @@ async fn everything_is_allowed(endpoint: &Endpoint, queue: QueueName) {
     assert_eq!(queue.enqueue(unique).await.unwrap(), Enqueued::Existing(id));
     assert_eq!(queue.logs(&id).await.unwrap(), Vec::<String>::new());
     queue.get(&id).await.unwrap().unwrap();
-    for listing in [
-        Listing::Blocked,
-        Listing::Scheduled,
-        Listing::Active,
-        Listing::Ended,
-    ] {
-        queue.tasks(&listing, Page::default()).await.unwrap();
-    }
+    let all = Stage::NOT_ENDED.into_iter().chain(Stage::ENDED);
+    let all: Vec<Stage> = all.collect();
+    // Where it was left.
+    assert!(!listed(&queue, &all, 1).await.is_empty());
     assert_eq!(queue.workers().await.unwrap(), []);
     assert!(!queue.error_groups().await.unwrap().groups.is_empty());
     queue.forget_error_groups(&[]).await.unwrap();

@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use taskqueue_queue::testing::{RedisServer, eventually, ids};
+use taskqueue_queue::testing::{RedisServer, eventually, ids, listed};
 use taskqueue_queue::worker::{Finished, LeasedTask, Observer, Outcome, Worker};
-use taskqueue_queue::{Cause, Page, Queue, Selection, State, Task, TaskId};
+use taskqueue_queue::{Cause, Queue, Selection, Stage, State, Task, TaskId};
 
 use crate::testbed::pulse::Pulse;
 use crate::testbed::{Running, SOON, brisk, number, queue, snapshot, task, tasks, until};
@@ -305,40 +305,13 @@ async fn purged_letters_are_gone() {
 async fn a_page_of_letters_begins_with_the_newest() {
     let redis = RedisServer::start().await;
     let (queue, _) = graveyard(&redis, 30).await;
-    let all = queue.dead(Page::default()).await.unwrap();
+    let all = listed(&queue, &[Stage::Dead], 100).await;
     assert_eq!(all.len(), 30);
     assert!(
         all.windows(2)
             .all(|pair| pair[0].finished >= pair[1].finished)
     );
-    let page = queue
-        .dead(Page {
-            offset: 10,
-            limit: 5,
-        })
-        .await
-        .unwrap();
-    assert_eq!(page, all[10..15]);
-    assert_eq!(
-        queue
-            .dead(Page {
-                offset: 30,
-                limit: 5
-            })
-            .await
-            .unwrap(),
-        []
-    );
-    assert_eq!(
-        queue
-            .dead(Page {
-                offset: 0,
-                limit: 0
-            })
-            .await
-            .unwrap(),
-        []
-    );
+    assert_eq!(listed(&queue, &[Stage::Dead], 7).await, all);
 }
 
 #[tokio::test]

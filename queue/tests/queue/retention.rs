@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
-use taskqueue_queue::testing::{RedisServer, eventually};
+use taskqueue_queue::testing::{RedisServer, eventually, listed};
 use taskqueue_queue::worker::Worker;
-use taskqueue_queue::{Listing, Page, Policy, Queue, TaskId};
+use taskqueue_queue::{Policy, Queue, Stage, TaskId};
 
 use crate::testbed::{self, Running, queue, recording, task, tasks, until};
 
@@ -82,12 +82,8 @@ async fn the_greatest_number_of_ended_tasks_holds_while_nothing_else_ends() {
     assert_eq!(readable(&queue, &ids[..40]).await, 0);
     assert_eq!(readable(&queue, &ids[40..]).await, 41);
     assert_eq!(queue.tidy().await.unwrap().forgotten, 0);
-    let page = Page {
-        offset: 0,
-        limit: 1_000,
-    };
-    let listed = queue.tasks(&Listing::Ended, page).await.unwrap();
-    assert_eq!(listed.len(), 42);
+    let left = listed(&queue, &Stage::ENDED, 7).await;
+    assert_eq!(left.len(), 42);
 }
 
 #[tokio::test]
@@ -108,8 +104,7 @@ async fn ended_tasks_are_forgotten_by_age_and_the_lists_of_them_too() {
     forget(&queue, 20).await;
     assert_eq!(readable(&queue, &ids).await, 0);
     assert_eq!(testbed::snapshot(&queue, &client).await.tidy_at, None);
-    let listed = queue.tasks(&Listing::Ended, Page::default()).await.unwrap();
-    assert!(listed.is_empty());
+    assert!(listed(&queue, &Stage::ENDED, 7).await.is_empty());
     // Nothing is kept of them but the counters and the policy.
     let mut raw = redis.connection().await;
     let mut keys: Vec<String> = redis::cmd("KEYS")

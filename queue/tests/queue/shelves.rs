@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use taskqueue_queue::testing::RedisServer;
+use taskqueue_queue::testing::{RedisServer, listed};
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
-use taskqueue_queue::{Cancelled, Cause, Enqueued, Listing, Order, Page, Reclaimed, State, TaskId};
+use taskqueue_queue::{Cancelled, Cause, Enqueued, Order, Reclaimed, Stage, State, TaskId};
 
 use crate::testbed::{Running, brisk, large_tasks, name, number, queue, snapshot, task, until};
 
@@ -27,24 +27,18 @@ async fn a_large_batch_lies_on_shelves_until_its_tasks_have_ended_and_leaves_not
     let client = redis.client().await;
     let ids = queue.enqueue_many(large_tasks(0..TASKS)).await.unwrap();
     let ids: Vec<TaskId> = ids.iter().map(Enqueued::id).collect();
-    let (apart, shelves, listed) = records(&redis).await;
+    let (apart, shelves, named) = records(&redis).await;
     // The last of them may be too few.
     assert!(apart < 64, "{apart}");
     assert!((2..=5).contains(&shelves), "{shelves}");
-    assert_eq!(shelves as u64, listed);
+    assert_eq!(shelves as u64, named);
 
     let stranger = client.queue(queue.name().clone());
     let seen = stranger.get(&ids[1_500]).await.unwrap().unwrap();
     assert_eq!((seen.state, seen.id), (State::Waiting, ids[1_500]));
-    let level = "normal".to_owned();
-    let page = Page {
-        offset: 900,
-        limit: 1_000,
-    };
-    let listing = Listing::Waiting { level };
-    let page = stranger.tasks(&listing, page).await.unwrap();
-    let listed: Vec<TaskId> = page.iter().map(|task| task.id).collect();
-    assert_eq!(listed, ids[900..1_900]);
+    let all = listed(&stranger, &[Stage::Waiting], 700).await;
+    let all: Vec<TaskId> = all.iter().map(|task| task.id).collect();
+    assert_eq!(all, ids);
     let age = snapshot(&stranger, &client).await.oldest_waiting.unwrap();
     assert!(age.as_secs() < 10, "{age:?}");
     for cancelled in [0, 1_500] {
@@ -84,10 +78,7 @@ async fn a_task_from_a_shelf_may_fail_be_cancelled_handed_back_and_lost() {
     let hang = |_: LeasedTask| std::future::pending();
     let doomed = Running::start(Worker::new(queue.clone(), hang).concurrency(50));
     until(&client, &queue, "half of them run", |s| s.active == 50).await;
-    let active = queue
-        .tasks(&Listing::Active, Page::default())
-        .await
-        .unwrap();
+    let active = listed(&queue, &[Stage::Active], 20).await;
     assert_eq!(active.len(), 50);
     let answer = queue.cancel(&ids[7].id()).await.unwrap();
     assert_eq!(answer, Cancelled::Requested);

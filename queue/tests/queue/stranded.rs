@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use taskqueue_queue::testing::{RedisServer, eventually, ids};
+use taskqueue_queue::testing::{RedisServer, eventually, ids, listed};
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
-use taskqueue_queue::{Page, Queue, Tidied};
+use taskqueue_queue::{Queue, Stage, Tidied};
 use tokio::sync::Notify;
 
 use crate::testbed::{
@@ -128,7 +128,7 @@ async fn what_is_scheduled_dead_or_waits_for_its_key_is_again_what_it_was() {
         (1, 2, 1)
     );
     assert_eq!(figures.scheduled, 1);
-    assert_eq!(queue.dead(Page::default()).await.unwrap()[0].id, dead);
+    assert_eq!(listed(&queue, &[Stage::Dead], 7).await[0].id, dead);
     redis.move_clock(7_200);
     all_run(&queue, (1..5).collect()).await;
     let places: u64 = redis
