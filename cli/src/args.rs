@@ -1,5 +1,6 @@
 //! What was typed: the commands, their arguments and their help. What a command needs is made of it elsewhere.
 
+mod amend;
 mod dead;
 mod doctor;
 mod enqueue;
@@ -16,7 +17,10 @@ use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use taskqueue_queue::TaskId;
 
-pub(crate) use self::dead::{Dead, Letters};
+pub(crate) use self::amend::{
+    Clean, Clear, Delete, Edit, OfSchedule, Priority, Promote, Schedules,
+};
+pub(crate) use self::dead::{Dead, Fitting, Letters};
 pub(crate) use self::doctor::Doctor;
 pub(crate) use self::enqueue::{Enqueue, Printed};
 pub(crate) use self::errors::Errors;
@@ -29,9 +33,10 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  failed: Redis cannot be reached, input cannot be read, a payload is refused, a dead letter's unique key is taken, an
-     idempotency key stands for a task that asks for something else, `tq doctor` found a problem
+     idempotency key stands for a task that asks for something else, a task runs that is to be changed, a queue has workers
+     that is to be deleted, `tq doctor` found a problem
   2  wrong use: an argument is missing, unknown or has a bad value
-  3  not found: no such task, no such dead letter, no task that can still be cancelled
+  3  not found: no such task, no such dead letter, no task that can still be cancelled or changed
 
 QUEUE is a name, looked up in the namespace given by -n, or NAMESPACE/NAME.";
 
@@ -122,6 +127,32 @@ pub(crate) enum Command {
         #[arg(value_name = "ID", value_parser = task_id, required = true)]
         ids: Vec<TaskId>,
     },
+    /// Give a task that does not run another payload.
+    ///
+    /// One that waits, is blocked, is scheduled or is a dead letter; all else of it stays. A worker that takes it
+    /// meanwhile runs it as it was, and the task is left alone.
+    Edit(Edit),
+    /// Make scheduled tasks runnable now, those that are to be retried as well.
+    Promote(Promote),
+    /// Move tasks that do not run to another priority level, to its tail.
+    Priority(Priority),
+    /// Cancel all tasks of a queue that do not run, or remove its dead letters.
+    ///
+    /// What runs goes on. Without --yes it says how many tasks that would be. It goes on where it was when it is
+    /// called again after an interrupt.
+    Clear(Clear),
+    /// Forget the tasks that have ended: completed, cancelled, expired and dropped ones.
+    ///
+    /// By itself the queue forgets them by its `completedMaxAge` and `completedMaxCount`. They go in groups, each when the
+    /// last of it is old enough, and none in its first 10 s.
+    Clean(Clean),
+    /// List the schedules of a queue with their next five runs, or run one now.
+    Schedules(Schedules),
+    /// Delete all that Redis holds of a queue.
+    ///
+    /// Its tasks in whatever state, its policy, its counters and its log. In a cluster, delete the TaskQueue first: as long
+    /// as it is there the operator makes the queue anew. Without --yes it says what would go.
+    Delete(Delete),
     /// Stop the workers from taking further tasks.
     ///
     /// What runs goes on, and tasks can still be enqueued. In a cluster, the operator puts what the TaskQueue says back

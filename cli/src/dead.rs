@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use taskqueue_queue::{Filter, Listed, Outdone, Queue, Redriven, Selection, Stage};
 
-use crate::args::{Dead, Letters, Listing};
+use crate::args::{Dead, Fitting, Letters, Listing};
 use crate::exit::Failure;
 use crate::output::Output;
 use crate::place::Cluster;
-use crate::{table, tasks};
+use crate::progress::tasks as tasks_of;
+use crate::{redrive, table, tasks};
 
 pub(crate) async fn run(
     typed: &Dead,
@@ -22,22 +23,28 @@ pub(crate) async fn run(
             fitting,
             limit,
             output: listing,
+        } => list(cluster, queue, fitting, *limit, *listing, output).await,
+        Dead::Retry {
+            letters,
+            rate,
+            into,
+            dry_run,
         } => {
-            let queue = cluster.queue(queue)?;
-            let letters = tasks::first(&queue, &fitting.filter(), None, *limit).await?;
-            match listing {
-                Listing::Json => tasks::print_json(&letters, output),
-                Listing::Table => {
-                    for line in rows(&letters.tasks, cluster.client().now()) {
-                        output.line(line)?;
-                    }
-                    Ok(())
-                }
-            }
-        }
-        Dead::Retry { letters } => {
             let queue = cluster.queue(&letters.queue)?;
-            let retried = queue.redrive(selection(letters)).await?;
+            let target = into
+                .as_deref()
+                .map(|name| cluster.queue(name))
+                .transpose()?;
+            let selection = selection(letters);
+            if *dry_run {
+                let count = queue.letters(&selection).await?.len() as u64;
+                return Ok(output.line(format_args!("{} would be retried", tasks_of(count)))?);
+            }
+            let retried = if rate.is_none() && target.is_none() {
+                queue.redrive(selection).await?
+            } else {
+                redrive::redrive(&queue, target.as_ref(), &selection, *rate).await?
+            };
             report(letters, &queue, &retried, "retried", output)
         }
         Dead::Purge { letters, yes } => {
@@ -51,6 +58,27 @@ pub(crate) async fn run(
                 outdone: Vec::new(),
             };
             report(letters, &queue, &purged, "purged", output)
+        }
+    }
+}
+
+async fn list(
+    cluster: &Cluster,
+    queue: &str,
+    fitting: &Fitting,
+    limit: u32,
+    listing: Listing,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let queue = cluster.queue(queue)?;
+    let letters = tasks::first(&queue, &fitting.filter(), None, limit).await?;
+    match listing {
+        Listing::Json => tasks::print_json(&letters, output),
+        Listing::Table => {
+            for line in rows(&letters.tasks, cluster.client().now()) {
+                output.line(line)?;
+            }
+            Ok(())
         }
     }
 }
@@ -101,8 +129,7 @@ fn report(
     output: &mut Output,
 ) -> Result<(), Failure> {
     let count = done.moved;
-    let tasks = if count == 1 { "task" } else { "tasks" };
-    output.line(format_args!("{count} {tasks} {what}"))?;
+    output.line(format_args!("{} {what}", tasks_of(count)))?;
     for Outdone { letter, holder } in &done.outdone {
         output.line(format_args!(
             "{letter} stays: {holder} has its unique key and has not ended"

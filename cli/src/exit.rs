@@ -21,6 +21,9 @@ pub(crate) enum Failure {
     /// Tasks cannot wait again, since others have their unique keys.
     #[error("{0}")]
     KeyTaken(String),
+    /// Somebody works on what was to be changed or deleted.
+    #[error("{0}")]
+    Busy(String),
     /// Redis, or the queue's rules.
     #[error(transparent)]
     Queue(#[from] Error),
@@ -56,6 +59,7 @@ impl Failure {
             | Self::Partial { .. }
             | Self::Unwell(_)
             | Self::KeyTaken(_)
+            | Self::Busy(_)
             | Self::Output(_) => false,
         }
     }
@@ -82,6 +86,7 @@ impl Failure {
             }
             Self::NotFound(_) => 3.into(),
             Self::KeyTaken(_)
+            | Self::Busy(_)
             | Self::Queue(_)
             | Self::Cluster(_)
             | Self::Unreadable { .. }

@@ -5,7 +5,9 @@
     reason = "it panics where nobody reads standard error"
 )]
 
+mod amend;
 mod args;
+mod clear;
 mod control;
 mod dead;
 mod doctor;
@@ -19,6 +21,9 @@ mod input;
 mod kubernetes;
 mod output;
 mod place;
+mod progress;
+mod redrive;
+mod schedules;
 mod simulate;
 mod stats;
 mod table;
@@ -74,6 +79,17 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
         } => workers::run(&cluster().await?, queue, *form, &mut output).await,
         Command::Cancel { queue, ids } => {
             control::cancel(&cluster().await?.queue(queue)?, ids, &mut output).await
+        }
+        Command::Edit(edit) => amend::edit(edit, &cluster().await?, &mut output).await,
+        Command::Promote(promote) => amend::promote(promote, &cluster().await?, &mut output).await,
+        Command::Priority(priority) => {
+            amend::priority(priority, &cluster().await?, &mut output).await
+        }
+        Command::Clear(clear) => clear::clear(clear, &cluster().await?, &mut output).await,
+        Command::Clean(clean) => clear::clean(clean, &cluster().await?, &mut output).await,
+        Command::Delete(delete) => clear::delete(delete, &cluster().await?, &mut output).await,
+        Command::Schedules(schedules) => {
+            schedules::run(schedules, &cluster().await?, &mut output).await
         }
         Command::Pause { queue } => {
             control::pause(&cluster().await?.queue(queue)?, &mut output).await

@@ -9,7 +9,7 @@ use crate::script::args;
 use crate::{Error, TaskId};
 
 /// How often a task is looked at again that changed between the look and the call.
-const MOST_LOOKS: usize = 8;
+pub(crate) const MOST_LOOKS: usize = 8;
 
 /// What came of a cancellation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl Queue {
                 return Ok(Cancelled::TooLate);
             }
             let unstarted = [Unstarted { id: *id, record }];
-            let fates = self.remove(Ending::Cancelled, &unstarted).await?;
+            let fates = self.remove(Ending::Cancelled, &unstarted, true).await?;
             match fates.first() {
                 Some(Fate::Removed) => return Ok(Cancelled::Removed),
                 Some(Fate::Active) => return Ok(Cancelled::Requested),
@@ -79,11 +79,13 @@ impl Queue {
         ))
     }
 
-    /// Ends tasks that do not run, if their records are still the same; what became of each.
+    /// Ends tasks that do not run, if their records are still the same; what became of each. With `marks`
+    /// those that run are marked to be cancelled.
     pub(crate) async fn remove(
         &self,
         ending: Ending,
         tasks: &[Unstarted],
+        marks: bool,
     ) -> Result<Vec<Fate>, Fault> {
         let now_ms = self.link().clock().now_ms();
         let mut sorted: Vec<&Unstarted> = tasks.iter().collect();
@@ -94,6 +96,7 @@ impl Queue {
             let asked = args::Remove {
                 ending: ending.name().into(),
                 retention: retention(&known.policy).into(),
+                marks: marks.into(),
             };
             let logged = known.policy.events.is_some();
             let mut call = self.call(known, &keys, &asked);

@@ -46,20 +46,20 @@ impl Queue {
     /// default one.
     pub async fn configure(&self, policy: &Policy) -> Result<Configured, Error> {
         policy.check()?;
-        self.edit(|_| Ok(policy.clone())).await
+        self.change(|_| Ok(policy.clone())).await
     }
 
-    /// Puts in force what `change` makes of the policy in force, or of what is wrong with that; again
+    /// Puts in force what `edit` makes of the policy in force, or of what is wrong with that; again
     /// when somebody else was first.
-    async fn edit(
+    async fn change(
         &self,
-        change: impl Fn(Result<Policy, Fault>) -> Result<Policy, Fault> + Send + Sync,
+        edit: impl Fn(Result<Policy, Fault>) -> Result<Policy, Fault> + Send + Sync,
     ) -> Result<Configured, Error> {
         for _ in 0..MOST_EDITS {
             let (stored, wrong) = self.stored().await?;
             let readable = wrong.is_none();
             let before = Known::new(self.keys(), stored);
-            let mut wanted = change(wrong.map_or_else(|| Ok(before.policy.clone()), Err))?;
+            let mut wanted = edit(wrong.map_or_else(|| Ok(before.policy.clone()), Err))?;
             wanted.retired = self.not_drained(&before, &wanted).await?;
             for (field, value) in &before.policy.unknown {
                 let unset = wanted.unknown.entry(field.clone());
@@ -96,7 +96,7 @@ impl Queue {
     }
 
     async fn set_paused(&self, paused: bool) -> Result<Configured, Error> {
-        self.edit(|policy| Ok(Policy { paused, ..policy? })).await
+        self.change(|policy| Ok(Policy { paused, ..policy? })).await
     }
 
     /// Reads the policy and remembers it.

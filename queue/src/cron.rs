@@ -18,9 +18,10 @@ use jiff::Timestamp;
 use jiff::civil::{DateTime, date};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
-use crate::Error;
 use crate::clock::timestamp;
+use crate::lease::millis;
 use crate::policy::{Missed, Schedule};
+use crate::{Error, QueueName};
 
 /// Longest expression.
 const MAX_LENGTH: usize = 256;
@@ -40,17 +41,80 @@ pub(crate) fn check(cron: &str, time_zone: &str) -> Result<(), Error> {
     Plan::read(cron, time_zone).map(drop)
 }
 
-/// When a schedule is due next after a time; never while it is suspended.
-pub(crate) fn next(schedule: &Schedule, after: Timestamp) -> Result<Option<Timestamp>, Error> {
-    let plan = Plan::of(schedule)?;
-    Ok(plan.next(after).filter(|_| !schedule.suspend))
+/// The next runs of a queue's schedule after a time, at most `count`; none while it is suspended, or if it
+/// cannot be read.
+pub(crate) fn upcoming(
+    queue: &QueueName,
+    schedule: &Schedule,
+    after: Timestamp,
+    count: usize,
+) -> Vec<Timestamp> {
+    let Ok(plan) = Plan::of(schedule) else {
+        return Vec::new();
+    };
+    let next = |after| next(queue, schedule, &plan, after);
+    let first = next(after).filter(|_| !schedule.suspend);
+    let runs = std::iter::successors(first, |run| next(*run));
+    runs.take(count).collect()
 }
 
-/// The earliest run of any of these after a time.
-pub(crate) fn first(schedules: &[Schedule], after: Timestamp) -> Option<Timestamp> {
-    let on = schedules.iter().filter(|schedule| !schedule.suspend);
-    let next = on.filter_map(|schedule| next(schedule, after).ok().flatten());
-    next.min()
+/// When a schedule, which is read already, is due next after a time.
+fn next(
+    queue: &QueueName,
+    schedule: &Schedule,
+    plan: &Plan,
+    after: Timestamp,
+) -> Option<Timestamp> {
+    let due = |at| timestamp(due_ms(queue, schedule, plan, at));
+    let jitter = millis(schedule.jitter);
+    if jitter > 0 {
+        // Of the time that was last, the run may still be to come.
+        let from = timestamp(ms(after).saturating_sub(jitter.saturating_add(1)));
+        let late = plan.latest(from, after).map(due);
+        if let Some(late) = late.filter(|late| *late > after) {
+            return Some(late);
+        }
+    }
+    plan.next(after).map(due)
+}
+
+/// The earliest run of any of a queue's schedules after a time.
+pub(crate) fn first(
+    queue: &QueueName,
+    schedules: &[Schedule],
+    after: Timestamp,
+) -> Option<Timestamp> {
+    let firsts = schedules
+        .iter()
+        .flat_map(|schedule| upcoming(queue, schedule, after, 1));
+    firsts.min()
+}
+
+/// When the run of this time is due, in ms: up to the schedule's jitter later, but before the next time, so
+/// that runs stay in their order. It is the same for whoever asks, and another for each queue, schedule and
+/// time.
+fn due_ms(queue: &QueueName, schedule: &Schedule, plan: &Plan, at: Timestamp) -> u64 {
+    let at_ms = ms(at);
+    let jitter = millis(schedule.jitter);
+    if jitter == 0 {
+        return at_ms;
+    }
+    let next_ms = plan.next(at).map_or(u64::MAX, ms);
+    let most = jitter.min(next_ms.saturating_sub(at_ms).saturating_sub(1));
+    at_ms + chance(&format!("{queue} {} {at_ms}", schedule.name)) % (most + 1)
+}
+
+/// A number that a text gives, any as likely as any other: FNV-1a, and the last steps of `SplitMix64`.
+fn chance(text: &str) -> u64 {
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let mut hash = text.bytes().fold(0xcbf2_9ce4_8422_2325, step);
+    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^ (hash >> 31)
+}
+
+fn ms(at: Timestamp) -> u64 {
+    u64::try_from(at.as_millisecond()).unwrap_or(0)
 }
 
 /// What is to be done about a schedule. What comes with it is to be noted.
@@ -97,8 +161,14 @@ impl fmt::Display for Last {
     }
 }
 
-/// Decides what is to be done about a schedule, which is read already, at a time.
-pub(crate) fn due(schedule: &Schedule, plan: &Plan, last: Option<&Last>, now_ms: u64) -> Decision {
+/// Decides what is to be done about a queue's schedule, which is read already, at a time.
+pub(crate) fn due(
+    queue: &QueueName,
+    schedule: &Schedule,
+    plan: &Plan,
+    last: Option<&Last>,
+    now_ms: u64,
+) -> Decision {
     let state = if schedule.suspend { "suspended" } else { "on" };
     let of = format!("{state} {} {}", schedule.time_zone, schedule.cron);
     let holds = |last: &&Last| last.of == of && last.settled_ms <= now_ms + MOST_AHEAD_MS;
@@ -112,11 +182,18 @@ pub(crate) fn due(schedule: &Schedule, plan: &Plan, last: Option<&Last>, now_ms:
     if schedule.suspend {
         return Decision::Wait;
     }
-    let Some(at) = plan.latest(timestamp(known.settled_ms), timestamp(now_ms)) else {
+    let latest = |until_ms| plan.latest(timestamp(known.settled_ms), timestamp(until_ms));
+    let due = |at| due_ms(queue, schedule, plan, at);
+    let last = match latest(now_ms) {
+        // The one before has come by then.
+        Some(late) if due(late) > now_ms => latest(ms(late).saturating_sub(1)),
+        last => last,
+    };
+    let Some(at) = last else {
         return Decision::Wait;
     };
-    let at_ms = u64::try_from(at.as_millisecond()).unwrap_or(0);
-    let missed = schedule.missed == Missed::Skip && now_ms.saturating_sub(at_ms) > GRACE_MS;
+    let at_ms = ms(at);
+    let missed = schedule.missed == Missed::Skip && now_ms.saturating_sub(due(at)) > GRACE_MS;
     let settled = Last {
         settled_ms: at_ms,
         ran_ms: if missed { known.ran_ms } else { at_ms },

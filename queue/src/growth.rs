@@ -32,6 +32,8 @@ async fn grow(redis: &RedisServer, id: &TaskId) {
     let mut record = stored(redis, id).await;
     record.more = More::of(&[7, 70_000]);
     let extras = record.extras.get_or_insert_default();
+    // A number for which Lua's have no room.
+    extras.last_span = u64::MAX;
     extras.more = More::of(&[8]);
     extras.more_overrides = More::of(&[10, 11]);
     for noted in &mut record.errors {
@@ -47,6 +49,7 @@ async fn grow(redis: &RedisServer, id: &TaskId) {
 fn is_grown(record: &Record) -> bool {
     let extras = record.extras.as_ref().unwrap();
     record.more == More::of(&[7, 70_000])
+        && extras.last_span == u64::MAX
         && extras.more == More::of(&[8])
         && extras.more_overrides == More::of(&[10, 11])
 }

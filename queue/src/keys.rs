@@ -179,6 +179,11 @@ impl Keys {
         format!("{}:done:{bucket}", self.base())
     }
 
+    /// The records of tasks whose ids begin with `name`, where many came at a time.
+    pub(crate) fn shelf(&self, name: &str) -> String {
+        format!("{}:shelf:{name}", self.base())
+    }
+
     /// Tasks that earlier versions keep for the span of time with this number.
     pub(crate) fn later(&self, span: u64) -> String {
         format!("{}:later:{span}", self.base())
@@ -205,6 +210,7 @@ mod tests {
         let more = [
             keys.list("high"),
             keys.done("012345678"),
+            keys.shelf("012345678"),
             keys.later(7),
             keys.log("0123"),
         ];

@@ -106,6 +106,16 @@ impl Queue {
         Ok(purged.moved)
     }
 
+    /// The ids of a selection, of [`Selection::All`] and of a filter those that are dead letters now and can
+    /// be read, the oldest first.
+    pub async fn letters(&self, selection: &Selection) -> Result<Vec<TaskId>, Error> {
+        match selection {
+            Selection::Ids(ids) => Ok(ids.clone()),
+            Selection::Matching(filter) => self.matching(filter).await,
+            Selection::All => self.matching(&Filter::default()).await,
+        }
+    }
+
     async fn in_batches(&self, to: Errand, selection: Selection) -> Result<Redriven, Error> {
         match selection {
             Selection::Ids(ids) => self.these(to, &ids).await,

@@ -22,6 +22,7 @@
     )
 )]
 
+mod amend;
 mod announce;
 mod attempt;
 mod batch;
@@ -29,6 +30,7 @@ mod bounded;
 mod bounds;
 mod busy_poll;
 mod cancel;
+mod clear;
 mod client;
 mod clock;
 mod cluster;
@@ -39,6 +41,7 @@ mod diagnose;
 mod dial;
 mod endpoint;
 mod ends;
+mod erase;
 mod error;
 mod fault;
 mod fingerprint;
@@ -96,15 +99,18 @@ mod value;
 pub mod worker;
 mod workers;
 
+pub use amend::{Amended, Edit};
 pub use announce::{Announcement, Announcements};
 pub use attempt::{Attempt, AttemptOutcome};
 pub use bounds::{Bounds, Rule};
 pub use cancel::Cancelled;
+pub use clear::Pending;
 pub use client::Client;
 pub use commands::BlockingLine;
 pub use config::Configured;
 pub use endpoint::Endpoint;
 pub use ends::{EndsBatch, EndsReader, Happened, LoggedEnd, ReplicaChange};
+pub use erase::Erased;
 pub use error::Error;
 pub use fingerprint::{Fingerprint, fingerprint, normalized};
 pub use groups::{ErrorGroup, ErrorGroups};

@@ -105,7 +105,9 @@ impl Queue {
             if survey.unpark {
                 self.unpark().await?;
             }
-            tidied.forgotten += self.forget(&survey.buckets).await?;
+            let youngest = self.link().clock().now_ms();
+            let youngest = youngest.saturating_sub(millis(LEAST_RETENTION));
+            tidied.forgotten += self.forget(&survey.buckets, youngest).await?;
             if survey.looks {
                 let stranded = self.find_stranded().await?;
                 tidied.stranded += stranded.found;
@@ -165,7 +167,8 @@ impl Queue {
         if tasks.is_empty() {
             return Ok(0);
         }
-        let fates = self.remove(ending, tasks).await?;
+        let marks = ending == Ending::Cancelled;
+        let fates = self.remove(ending, tasks, marks).await?;
         Ok(fates.iter().filter(|fate| **fate == Fate::Removed).count() as u64)
     }
 
@@ -189,7 +192,8 @@ impl Queue {
         Ok(())
     }
 
-    pub(crate) async fn forget(&self, buckets: &[String]) -> Result<u64, Fault> {
+    /// Forgets these buckets of done records, but for those that got one after `youngest`, in ms.
+    pub(crate) async fn forget(&self, buckets: &[String], youngest: u64) -> Result<u64, Fault> {
         if buckets.is_empty() {
             return Ok(0);
         }
@@ -198,11 +202,6 @@ impl Queue {
             .iter()
             .map(|bucket| self.keys().done(bucket))
             .collect();
-        let youngest = self
-            .link()
-            .clock()
-            .now_ms()
-            .saturating_sub(millis(LEAST_RETENTION));
         let youngest = youngest.into();
         let call = self.call(&known, &keys, &args::Forget { youngest });
         let (_, mut reply) = self.answer(&call).await?;
@@ -211,7 +210,7 @@ impl Queue {
 }
 
 /// Ids and records, side by side. What is no id of ours is nothing of ours.
-fn unstarted(reply: &mut Reply<'_>) -> Result<Vec<Unstarted>, Error> {
+pub(crate) fn unstarted(reply: &mut Reply<'_>) -> Result<Vec<Unstarted>, Error> {
     let ids: Vec<String> = reply.next()?;
     let records: Vec<Vec<u8>> = reply.next()?;
     let pair = |(id, record): (String, Vec<u8>)| {

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use crate::clock::timestamp;
 use crate::cron::{self, Decision, Last};
@@ -14,17 +15,30 @@ use crate::record::{Extras, Head};
 use crate::reply::Status;
 use crate::script::args;
 use crate::value::read;
-use crate::{Error, Policy, Schedule, TypePolicy};
+use crate::{Error, NewTask, Policy, Schedule, TaskId, TypePolicy};
+
+/// How many of the next runs of a schedule are told.
+const UPCOMING: usize = 5;
 
 /// A schedule as it stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ScheduleState {
     /// Its name.
     pub name: String,
+    /// When it runs, as the policy writes it.
+    pub cron: String,
+    /// Its time zone.
+    pub time_zone: String,
+    /// The type of its task.
+    #[serde(rename = "type")]
+    pub kind: String,
     /// The last run, as the time at which it was due; `None` if it never ran.
     pub last: Option<Timestamp>,
     /// The next run; `None` while it is suspended.
     pub next: Option<Timestamp>,
+    /// The next five runs, `next` the first of them; none while it is suspended.
+    pub upcoming: Vec<Timestamp>,
     /// Whether it is suspended.
     pub suspended: bool,
 }
@@ -50,15 +64,43 @@ impl Queue {
         let notes: HashMap<String, String> = read(value)
             .map_err(|fault| self.link().faults().script("HGETALL", fault.to_string()))?;
         let now = timestamp(self.link().clock().now_ms());
-        let state = |schedule: &Schedule| ScheduleState {
-            name: schedule.name.clone(),
-            last: notes
-                .get(&schedule.name)
-                .and_then(|note| Last::read(note)?.ran()),
-            next: cron::next(schedule, now).ok().flatten(),
-            suspended: schedule.suspend,
+        let state = |schedule: &Schedule| {
+            let upcoming = cron::upcoming(self.name(), schedule, now, UPCOMING);
+            ScheduleState {
+                name: schedule.name.clone(),
+                cron: schedule.cron.clone(),
+                time_zone: schedule.time_zone.clone(),
+                kind: schedule.kind.clone(),
+                last: notes
+                    .get(&schedule.name)
+                    .and_then(|note| Last::read(note)?.ran()),
+                next: upcoming.first().copied(),
+                upcoming,
+                suspended: schedule.suspend,
+            }
         };
         Ok(known.policy.schedules.iter().map(state).collect())
+    }
+
+    /// Enqueues the task of a schedule now, whether it is suspended or not, as any other task; when it runs
+    /// by itself stays as it is.
+    pub async fn run_schedule(&self, name: &str) -> Result<TaskId, Error> {
+        let known = self.refresh().await?;
+        let schedules = &known.policy.schedules;
+        let Some(schedule) = schedules.iter().find(|schedule| schedule.name == name) else {
+            let names: Vec<&str> = schedules.iter().map(|known| known.name.as_str()).collect();
+            let rule = if names.is_empty() {
+                "the queue has no schedules".to_owned()
+            } else {
+                format!("one of {}", names.join(", "))
+            };
+            return Err(Error::invalid("schedule", name, rule));
+        };
+        let mut task = NewTask::new(&schedule.kind, schedule.payload.clone());
+        if let Some(level) = &schedule.priority {
+            task = task.priority(level);
+        }
+        Ok(self.enqueue(task).await?.id())
     }
 
     /// Enqueues the tasks of the schedules that are due, each once however many do this at the same
@@ -104,7 +146,7 @@ impl Queue {
             };
             let before = last_runs.get(&schedule.name).map_or("", String::as_str);
             let last = Last::read(before);
-            let (after, run) = match cron::due(schedule, plan, last.as_ref(), now_ms) {
+            let (after, run) = match cron::due(self.name(), schedule, plan, last.as_ref(), now_ms) {
                 Decision::Wait => continue,
                 Decision::Note(last) => (last, None),
                 Decision::Run(last) => (last, Some(schedule)),

@@ -143,10 +143,10 @@ macro_rules! pieces {
 }
 
 pieces! {
-    "acks" "admit" "ahead" "current" "discard" "done" "drop" "due" "edit" "elders" "end" "fetched" "ghosted" "ghosts"
-    "grace" "group" "holder" "keyed" "laid" "lapse" "layout" "letters" "levels" "limits" "live" "log" "missing" "order"
-    "places" "promote" "rank" "record" "settled" "shelves" "sleepers" "sooner" "stand" "stored" "strict" "tell" "unique"
-    "vacate" "wake" "whereabouts"
+    "acks" "admit" "ahead" "current" "discard" "done" "drop" "due" "elders" "end" "fetched" "ghosted" "ghosts" "grace"
+    "group" "holder" "keyed" "laid" "lapse" "layout" "letters" "levels" "limits" "live" "log" "missing" "numbers" "order"
+    "places" "promote" "rank" "record" "revive" "settled" "shelves" "sleepers" "sooner" "stand" "stored" "strict" "tell"
+    "unique" "vacate" "wake" "whereabouts"
 }
 
 macro_rules! scripts {
@@ -195,7 +195,7 @@ scripts! {
     REMOVE Remove "remove" Tends
         [Config Tasks Shelves Later Due Active Lost Dead Stats Idle Wake Ghosts Unique Uniques Idempotency Lapses Held
             Holders Parked Expiry Cancel Kept Keptcount Ends Endmarks Live]
-        (ending retention);
+        (ending retention marks);
     PROMOTE Promote "promote" Tends
         [Config Tasks Shelves Later Due Lost Dead Stats Idle Draining Wake Ghosts Idempotency Lapses Held Holders Parked
             Fault Live]
@@ -232,6 +232,19 @@ scripts! {
     REDRIVE Redrive "redrive" Tends
         [Config Tasks Shelves Later Active Lost Dead Stats Idle Wake Ghosts Unique Uniques Held Holders Parked Live]
         (before most wakes channel queue skip longest_key);
+    EDIT Edit "edit" Tends
+        [Config Tasks Shelves Later Active Lost Dead Stats Idle Wake Ghosts Unique Uniques Held Holders Parked Live]
+        (id known record retry wakes channel queue longest_key);
+    HASTEN Hasten "hasten" Tends
+        [Config Tasks Shelves Later Due Active Dead Idle Wake Ghosts Held Holders Parked Stats Live]
+        (wakes channel queue);
+    REPRIORITIZE Reprioritize "reprioritize" Tends
+        [Config Tasks Shelves Later Due Active Dead Ghosts Held Holders Parked Stats Live]
+        (id level depth);
+    UNSTARTED Unstarted "unstarted" Tends
+        [Config Tasks Shelves Later Due Stats Ghosts Held Holders Parked]
+        (state most room);
+    ERASE Erase "erase" Tends [Workers] (force);
     PURGE Purge "purge" Tends [Config Tasks Shelves Lost Dead Stats Live Idempotency Lapses] (before most skip);
     CONFIGURE Configure "configure" Tends [Config Idle Wake Ends Endmarks] (policy per_key log);
     UNPARK Unpark "unpark" Tends [Config Tasks Shelves Later Stats Idle Wake Ghosts Held Holders Parked] (begin most);

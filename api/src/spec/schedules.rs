@@ -4,6 +4,8 @@ use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::Duration;
+
 /// A task that is added again and again, at the times of a cron expression.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -38,6 +40,14 @@ pub struct Schedule {
     /// when it is more than a minute late.
     #[serde(default)]
     pub missed: MissedRuns,
+
+    /// Up to how much later than at its time a task is added, as a duration up to 24h, and always
+    /// before the next one. How much later is set by namespace, queue, name and time, so that
+    /// schedules of many queues for one time do not all run at once. By default 0s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) <= duration('24h')")
+        .message("schedules[].jitter must be a duration up to 24h, such as 30s, 10m or 1h"))]
+    pub jitter: Option<Duration>,
 }
 
 /// The task that a schedule adds.

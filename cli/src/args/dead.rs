@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use taskqueue_queue::{Filter, Fingerprint, Moment, PayloadIs, Stage, TaskId};
+use taskqueue_queue::{Filter, Fingerprint, Moment, PayloadIs, Rate, Stage, TaskId};
 
 use super::Listing;
-use super::parse::{duration, task_id};
+use super::parse::{duration, rate, task_id};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Dead {
@@ -30,6 +30,18 @@ pub(crate) enum Dead {
     Retry {
         #[command(flatten)]
         letters: Letters,
+        /// No more of them than this in that time, evenly: 10/s, 300/m or 1/10s, for example.
+        #[arg(long, value_name = "RATE", value_parser = rate)]
+        rate: Option<Rate>,
+        /// Put them into this queue instead, with their ids.
+        ///
+        /// One whose level that queue lacks gets its default level. Each is written there before it is removed here; to
+        /// repeat the command after a failure loses none and doubles none.
+        #[arg(long, value_name = "QUEUE")]
+        into: Option<String>,
+        /// Only say how many it would be. Ids are not looked up.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Remove dead letters for good.
     Purge {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use taskqueue_queue::{BackoffKind, Fingerprint, LiveId, OwnBackoff, TaskId};
+use taskqueue_queue::{BackoffKind, Fingerprint, LiveId, OwnBackoff, Rate, TaskId};
 
 pub(super) fn task_id(text: &str) -> Result<TaskId, String> {
     text.parse()
@@ -35,6 +35,24 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
             Ok(every)
         }
     })
+}
+
+/// So many in a time: `10/s`, `300/m`, `1/10s`.
+pub(super) fn rate(text: &str) -> Result<Rate, String> {
+    const FORM: &str = "write it like 10/s, 300/m or 1/10s";
+    let (count, per) = text.split_once('/').ok_or(FORM)?;
+    let count = count.trim().parse().map_err(|_| FORM)?;
+    if count == 0 {
+        return Err("it must be above zero".to_owned());
+    }
+    let per = per.trim();
+    // A unit alone is one of it.
+    let per = if per.starts_with(|c: char| c.is_ascii_digit()) {
+        interval(per)?
+    } else {
+        interval(&format!("1{per}")).map_err(|_| FORM)?
+    };
+    Ok(Rate { count, per })
 }
 
 /// A duration of a day at most, for what is counted on from.
@@ -127,6 +145,27 @@ mod tests {
             "square:1s:2s",
         ] {
             assert!(backoff(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rates_are_counts_in_a_time() {
+        let rate_of = |count, per| Ok(Rate { count, per });
+        assert_eq!(rate("10/s"), rate_of(10, Duration::from_secs(1)));
+        assert_eq!(rate("300/m"), rate_of(300, Duration::from_mins(1)));
+        assert_eq!(rate("1/10s"), rate_of(1, Duration::from_secs(10)));
+        for bad in [
+            "",
+            "10",
+            "/s",
+            "10/",
+            "0/s",
+            "-1/s",
+            "10/0s",
+            "10/fortnight",
+            "x/s",
+        ] {
+            assert!(rate(bad).is_err(), "{bad}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use taskqueue_queue::{QueueName, Snapshot};
+use taskqueue_queue::{Counters, QueueName, Snapshot};
 
 use crate::table;
 
@@ -44,6 +44,11 @@ struct Totals {
     enqueued: u64,
     completed: u64,
     failed_attempts: u64,
+    /// Those that run included; but for those of tasks that were cancelled while they ran.
+    attempts_begun: u64,
+    /// The part of the attempts that came to an end by themselves or lost their workers which completed their tasks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    success_share: Option<f64>,
     retried: u64,
     dead: u64,
     lost: u64,
@@ -86,6 +91,8 @@ impl Figures {
                 enqueued: counters.enqueued,
                 completed: counters.completed,
                 failed_attempts: counters.failed,
+                attempts_begun: begun(&counters) + snapshot.active,
+                success_share: success_share(&counters),
                 retried: counters.retried,
                 dead: counters.dead,
                 lost: counters.lost,
@@ -99,7 +106,7 @@ impl Figures {
         }
     }
 
-    fn row(&self) -> [String; 12] {
+    fn row(&self) -> [String; 13] {
         let levels = self
             .by_priority
             .iter()
@@ -120,8 +127,26 @@ impl Figures {
             self.totals.completed.to_string(),
             self.totals.failed_attempts.to_string(),
             self.totals.missing.to_string(),
+            self.totals
+                .success_share
+                .map_or_else(|| "-".to_owned(), |share| format!("{:.1}%", 100.0 * share)),
         ]
     }
+}
+
+/// Attempts that are over, whatever came of them. Each is counted at its end, as it costs nothing there.
+fn begun(counters: &Counters) -> u64 {
+    counters.completed + counters.failed + counters.lost + counters.snoozed + counters.released
+}
+
+/// `None` before the first attempt has come to an end.
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "a share is for people, who need no more digits than an f64 has"
+)]
+fn success_share(counters: &Counters) -> Option<f64> {
+    let judged = counters.completed + counters.failed + counters.lost;
+    (judged > 0).then(|| counters.completed as f64 / judged as f64)
 }
 
 /// One row a queue, below headings.
@@ -139,6 +164,7 @@ pub(super) fn table(figures: &[Figures]) -> Vec<String> {
         "COMPLETED",
         "FAILED",
         "MISSING",
+        "SUCCESS",
     ]);
     for queue in figures {
         table.add_row(queue.row());
@@ -149,8 +175,6 @@ pub(super) fn table(figures: &[Figures]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
-
-    use taskqueue_queue::Counters;
 
     use super::*;
 
@@ -205,7 +229,8 @@ mod tests {
                 "60",
                 "4",
                 "6",
-                "7"
+                "7",
+                "40.0%"
             ]
         );
     }
@@ -220,6 +245,8 @@ mod tests {
         assert_eq!(json["oldestWaitingSeconds"], 200.0);
         assert_eq!(json["totals"]["meanRunSeconds"], 0.5);
         assert_eq!(json["totals"]["missing"], 7);
+        assert_eq!(json["totals"]["attemptsBegun"], 18);
+        assert_eq!(json["totals"]["successShare"], 0.4);
         assert_eq!(json.get("nextDue"), None);
     }
 }

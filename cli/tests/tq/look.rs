@@ -190,8 +190,11 @@ async fn stats_are_a_table_for_people() {
         rows[1][..5],
         ["default/orders", "1", "high:0", "normal:1", "low:0"]
     );
-    // Scheduled, active, workers, dead, enqueued, completed, failed, missing.
-    assert_eq!(rows[1][6..], ["1", "0", "0", "2", "5", "1", "2", "0"]);
+    // Scheduled, active, workers, dead, enqueued, completed, failed, missing, success.
+    assert_eq!(
+        rows[1][6..],
+        ["1", "0", "0", "2", "5", "1", "2", "0", "33.3%"]
+    );
     assert_eq!(rows[2][0], "shop/empty");
 }
 

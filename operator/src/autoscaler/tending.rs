@@ -124,6 +124,7 @@ mod tests {
             priority: None,
             suspend,
             missed: Missed::RunOnce,
+            jitter: Duration::ZERO,
         };
         Policy {
             schedules: vec![schedule],

@@ -310,7 +310,7 @@ impl Watched {
         if let Some((_, next)) = known {
             return *next;
         }
-        let next = self.orders.policy.next_run(now);
+        let next = self.orders.policy.next_run(&self.orders.queue, now);
         self.next_run = Some((Arc::clone(&self.orders), next));
         next
     }

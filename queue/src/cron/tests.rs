@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -323,10 +325,15 @@ fn schedule() -> Schedule {
         priority: None,
         suspend: false,
         missed: Missed::RunOnce,
+        jitter: Duration::ZERO,
     }
 }
 
-fn ms(text: &str) -> u64 {
+fn queue() -> QueueName {
+    QueueName::new("test", "jobs").unwrap()
+}
+
+fn time_ms(text: &str) -> u64 {
     at(&format!("2026-11-22T{text}Z"))
         .as_millisecond()
         .try_into()
@@ -334,7 +341,8 @@ fn ms(text: &str) -> u64 {
 }
 
 fn decide(schedule: &Schedule, last: Option<&Last>, now: &str) -> Decision {
-    due(schedule, &Plan::of(schedule).unwrap(), last, ms(now))
+    let plan = Plan::of(schedule).unwrap();
+    due(&queue(), schedule, &plan, last, time_ms(now))
 }
 
 /// What was noted of a schedule that began at a time.
@@ -417,7 +425,8 @@ fn what_is_edited_suspended_or_resumed_begins_anew_and_makes_up_for_nothing() {
         decide(&edited[2], Some(&suspended), "13:00:00"),
         Decision::Wait
     );
-    assert_eq!(next(&edited[2], at("2026-11-22T13:00:00Z")).unwrap(), None);
+    let later = at("2026-11-22T13:00:00Z");
+    assert_eq!(upcoming(&queue(), &edited[2], later, 1), []);
     let Decision::Note(resumed) = decide(&schedule, Some(&suspended), "13:05:00") else {
         panic!("it is resumed");
     };
@@ -449,20 +458,86 @@ fn a_note_of_a_clock_that_was_wrong_or_of_someone_else_is_begun_anew() {
 fn the_next_run_of_a_policy_is_the_earliest_of_those_that_run_at_all() {
     let mut policy = Policy::default();
     let noon = at("2026-11-22T12:00:00Z");
-    assert_eq!(policy.next_run(noon), None);
+    assert_eq!(policy.next_run(&queue(), noon), None);
     policy.schedules = vec![schedule(); 4];
     policy.schedules[0].cron = "30 15 * * *".to_owned();
     policy.schedules[1].cron = "0 14 * * *".to_owned();
     policy.schedules[1].time_zone = "Europe/Paris".to_owned();
     policy.schedules[2].suspend = true;
     policy.schedules[3].cron = "no expression".to_owned();
-    assert_eq!(policy.next_run(noon), Some(at("2026-11-22T13:00:00Z")));
+    assert_eq!(
+        policy.next_run(&queue(), noon),
+        Some(at("2026-11-22T13:00:00Z"))
+    );
     let then = at("2026-11-22T13:00:00Z");
-    assert_eq!(policy.next_run(then), Some(at("2026-11-22T15:30:00Z")));
+    assert_eq!(
+        policy.next_run(&queue(), then),
+        Some(at("2026-11-22T15:30:00Z"))
+    );
     policy.schedules.truncate(0);
     policy.schedules.push(Schedule {
         suspend: true,
         ..schedule()
     });
-    assert_eq!(policy.next_run(noon), None);
+    assert_eq!(policy.next_run(&queue(), noon), None);
+}
+
+/// Every ten minutes, put off by up to an hour, which is more than they are apart.
+fn jittered() -> Schedule {
+    Schedule {
+        jitter: Duration::from_hours(1),
+        ..schedule()
+    }
+}
+
+#[test]
+fn a_run_is_put_off_by_its_jitter_and_stays_before_the_next() {
+    let from = at("2026-11-22T10:09:59.999Z");
+    let runs = upcoming(&queue(), &jittered(), from, 100);
+    let times = upcoming(&queue(), &schedule(), from, 101);
+    let mut seconds = Vec::new();
+    for (place, run) in runs.iter().enumerate() {
+        assert!((times[place]..times[place + 1]).contains(run), "{run}");
+        seconds.push(run.duration_since(times[place]).as_secs());
+    }
+    // Evenly, about.
+    let early = seconds.iter().filter(|seconds| **seconds < 300).count();
+    assert!((30..=70).contains(&early), "{seconds:?}");
+    // Another queue has others.
+    let other = QueueName::new("test", "other").unwrap();
+    assert_ne!(upcoming(&other, &jittered(), from, 100), runs);
+    let brief = Schedule {
+        jitter: Duration::from_secs(30),
+        ..schedule()
+    };
+    for (run, time) in upcoming(&queue(), &brief, from, 100).iter().zip(&times) {
+        assert!(run.duration_since(*time).as_secs() <= 30, "{run} {time}");
+    }
+}
+
+#[test]
+fn each_run_that_is_put_off_happens_once_and_when_it_was_told() {
+    let schedule = jittered();
+    let mut last = begun(&schedule, "10:09:59.999");
+    let first = upcoming(&queue(), &schedule, at("2026-11-22T10:09:59.999Z"), 1);
+    let mut expected = first[0];
+    let plan = Plan::of(&schedule).unwrap();
+    for _ in 0..30 {
+        let decide = |ms| due(&queue(), &schedule, &plan, Some(&last), ms);
+        assert_eq!(decide(ms(expected) - 1), Decision::Wait, "{expected}");
+        let Decision::Run(ran) = decide(ms(expected)) else {
+            panic!("{expected} is due");
+        };
+        assert!(ran.ran().unwrap() <= expected);
+        last = ran;
+        expected = upcoming(&queue(), &schedule, expected, 1)[0];
+    }
+    // A time whose run is still to come does not hide the one before it, if nobody looked for that one.
+    let begin = begun(&schedule, "10:09:59.999");
+    let runs = upcoming(&queue(), &schedule, at("2026-11-22T10:09:59.999Z"), 2);
+    let decided = due(&queue(), &schedule, &plan, Some(&begin), ms(runs[1]) - 1);
+    let Decision::Run(ran) = decided else {
+        panic!("{decided:?}");
+    };
+    assert_eq!(ran.ran(), Some(at("2026-11-22T10:10:00Z")));
 }

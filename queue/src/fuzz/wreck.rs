@@ -10,8 +10,8 @@ use super::Dice;
 use crate::testing::eventually;
 use crate::worker::{LeasedTask, Outcome, Worker};
 use crate::{
-    Client, Cursor, Enqueued, Error, Filter, NewTask, Payload, Policy, Queue, QueueName, Selection,
-    Snapshot, Stage, TaskId,
+    Client, Cursor, Edit, Enqueued, Error, Filter, NewTask, Payload, Pending, Policy, Queue,
+    QueueName, Selection, Snapshot, Stage, TaskId,
 };
 
 /// Longer than anything here may take; the worker's longest sleep and a lease are in it many times.
@@ -67,6 +67,29 @@ pub(super) async fn call_everything(client: &Client, name: &QueueName, dice: &mu
         }
     }
     said(&queue.schedules().await);
+    said(&queue.run_schedule("often").await);
+    said(&queue.promote_now(&ids).await);
+    for id in &ids {
+        let edit = Edit {
+            payload: payload(2_000_000),
+            retry: dice.random_bool(0.5),
+        };
+        said(&queue.edit(id, &edit).await);
+        said(&queue.set_priority(id, "low").await);
+    }
+    let other = format!("{}-other", name.name());
+    let other = client.queue(QueueName::new(name.namespace(), &other).unwrap());
+    if dice.random_bool(0.2) {
+        said(&queue.letters(&Selection::All).await);
+        said(&queue.redrive_into(&other, &ids).await);
+    }
+    said(&queue.clean(Duration::from_hours(1)).await);
+    if dice.random_bool(0.1) {
+        for pending in [Pending::Blocked, Pending::Waiting, Pending::Scheduled] {
+            said(&queue.clear(pending, drop).await);
+        }
+    }
+    said(&other.erase(false, drop).await);
     said(&queue.redrive(Selection::Ids(ids.clone())).await);
     said(&queue.purge(Selection::Ids(ids)).await);
     said(&queue.redrive(Selection::All).await);

@@ -242,6 +242,7 @@ mod tests {
             started: None,
             finished: Some(time(2_000)),
             worker: Some(worker('1')),
+            history: Vec::new(),
             errors: vec![Failure {
                 attempt: 1,
                 at: time(2_000),
@@ -253,6 +254,7 @@ mod tests {
             progress: None,
             expires: None,
             unique_key: Some("u".to_owned()),
+            idempotency_key: None,
             concurrency_key: Some("c".to_owned()),
             overrides: None,
         }

@@ -3,9 +3,10 @@
 //! task in exactly one state, the same order in each list, places, keys and counters equal to
 //! contents, nothing lost.
 //!
-//! `step` says what may happen, `memory` what should come of it, `tasks` and `hands` do it to the
+//! `step` says what may happen, `memory` what should come of it, `tasks`, `admin` and `hands` do it to the
 //! server, `compare` holds both against each other.
 
+mod admin;
 mod compare;
 mod hands;
 mod memory;
@@ -183,6 +184,10 @@ impl Pair {
             Step::Cancel { pick } => self.cancel(*pick).await,
             Step::Redrive => self.redrive().await,
             Step::Purge => self.purge().await,
+            Step::PromoteNow { pick } => self.promote_now(*pick).await,
+            Step::Prioritize { pick, level } => self.prioritize(*pick, *level).await,
+            Step::Amend { pick, retry } => self.amend(*pick, *retry).await,
+            Step::Clear(pending) => self.clear(*pending).await,
             Step::Configure(edit) => self.configure(edit).await,
         }
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::{
-    Cause, EventLog, Limits, Logged, Order, Policy, Rate, RetryAction, RetryRule, TypePolicy,
+    Cause, EventLog, Limits, Logged, Order, Pending, Policy, Rate, RetryAction, RetryRule,
+    TypePolicy,
 };
 
 pub(super) const WORKERS: usize = 3;
@@ -104,6 +105,21 @@ pub(super) enum Step {
     },
     Redrive,
     Purge,
+    /// Scheduled or not, it is to run now.
+    PromoteNow {
+        pick: usize,
+    },
+    /// It gets the level at this place.
+    Prioritize {
+        pick: usize,
+        level: usize,
+    },
+    /// It gets another payload; a dead letter may go round again with it.
+    Amend {
+        pick: usize,
+        retry: bool,
+    },
+    Clear(Pending),
     Configure(Edit),
 }
 
@@ -274,6 +290,11 @@ pub(super) fn any_step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Promote),
         1 => Just(Step::Redrive),
         1 => Just(Step::Purge),
+        2 => any::<usize>().prop_map(|pick| Step::PromoteNow { pick }),
+        2 => (any::<usize>(), 0..2_usize).prop_map(|(pick, level)| Step::Prioritize { pick, level }),
+        2 => (any::<usize>(), any::<bool>()).prop_map(|(pick, retry)| Step::Amend { pick, retry }),
+        1 => prop_oneof![Just(Pending::Waiting), Just(Pending::Blocked), Just(Pending::Scheduled)]
+            .prop_map(Step::Clear),
     ];
     prop_oneof![2 => often, 1 => seldom]
 }

@@ -140,14 +140,19 @@ impl Pair {
         }
     }
 
-    pub(super) async fn cancel(&mut self, pick: usize) {
+    /// One of all ids there ever were, as a rule one of a task that has not ended.
+    pub(super) fn pick(&self, pick: usize) -> Option<TaskId> {
         let live: Vec<TaskId> = self.memory.facts.keys().copied().collect();
         let from = if pick.is_multiple_of(4) || live.is_empty() {
             &self.ids
         } else {
             &live
         };
-        let Some(&id) = from.get(pick / 4 % from.len().max(1)) else {
+        from.get(pick / 4 % from.len().max(1)).copied()
+    }
+
+    pub(super) async fn cancel(&mut self, pick: usize) {
+        let Some(id) = self.pick(pick) else {
             return;
         };
         let state = self.queue.get(&id).await.unwrap().map(|task| task.state);

@@ -44,6 +44,14 @@ pub struct Rate {
     pub per: Duration,
 }
 
+impl Rate {
+    /// How many may have begun when so much time has passed since the first could, evenly.
+    pub fn within(self, passed: Duration) -> u64 {
+        let begun = u128::from(self.count) * passed.as_nanos() / self.per.as_nanos().max(1);
+        u64::try_from(begun).unwrap_or(u64::MAX)
+    }
+}
+
 impl Limits {
     pub(super) fn check(&self) -> Result<(), Error> {
         let least = |field: &'static str, value: Option<u64>| match value {

@@ -18,8 +18,8 @@ pub use self::limits::{Limits, Order, Rate};
 pub use self::retry::{Backoff, BackoffKind, RetryAction, RetryPolicy, RetryRule};
 pub use self::schedule::{Missed, Schedule};
 pub use self::types::{TypePolicy, TypeRetry};
-use crate::Error;
 use crate::payload::MAX_PAYLOAD_BYTES;
+use crate::{Error, QueueName};
 
 /// Longest level name.
 const MAX_LEVEL_NAME: usize = 32;
@@ -120,11 +120,11 @@ impl Policy {
         self.levels.len() / 2
     }
 
-    /// The earliest run of any schedule after a time; `None` if there is none that is not suspended,
-    /// or none that can be read. Reads the schedules anew each time: the answer stands until it has
-    /// passed.
-    pub fn next_run(&self, after: Timestamp) -> Option<Timestamp> {
-        crate::cron::first(&self.schedules, after)
+    /// The earliest run of any schedule of the queue that has this policy after a time; `None` if there is
+    /// none that is not suspended, or none that can be read. Reads the schedules anew each time: the answer
+    /// stands until it has passed.
+    pub fn next_run(&self, queue: &QueueName, after: Timestamp) -> Option<Timestamp> {
+        crate::cron::first(queue, &self.schedules, after)
     }
 
     /// Checks every field against its range. The error names the field.

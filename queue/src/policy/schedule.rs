@@ -1,12 +1,17 @@
 //! Recurring tasks of a policy. When each is due is decided in [`cron`](crate::cron).
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
+use super::millis;
 use crate::payload::fits;
 use crate::{Error, Payload, Policy};
 
 /// Longest name of a schedule; it is what its last run is remembered by.
 const MAX_NAME: usize = 63;
+/// Longest jitter.
+const MAX_JITTER: Duration = Duration::from_hours(24);
 
 /// A task that is enqueued again and again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +43,16 @@ pub struct Schedule {
     /// What becomes of runs whose time passed while nobody looked.
     #[serde(default)]
     pub missed: Missed,
+    /// Up to how much later than at its time a run is due, at most 24 h, and always before the next one. How
+    /// much is the same whoever looks, and another for each queue, name and time: so schedules of many queues
+    /// for one time do not all run at once.
+    #[serde(
+        rename = "jitterMs",
+        with = "millis",
+        default,
+        skip_serializing_if = "Duration::is_zero"
+    )]
+    pub jitter: Duration,
 }
 
 /// What becomes of runs of a schedule whose time passed while nobody looked.
@@ -72,6 +87,14 @@ impl Schedule {
                 "schedules.priority",
                 level,
                 format!("one of {}", policy.levels.join(", ")),
+            ));
+        }
+        if self.jitter > MAX_JITTER {
+            let value = format!("{} ms", self.jitter.as_millis());
+            return Err(Error::invalid(
+                "schedules.jitter",
+                &value,
+                "at most 24 hours",
             ));
         }
         crate::task::check_kind("schedules.type", &self.kind)?;

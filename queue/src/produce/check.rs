@@ -64,15 +64,18 @@ pub(super) fn check(queue: &QueueName, policy: &Policy, task: &NewTask) -> Resul
     check_overrides(&task.overrides)?;
     match &task.priority {
         None => Ok(policy.default_level()),
-        Some(level) => {
-            let place = policy.levels.iter().position(|known| known == level);
-            place.ok_or_else(|| Error::UnknownLevel {
-                queue: queue.to_string(),
-                level: level.chars().take(128).collect(),
-                known: policy.levels.clone(),
-            })
-        }
+        Some(level) => level_place(queue, policy, level),
     }
+}
+
+/// The place of a level among the policy's.
+pub(crate) fn level_place(queue: &QueueName, policy: &Policy, level: &str) -> Result<usize, Error> {
+    let place = policy.levels.iter().position(|known| known == level);
+    place.ok_or_else(|| Error::UnknownLevel {
+        queue: queue.to_string(),
+        level: level.chars().take(128).collect(),
+        known: policy.levels.clone(),
+    })
 }
 
 fn check_overrides(own: &Overrides) -> Result<(), Error> {

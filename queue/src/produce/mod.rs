@@ -1,6 +1,7 @@
 //! Enqueueing: the calls, and the repetition of one whose answer was lost. What a task must be is in
 //! `check`, how calls made at the same time become one in `gather`.
 
+mod carry;
 mod check;
 mod fingerprint;
 mod full;
@@ -11,16 +12,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(crate) use self::check::{MAX_SPAN, key_is_fit};
+pub(crate) use self::check::{MAX_SPAN, key_is_fit, level_place};
 pub(crate) use self::gather::Gather;
-use self::packed::{Arranged, arrange};
+use self::packed::{Arranged, Packed, arrange};
 use crate::batch::{buckets, next_slice};
 use crate::fault::Fault;
 use crate::payload::fits;
 use crate::queue::{Known, Queue};
 use crate::reply::{Status, ids};
 use crate::script::{Call, args};
-use crate::{Enqueued, Error, NewTask, TaskId};
+use crate::{Enqueued, Error, NewTask, Policy, TaskId};
 
 /// How long an enqueue is tried while Redis is away; then its caller hears of it.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -187,19 +188,30 @@ impl Queue {
         taken: Taken,
         repeated: bool,
     ) -> Result<Put, Fault> {
+        let pack = |policy: &Policy, now_ms| check::pack(self.name(), policy, tasks, now_ms);
+        self.put_packed(pack, tasks.len(), taken, repeated).await
+    }
+
+    /// The same of `count` tasks that `pack` makes under a policy, at a time in ms.
+    async fn put_packed(
+        &self,
+        pack: impl Fn(&Policy, u64) -> Result<Vec<Packed>, Error>,
+        count: usize,
+        taken: Taken,
+        repeated: bool,
+    ) -> Result<Put, Fault> {
         let mut rounds = self.rounds();
         loop {
             let known = rounds.next().await?;
             let now_ms = self.link().clock().now_ms();
-            let packed = check::pack(self.name(), &known.policy, tasks, now_ms);
+            let packed = pack(&known.policy, now_ms);
             let arranged = arrange(packed.map_err(Fault::not_done)?, known.lists.len());
             let call = self.enqueue_call(&known, &arranged, taken, repeated);
             let (status, mut reply) = self.answer(&call).await?;
             match status {
                 Status::Stale => {}
                 Status::Full => {
-                    let full =
-                        full::read(&mut reply, self.link().clock().now_ms(), tasks.len() as u64)?;
+                    let full = full::read(&mut reply, self.link().clock().now_ms(), count as u64)?;
                     return Ok(Put::Full(full.refusal(self.name(), &known.policy)));
                 }
                 Status::Conflict => {

@@ -296,6 +296,12 @@ impl Head<'_> {
     }
 }
 
+/// A record as it is stored, with another payload: what stands before that stays byte for byte.
+pub(crate) fn with_payload(stored: &[u8], payload: &[u8]) -> Result<Vec<u8>, Error> {
+    let had = Record::unpack(stored)?.payload.len();
+    Ok([&stored[..stored.len() - had], payload].concat())
+}
+
 /// Since when the task is runnable, read from the beginning of its record; `None` if that is no
 /// record.
 pub(crate) fn runnable_since_ms(beginning: &[u8]) -> Option<u64> {

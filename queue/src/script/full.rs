@@ -14,8 +14,8 @@ use crate::stranded::Stranded;
 use crate::testing::{RedisServer, listed};
 use crate::worker::LONGEST_LEASE;
 use crate::{
-    Cancelled, Error, EventLog, Filter, LiveKind, NewTask, Payload, Policy, Queue, QueueName,
-    Replicas, Selection, Snapshot, Stage, State, TaskId, WorkerId, script,
+    Amended, Cancelled, Edit, Erased, Error, EventLog, Filter, LiveKind, NewTask, Payload, Pending,
+    Policy, Queue, QueueName, Replicas, Selection, Snapshot, Stage, State, TaskId, WorkerId, script,
 };
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -378,7 +378,30 @@ async fn keeps_order(scene: &mut Scene, far: TaskId, late: TaskId) {
     let found = scene.works(&script::STRAND, found).await;
     assert_eq!(found, Stranded::default());
     let buckets = ["000000000".to_owned()];
-    scene.works(&script::FORGET, queue.forget(&buckets)).await;
+    scene
+        .works(&script::FORGET, queue.forget(&buckets, 0))
+        .await;
+
+    let now = [far];
+    let amended = queue.promote_now(&now);
+    let amended = scene.works(&script::HASTEN, amended).await;
+    assert_eq!(amended, [Amended::Done]);
+    let lower = queue.set_priority(&far, "low");
+    let lower = scene.works(&script::REPRIORITIZE, lower).await;
+    assert_eq!(lower, Amended::Done);
+    let edit = Edit {
+        payload: Payload::null(),
+        retry: false,
+    };
+    let edited = scene.works(&script::EDIT, queue.edit(&far, &edit)).await;
+    assert_eq!(edited, Amended::Done);
+    let scheduled = queue.clear(Pending::Scheduled, drop);
+    assert_ne!(scene.works(&script::UNSTARTED, scheduled).await, 0);
+    let worker = queue.client().next_worker_id();
+    queue.register(worker, LONGEST_LEASE, "{}").await.unwrap();
+    let erased = scene.works(&script::ERASE, queue.erase(false, drop)).await;
+    assert_eq!(erased, Erased::Held(1));
+    queue.leave(worker).await.unwrap();
 
     let one = listed(&queue, &[Stage::Dead], 1).await[0].id;
     let again = queue.redrive(Selection::Ids(vec![one, one]));

@@ -8,11 +8,9 @@
 include 'current'
 include 'layout'
 include 'wake'
-include 'levels'
 include 'ahead'
 include 'letters'
-include 'edit'
-include 'holder'
+include 'revive'
 
 if not current() then return {'stale'} end
 local now = now_ms()
@@ -22,29 +20,19 @@ local chosen = letters(before ~= '' and before or text(now), skip, most)
 if #chosen == 0 then return {'ok', now, 0, 0, {}} end
 local found = redis.call('HMGET', TASKS, unpack(chosen))
 local ids, records, standing = {}, {}, {}
-
--- As if it were enqueued now; it does not expire any more.
-local function begin_anew(body)
-  body[2], body[4] = now, 0
-  if type(body[6]) == 'table' then body[6][1], body[6][4] = 0, 0 end
-end
-
 for i, id in ipairs(chosen) do
-  local _, unique = extras_of(found[i] or '')
-  local holder = holder_of(unique, id, now)
-  if holder then
-    standing[#standing + 1], standing[#standing + 2] = id, holder
-  elseif found[i] and edit(id, found[i], begin_anew) then
-    -- For how long it was to have it nobody knows any more: until it ends.
-    take_key(unique, id, now + longest_key)
+  local moves, holder = false, nil
+  if found[i] then
+    moves, holder = revive(id, found[i], now, longest_key)
+  end
+  if moves then
     ids[#ids + 1], records[#records + 1] = id, found[i]
+  elseif holder then
+    standing[#standing + 1], standing[#standing + 2] = id, holder
   end
 end
 if #ids == 0 then return {'ok', now, 0, #chosen, standing} end
-redis.call('ZREM', DEAD, unpack(ids))
-redis.call('HDEL', LOST, unpack(ids))
-redis.call('HINCRBY', STATS, 'redriven', text(#ids))
-local appended, was_empty = append(ids, records)
+local appended, was_empty = send_round(ids, records)
 if wakes == '1' then wake(appended) end
 if was_empty then redis.call('PUBLISH', channel, queue) end
 if live then

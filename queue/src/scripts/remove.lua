@@ -1,6 +1,7 @@
--- Ends tasks that do not run: cancelled, or not started in time. One that runs is marked to be cancelled.
+-- Ends tasks that do not run: cancelled, or not started in time.
 -- KEYS  the done buckets of the tasks
--- `ending` is what they end as: 'cancelled' or 'expired'; `retention` how long done records are kept, in ms.
+-- `ending` is what they end as: 'cancelled' or 'expired'; `retention` how long done records are kept, in ms; `marks` '1' to mark
+-- one that runs to be cancelled.
 -- REST: four for each task: id, its record as the caller knows it, its done record, place of its bucket
 -- returns {'stale'} with nothing done, or {'ok', now ms, for each task: 'removed', 'active' when it runs, 'changed'
 --         when its record is another one, or 'gone'}
@@ -32,7 +33,7 @@ for i = REST, #ARGV, 4 do
     redis.call('SREM', CANCEL, id)
     fate = 'gone'
   elseif redis.call('HEXISTS', ACTIVE, id) == 1 then
-    if ending == 'cancelled' then redis.call('SADD', CANCEL, id) end
+    if marks == '1' then redis.call('SADD', CANCEL, id) end
     fate = 'active'
   elseif record ~= known then
     fate = 'changed'

@@ -6,8 +6,8 @@ use std::time::Duration;
 use taskqueue_queue::testing::{Cluster, RedisServer, Sentinels, listed};
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
 use taskqueue_queue::{
-    Announcement, Cancelled, Client, Endpoint, Enqueued, Error, Policy, QueueName, Replicas,
-    Selection, Stage, State,
+    Amended, Announcement, Cancelled, Client, Edit, Endpoint, Enqueued, Erased, Error, Payload,
+    Pending, Policy, QueueName, Replicas, Selection, Stage, State,
 };
 
 use crate::testbed::{self, Running, SOON, name, task, tasks, until};
@@ -100,6 +100,25 @@ async fn everything_is_allowed(endpoint: &Endpoint, queue: QueueName) {
     queue.pause().await.unwrap();
     queue.resume().await.unwrap();
     queue.tidy().await.unwrap();
+    let edit = Edit {
+        payload: Payload::null(),
+        retry: true,
+    };
+    assert_eq!(queue.edit(&id, &edit).await.unwrap(), Amended::Done);
+    let lower = queue.set_priority(&id, "low").await.unwrap();
+    assert_eq!(lower, Amended::Done);
+    let now = queue.promote_now(&[id]).await.unwrap();
+    assert_eq!(now, [Amended::Unchanged]);
+    for pending in [Pending::Blocked, Pending::Waiting, Pending::Scheduled] {
+        queue.clear(pending, drop).await.unwrap();
+    }
+    queue.clean(Duration::ZERO).await.unwrap();
+    queue.letters(&Selection::All).await.unwrap();
+    queue.schedules().await.unwrap();
+    assert!(matches!(
+        queue.erase(false, drop).await.unwrap(),
+        Erased::Keys(1..)
+    ));
     let narrow = Policy {
         levels: vec!["only".into()],
         ..Policy::default()

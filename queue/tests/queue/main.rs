@@ -9,12 +9,14 @@
 )]
 
 mod acl;
+mod amend;
 mod apart;
 mod attempts;
 mod away;
 mod bad_input;
 mod batches;
 mod cancel;
+mod clear;
 mod clock;
 mod commands;
 mod crashes;
@@ -43,6 +45,7 @@ mod order;
 mod policy;
 mod priorities;
 mod producing_and_consuming;
+mod redirected;
 mod released;
 mod retention;
 mod retries;

@@ -2,6 +2,7 @@
 //! putting what is noted of a schedule into the past.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use futures::future::join_all;
 use redis::AsyncCommands;
@@ -27,6 +28,7 @@ fn yearly(name: &str, number: u32) -> Schedule {
         priority: None,
         suspend: false,
         missed: Missed::RunOnce,
+        jitter: Duration::ZERO,
     }
 }
 
@@ -289,4 +291,42 @@ async fn a_policy_with_a_schedule_that_cannot_run_is_refused() {
         let refusal = queue.configure(&with(&[schedule])).await.unwrap_err();
         assert!(refusal.to_string().starts_with(field), "{refusal}");
     }
+}
+
+#[tokio::test]
+async fn a_schedule_that_is_run_by_hand_keeps_its_plan() {
+    let redis = RedisServer::start().await;
+    let queue = queue(&redis).await;
+    let client = redis.client().await;
+    let suspended = Schedule {
+        priority: Some("high".to_owned()),
+        suspend: true,
+        ..yearly("suspended", 2)
+    };
+    let policy = with(&[yearly("yearly", 1), suspended]);
+    queue.configure(&policy).await.unwrap();
+    assert_eq!(fired(&queue).await, 0);
+    let before = queue.schedules().await.unwrap();
+    let years: Vec<_> = before[0].upcoming.windows(2).collect();
+    assert_eq!(years.len(), 4);
+    assert!(years.iter().all(|two| two[0] < two[1]), "{before:?}");
+    assert_eq!(before[0].next, before[0].upcoming.first().copied());
+    assert_eq!((before[1].next, before[1].upcoming.len()), (None, 0));
+
+    for (name, level) in [("yearly", "normal"), ("suspended", "high")] {
+        let id = queue.run_schedule(name).await.unwrap();
+        let task = queue.get(&id).await.unwrap().unwrap();
+        assert_eq!(
+            (task.kind.as_str(), task.priority.as_deref()),
+            ("count", Some(level))
+        );
+    }
+    assert_eq!(queue.schedules().await.unwrap(), before);
+    assert_eq!(fired(&queue).await, 0);
+    assert_eq!(snapshot(&queue, &client).await.counters.enqueued, 2);
+    let unknown = queue.run_schedule("daily").await.unwrap_err();
+    assert_eq!(
+        unknown.to_string(),
+        "schedule \"daily\" is not allowed: one of yearly, suspended"
+    );
 }

@@ -120,6 +120,13 @@ fn schedule(name: &str, fields: &Value) -> Vec<Edit> {
     vec![("/spec/schedules", json!([schedule]))]
 }
 
+/// A schedule whose runs are put off.
+fn jitter(span: &str) -> Vec<Edit> {
+    let task = json!({"type": "report"});
+    let schedule = json!({"name": "a", "cron": "0 3 * * *", "task": task, "jitter": span});
+    vec![("/spec/schedules", json!([schedule]))]
+}
+
 const BUDGET: &str = "/spec/worker/disruptionBudget";
 
 /// A number of pods or a share of them.
@@ -469,6 +476,11 @@ fn of_the_queue_and_its_workers() -> Vec<Row> {
                 ]
                 .concat(),
             ],
+        ),
+        row(
+            "schedules[].jitter must be a duration up to 24h",
+            ["0s", "24h"].map(jitter),
+            ["24h1ms", "1d", "-1s"].map(jitter),
         ),
         row(
             "worker.template is needed with handler.exec",

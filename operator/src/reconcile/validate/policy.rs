@@ -216,6 +216,7 @@ fn schedule(schedule: &spec::Schedule, payload_limit: usize) -> Result<Schedule,
             MissedRuns::RunOnce => Missed::RunOnce,
             MissedRuns::Skip => Missed::Skip,
         },
+        jitter: schedule.jitter.map(spec::Duration::get).unwrap_or_default(),
     })
 }
 

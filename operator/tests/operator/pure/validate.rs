@@ -273,7 +273,7 @@ fn what_is_said_of_types_reaches_the_policy_and_what_is_not_stays_out() {
 fn schedules_reach_the_policy_with_their_payloads() {
     let schedules = json!([
         { "name": "nightly", "cron": "0 3 * * *", "timeZone": "Europe/Paris", "suspend": true,
-          "missed": "Skip",
+          "missed": "Skip", "jitter": "15m",
           "task": { "type": "report", "payload": { "of": ["yesterday"] }, "priority": "low" } },
         { "name": "often", "cron": "*/5 * * * *", "task": { "type": "sweep" } },
     ]);
@@ -288,6 +288,7 @@ fn schedules_reach_the_policy_with_their_payloads() {
             priority: Some("low".to_owned()),
             suspend: true,
             missed: Missed::Skip,
+            jitter: Duration::from_mins(15),
         },
         Schedule {
             name: "often".to_owned(),
@@ -298,6 +299,7 @@ fn schedules_reach_the_policy_with_their_payloads() {
             priority: None,
             suspend: false,
             missed: Missed::RunOnce,
+            jitter: Duration::ZERO,
         },
     ];
     assert_eq!(policy.schedules, schedules);

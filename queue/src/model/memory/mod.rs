@@ -329,6 +329,30 @@ impl Memory {
         outdone
     }
 
+    /// Whether it is runnable now, `None` if it was not scheduled.
+    pub(super) fn promote_now(&mut self, id: TaskId) -> Option<bool> {
+        self.scheduled.remove(&id)?;
+        self.append(id);
+        Some(self.lists.values().flatten().any(|listed| *listed == id))
+    }
+
+    /// A task that does not run gets another level. Returns whether it had another one.
+    pub(super) fn prioritize(&mut self, id: TaskId, level: &str) -> bool {
+        let facts = self.facts.get_mut(&id).unwrap();
+        let before = std::mem::replace(&mut facts.level, level.to_owned());
+        let list = self.lists.entry(before.clone()).or_default();
+        if before != level
+            && let Some(place) = list.iter().position(|listed| *listed == id)
+        {
+            list.remove(place);
+            self.lists
+                .entry(level.to_owned())
+                .or_default()
+                .push_back(id);
+        }
+        before != level
+    }
+
     pub(super) fn purge(&mut self) {
         for id in std::mem::take(&mut self.dead) {
             self.losses.remove(&id);

@@ -1,6 +1,6 @@
 -- Shared (settle): workers that read of a failure no more than attempt, time, cause and message, and take a record that says
 -- more for none. They do not say which layout they read.
-include 'edit'
+include 'numbers'
 
 -- Whether one is registered. Looked at anew when there are more workers or fewer, and every ten seconds.
 local function has_elders(now)
@@ -15,13 +15,17 @@ local function has_elders(now)
   return found == '1'
 end
 
--- The record as they read it.
+-- The record as they read it: all but the failures stays as it is, byte for byte.
 local function in_short(record)
-  return edited(record, function(body)
-    for _, failure in ipairs(body[5]) do
-      if type(failure) == 'table' then
-        for i = #failure, 5, -1 do failure[i] = nil end
-      end
-    end
-  end) or record
+  local body, mark = body_of(record)
+  if not body then return record end
+  local short = {}
+  for i, failure in ipairs(body[5]) do
+    if type(failure) ~= 'table' then return record end
+    short[i] = {failure[1], failure[2], failure[3], failure[4]}
+  end
+  -- Behind the times, the type and the attempts.
+  local at = first_in(record, mark)
+  for _ = 1, 4 do at = behind(record, at) end
+  return string.sub(record, 1, at) .. cmsgpack.pack(short) .. string.sub(record, behind(record, at) + 1)
 end
