@@ -56,13 +56,11 @@ async fn next(
     from: Option<LiveId>,
     listener: &mut Option<Listener>,
 ) -> Result<LiveBatch, Error> {
-    match listener {
-        Some(listener) => listener.next(PATIENCE).await,
-        None => {
-            *listener = Some(queue.listen(from).await?);
-            Ok(LiveBatch::default())
-        }
+    if let Some(listener) = listener {
+        return listener.next(PATIENCE).await;
     }
+    *listener = Some(queue.listen(from).await?);
+    Ok(LiveBatch::default())
 }
 
 fn line(event: &LiveEvent, form: Listing) -> Result<String, Failure> {

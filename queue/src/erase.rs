@@ -78,7 +78,7 @@ impl Queue {
                 read(value).map_err(|fault| wrong(&fault))?;
             let names: Vec<(Vec<u8>, Vec<u8>)> = read_pairs(page).map_err(|fault| wrong(&fault))?;
             let names = names.into_iter().map(|(name, _)| name);
-            parts.push(self.named(names, |name| self.keys().shelf(name)));
+            parts.push(named(names, |name| self.keys().shelf(name)));
             cursor = next;
             if cursor == "0" {
                 break;
@@ -103,7 +103,7 @@ impl Queue {
                 if names.is_empty() {
                     break;
                 }
-                parts.push(self.named(names, |name| match (key, name.parse::<u64>()) {
+                parts.push(named(names, |name| match (key, name.parse::<u64>()) {
                     (Key::Later, Ok(span)) => self.keys().later(span),
                     _ => self.keys().done(name),
                 }));
@@ -111,16 +111,12 @@ impl Queue {
         }
         Ok(parts)
     }
+}
 
-    /// The keys of these names; what is no text is none of ours.
-    fn named(
-        &self,
-        names: impl IntoIterator<Item = Vec<u8>>,
-        key: impl Fn(&str) -> String,
-    ) -> Vec<String> {
-        let names = names
-            .into_iter()
-            .filter_map(|name| String::from_utf8(name).ok());
-        names.map(|name| key(&name)).collect()
-    }
+/// The keys of these names; what is no text is none of ours.
+fn named(names: impl IntoIterator<Item = Vec<u8>>, key: impl Fn(&str) -> String) -> Vec<String> {
+    let names = names
+        .into_iter()
+        .filter_map(|name| String::from_utf8(name).ok());
+    names.map(|name| key(&name)).collect()
 }

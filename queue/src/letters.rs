@@ -12,6 +12,10 @@ const BATCH: usize = 200;
 
 /// Which dead letters.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is made for each call, and none is kept"
+)]
 pub enum Selection {
     /// All that are dead when the call begins.
     All,

@@ -226,7 +226,7 @@ impl Lost {
 
 /// What becomes of a task whose worker is lost. One whose record cannot be read keeps it as it is;
 /// one without a record is missing, which the script finds.
-fn settlement(task: Leased, known: &Known, why: Why<'_>, lost: &Lost) -> Settlement {
+fn settlement(task: Leased, known: &Known, why: Why<'_>, said: &Lost) -> Settlement {
     if task.record.is_empty() {
         let end = End::Lost {
             record: None,
@@ -250,7 +250,7 @@ fn settlement(task: Leased, known: &Known, why: Why<'_>, lost: &Lost) -> Settlem
         Ok(mut record) => {
             let (policy, _) = known.of(&record);
             let before = record.errors.len();
-            site = lost.site_of(task.id, record.runnable_since_ms());
+            site = said.site_of(task.id, record.runnable_since_ms());
             let after = loss.befalls(&mut record, &policy);
             let failure = record.close(before, policy.attempts_kept, || site.clone());
             (after, Some(record.pack()), failure)

@@ -87,7 +87,8 @@ struct Bench {
     all: BTreeSet<TaskId>,
 }
 
-#[tokio::main]
+// One thread, so that the server has a core of its own.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
     let count = match std::env::var("TASKS") {
         Ok(text) => text.parse()?,

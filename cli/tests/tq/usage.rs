@@ -112,7 +112,7 @@ async fn help_documents_the_exit_codes() {
     let lines = help.lines();
     for code in [
         "  0  done",
-        "  3  not found: no such task, no such dead letter, no task that can still be cancelled",
+        "  3  not found: no such task, no such dead letter, no task that can still be cancelled or changed",
     ] {
         assert!(lines.contains(&code), "{lines:?}");
     }

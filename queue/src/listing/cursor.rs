@@ -163,11 +163,15 @@ impl Place {
                 writer.uint(1);
                 writer.text(level);
                 writer.array(rest.len());
-                rest.iter().for_each(|level| writer.text(level));
+                for level in rest {
+                    writer.text(level);
+                }
                 writer.array(usize::from(behind.is_some()));
                 if let Some(at) = behind {
                     writer.array(at.recent.len());
-                    at.recent.iter().for_each(|id| writer.maybe_bytes(Some(id)));
+                    for id in &at.recent {
+                        writer.maybe_bytes(Some(id));
+                    }
                     writer.maybe_bytes(Some(&at.last));
                     writer.uint(at.ahead);
                 }

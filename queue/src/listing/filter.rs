@@ -266,27 +266,23 @@ mod tests {
         filter
     }
 
-    fn text(text: &str) -> Option<String> {
-        Some(text.to_owned())
-    }
-
     #[test]
     fn each_field_must_fit() {
         let group = |message| Some(fingerprint("mail", Cause::Error, message));
         let fitting = [
             filter(|_| {}),
             filter(|f| f.stages.push(Stage::Active)),
-            filter(|f| f.kind = text("mail")),
-            filter(|f| f.key = text("u")),
-            filter(|f| f.key = text("c")),
-            filter(|f| f.level = text("high")),
+            filter(|f| f.kind = Some("mail".into())),
+            filter(|f| f.key = Some("u".into())),
+            filter(|f| f.key = Some("c".into())),
+            filter(|f| f.level = Some("high".into())),
             filter(|f| f.worker = Some(worker('1'))),
             filter(|f| f.created_before = Some(Moment::At(time(1_000)))),
             filter(|f| f.created_before = Some(Moment::Ago(Duration::from_secs(2_000)))),
             filter(|f| f.created_after = Some(Moment::At(time(1_000)))),
             filter(|f| f.ended_before = Some(Moment::Ago(Duration::from_secs(1_000)))),
             filter(|f| f.created_after = Some(Moment::Ago(Duration::MAX))),
-            filter(|f| f.error = text("user 17")),
+            filter(|f| f.error = Some("user 17".into())),
             filter(|f| f.group = group("no user 18")),
             filter(|f| f.payload = vec!["to.id=17".parse().unwrap()]),
         ];
@@ -297,15 +293,15 @@ mod tests {
         let others = [
             Filter::default(),
             Filter::of(Stage::ENDED),
-            filter(|f| f.kind = text("sms")),
-            filter(|f| f.key = text("x")),
-            filter(|f| f.level = text("low")),
+            filter(|f| f.kind = Some("sms".into())),
+            filter(|f| f.key = Some("x".into())),
+            filter(|f| f.level = Some("low".into())),
             filter(|f| f.worker = Some(worker('2'))),
             filter(|f| f.created_before = Some(Moment::At(time(999)))),
             filter(|f| f.created_before = Some(Moment::Ago(Duration::MAX))),
             filter(|f| f.created_after = Some(Moment::At(time(1_001)))),
             filter(|f| f.ended_before = Some(Moment::Ago(Duration::from_secs(1_001)))),
-            filter(|f| f.error = text("user 18")),
+            filter(|f| f.error = Some("user 18".into())),
             filter(|f| f.group = group("no group")),
             filter(|f| f.payload = vec!["to.id=17".parse().unwrap(), "to.id=18".parse().unwrap()]),
         ];
@@ -330,7 +326,7 @@ mod tests {
     #[test]
     fn what_no_task_can_fit_is_refused_with_its_field() {
         for (filter, field) in [
-            (filter(|f| f.kind = text("")), "type"),
+            (filter(|f| f.kind = Some(String::new())), "type"),
             (filter(|f| f.key = Some("k".repeat(257))), "key"),
             (filter(|f| f.error = Some("e".repeat(1_025))), "error"),
             (

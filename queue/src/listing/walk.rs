@@ -250,12 +250,12 @@ impl Queue {
         })
     }
 
-    pub(super) fn listed(&self, row: Row, state: State, stage: Stage) -> Option<Listed> {
+    pub(super) fn listed(&self, row: Row, of: State, stage: Stage) -> Option<Listed> {
         let record = row.record?;
         let text = String::from_utf8_lossy(&row.name);
         let unpacked = text.parse().and_then(|id: TaskId| {
             let name = self.name().clone();
-            let mut task = Record::unpack(&record)?.into_task(id, name, state, row.losses);
+            let mut task = Record::unpack(&record)?.into_task(id, name, of, row.losses);
             task.locate(&row.extra);
             Ok(task)
         });

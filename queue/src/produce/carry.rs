@@ -8,7 +8,7 @@ use crate::lease::millis;
 use crate::payload::fits;
 use crate::queue::Queue;
 use crate::record::Record;
-use crate::{Error, Outdone, Policy, Redriven, Selection, State, TaskId};
+use crate::{Error, Outdone, Policy, Redriven, Selection, State, TaskId, TypePolicy};
 
 /// Letters that one call writes.
 const BATCH: usize = 100;
@@ -84,6 +84,12 @@ fn anew(policy: &Policy, id: TaskId, letter: &Record, now_ms: u64) -> Result<Pac
     let mut unique = None;
     if let Some(extras) = &mut record.extras {
         (extras.expires_ms, extras.first_failed_ms) = (0, 0);
+        // Stands for calls to the other queue, and counts by the limits of its types.
+        extras.idempotency_key.clear();
+        if extras.given_concurrency_key().is_empty() {
+            let of_type = policy.of_type(&letter.kind).and_then(TypePolicy::key);
+            extras.concurrency_key = of_type.unwrap_or_default();
+        }
         // As long as it was to have it is not kept.
         let key = Some(extras.unique.clone()).filter(|key| !key.is_empty());
         unique = key.map(|key| (key, millis(MAX_SPAN)));
@@ -93,6 +99,7 @@ fn anew(policy: &Policy, id: TaskId, letter: &Record, now_ms: u64) -> Result<Pac
             level,
             delay_ms: 0,
             unique,
+            keyed: None,
         }
     } else {
         Place::Now { level }

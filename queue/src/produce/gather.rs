@@ -152,7 +152,8 @@ async fn put_each(queue: &Queue, tasks: &[(TaskId, NewTask)]) -> Vec<Answer> {
             }
             results.extend(refusal.clone().map(Err));
         } else if let Some(stands) = conflicts.get(&task.0) {
-            results.push(Err(queue.conflict(tasks, task.0, *stands)));
+            let key = task.1.idempotency.as_ref().map_or("", |it| it.key.as_str());
+            results.push(Err(queue.conflict(key, *stands)));
         } else {
             results.push(Ok(enqueued(task.0, &standing)));
         }

@@ -217,7 +217,8 @@ impl Queue {
                 Status::Conflict => {
                     let (id, stands) = (reply.next::<String>()?, reply.next::<String>()?);
                     let (id, stands) = (id.parse()?, stands.parse()?);
-                    return Err(Fault::not_done(self.conflict(tasks, id, stands)));
+                    let key = arranged.idempotency_key_of(id);
+                    return Err(Fault::not_done(self.conflict(key, stands)));
                 }
                 _ => {
                     let left_out = ids(&reply.next::<Vec<String>>()?)?;
@@ -231,11 +232,8 @@ impl Queue {
         }
     }
 
-    /// What is said to the caller of this task, whose key stands for another one.
-    fn conflict(&self, tasks: &NewTasks, id: TaskId, stands: TaskId) -> Error {
-        let task = tasks.iter().find(|(own, _)| *own == id);
-        let key = task.and_then(|(_, task)| task.idempotency.as_ref());
-        let key = key.map_or("", |idempotency| idempotency.key.as_str());
+    /// What is said to the caller of a task with this key, which stands for another one.
+    fn conflict(&self, key: &str, stands: TaskId) -> Error {
         Error::KeyConflict {
             queue: self.name().to_string(),
             key: key.chars().take(128).collect(),

@@ -64,6 +64,19 @@ pub(super) struct Arranged {
     pub(super) special: Vec<Packed>,
 }
 
+impl Arranged {
+    /// The idempotency key of one of these tasks, empty for none.
+    pub(super) fn idempotency_key_of(&self, id: TaskId) -> &str {
+        let task = self.special.iter().find(|task| task.id == id);
+        match task.map(|task| &task.place) {
+            Some(Place::Special {
+                keyed: Some(keyed), ..
+            }) => &keyed.key,
+            _ => "",
+        }
+    }
+}
+
 /// Sorts tasks by where they go. `levels` counts the lists, retired ones included.
 pub(super) fn arrange(tasks: Vec<Packed>, levels: usize) -> Arranged {
     let mut arranged = Arranged::default();

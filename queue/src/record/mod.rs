@@ -65,7 +65,7 @@ pub(crate) struct Extras {
 
 impl Extras {
     /// The concurrency key that the task was given: one that begins with a zero byte is its type's.
-    fn given_concurrency_key(&self) -> &str {
+    pub(crate) fn given_concurrency_key(&self) -> &str {
         if self.concurrency_key.starts_with('\0') {
             return "";
         }

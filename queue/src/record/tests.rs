@@ -129,7 +129,9 @@ fn by_the_version_before(noted: &[Noted]) -> Vec<Noted> {
         let message = reader.text().unwrap();
         let more = reader.more(more).unwrap();
         writer.array(4 + more.count());
-        numbers.into_iter().for_each(|number| writer.uint(number));
+        for number in numbers {
+            writer.uint(number);
+        }
         writer.text(message);
         writer.more(&more);
     }

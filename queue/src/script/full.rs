@@ -15,7 +15,8 @@ use crate::testing::{RedisServer, listed};
 use crate::worker::LONGEST_LEASE;
 use crate::{
     Amended, Cancelled, Edit, Erased, Error, EventLog, Filter, LiveKind, NewTask, Payload, Pending,
-    Policy, Queue, QueueName, Replicas, Selection, Snapshot, Stage, State, TaskId, WorkerId, script,
+    Policy, Queue, QueueName, Replicas, Selection, Snapshot, Stage, State, TaskId, WorkerId,
+    script,
 };
 
 const HOUR: Duration = Duration::from_hours(1);

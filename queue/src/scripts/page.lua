@@ -10,7 +10,7 @@
 --         death, worker or '', its record, its losses; 1 if there are more; for 'waiting' the last id of the list, how many
 --         entries there are from the first of these to that}. An entry that is in that state no more has no record
 include 'layout'
-include 'stored'
+include 'shelves'
 
 local now, limit = now_ms(), tonumber(most)
 local entries, extras, more = {}, {}, false
@@ -50,6 +50,16 @@ for i, entry in ipairs(entries) do ids[i] = state == 'parked' and string.sub(ent
 for i = LAST_LIST + 1, #KEYS do buckets[string.sub(KEYS[i], -9)] = KEYS[i] end
 if state == 'waiting' or state == 'active' then workers = redis.call('HMGET', ACTIVE, unpack(ids)) end
 
+-- Those that came together lie on the same shelf.
+local shelf_name, shelf = '', nil
+local function record_near(id)
+  local name = string.sub(id, 1, 9)
+  if name ~= shelf_name then
+    shelf_name, shelf = name, shelf_of(name)
+  end
+  return shelf and redis.call('HGET', shelf, id) or redis.call('HGET', TASKS, id)
+end
+
 -- The record of a task that is in the state.
 local function record_in_state(i)
   if state == 'ended' then
@@ -58,7 +68,7 @@ local function record_in_state(i)
   end
   -- One that runs is not waiting.
   if state == 'active' and not workers[i] or state == 'waiting' and workers[i] then return false end
-  return record_of(ids[i])
+  return record_near(ids[i])
 end
 
 local records, left, most_bytes = {}, tonumber(room), tonumber(largest)

@@ -1,5 +1,6 @@
 //! Tasks that run many in one call, each with an outcome, a timeout and a cancellation of its own.
 
+use std::future::{Ready, ready};
 use std::time::Duration;
 
 use taskqueue_queue::testing::{RedisServer, eventually, ids};
@@ -15,13 +16,15 @@ const MINUTE: Duration = Duration::from_mins(1);
 
 type Results = Result<Vec<Result<u32, TaskError>>, TaskError>;
 
+type Tasks = Vec<(u32, LeasedTask)>;
+
 /// A function that tells how many tasks it was given, and returns a result for each.
 fn sized() -> (
-    impl Fn(Vec<(u32, LeasedTask)>) -> std::future::Ready<Results> + Send + Sync + 'static,
+    impl Fn(Tasks) -> Ready<Results> + Send + Sync + 'static,
     UnboundedReceiver<u32>,
 ) {
     let (sender, receiver) = unbounded_channel();
-    let function = move |tasks: Vec<(u32, LeasedTask)>| {
+    let function = move |tasks: Tasks| {
         let size = u32::try_from(tasks.len()).unwrap();
         let _ = sender.send(size);
         let results = tasks.iter().map(|(number, _)| match *number {
@@ -29,7 +32,7 @@ fn sized() -> (
             14 => Err(TaskError::snooze(Duration::from_hours(1))),
             number => Ok(number * 2),
         });
-        std::future::ready(Ok(results.collect()))
+        ready(Ok(results.collect()))
     };
     (function, receiver)
 }
@@ -195,7 +198,7 @@ impl BatchHandler for EndsOne {
                 let members = batch.members();
                 let one = members.iter().find(|member| number(member.task()) == 1);
                 one.unwrap().task().extend(MINUTE);
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         }
     }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use taskqueue_queue::testing::RedisServer;
+use taskqueue_queue::testing::{RedisServer, listed};
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
-use taskqueue_queue::{Cause, Client, NewTask, Page, Payload, Queue, fingerprint};
+use taskqueue_queue::{Cause, Client, NewTask, Payload, Queue, Stage, fingerprint};
 
 use crate::testbed::{Running, brisk, number, queue, until};
 
@@ -68,7 +68,7 @@ async fn failures_are_counted_by_kind_with_the_last_of_each() {
         ("print", (Cause::Error, 4, "/var/spool/#: no space left")),
     ];
     assert_eq!(counts, expected.into());
-    let dead = queue.dead(Page::default()).await.unwrap();
+    let dead = listed(&queue, &[Stage::Dead], 100).await;
     for group in groups {
         assert!(group.first_seen <= group.last_seen && group.last_hour <= group.count);
         let last = dead.iter().find(|letter| letter.id == group.task).unwrap();

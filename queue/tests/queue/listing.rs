@@ -79,7 +79,7 @@ async fn all_scheduled_and_blocked_tasks_are_listed_in_their_order() {
     let at = |n: u32| task(n).delay(Duration::from_hours(1 + 24 * u64::from(60 - n)));
     queue.enqueue_many((0..20).map(at).collect()).await.unwrap();
     // And more that are due at the same time than go into a page.
-    let then = Timestamp::now() + Duration::from_secs(600);
+    let then = Timestamp::now() + Duration::from_mins(10);
     let same = (20..60).map(|n| task(n).run_at(then));
     queue.enqueue_many(same.collect()).await.unwrap();
     let keyed = (0..20).map(|n| task(n).concurrency_key("k"));

@@ -7,11 +7,11 @@ use taskqueue_queue::LiveKind::{
     self, Cancelled, Completed, Dead, Dropped, Due, Enqueued, Expired, Log, Lost, Progress, Purged,
     Redriven, Released, Retried, Scaled, Started,
 };
-use taskqueue_queue::testing::{Cluster, RedisServer, eventually};
+use taskqueue_queue::testing::{Cluster, RedisServer, eventually, listed};
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
 use taskqueue_queue::{
-    Cause, Client, EventLog, Listener, LiveBatch, LiveEvent, LiveId, NewTask, Page, Payload,
-    Policy, Queue, Replicas, RetryAction, RetryRule, Schedule, Selection, TaskId,
+    Cause, Client, EventLog, Listener, LiveBatch, LiveEvent, LiveId, NewTask, Payload, Policy,
+    Queue, Replicas, RetryAction, RetryRule, Schedule, Selection, Stage, TaskId,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -308,7 +308,7 @@ async fn with_nobody_to_listen_nothing_is_written_and_no_command_is_given_for_it
     });
     dead.await;
     worker.stop().await;
-    let first = queue.dead(Page::default()).await.unwrap()[0].id;
+    let first = listed(&queue, &[Stage::Dead], 100).await[0].id;
     queue.redrive(Selection::Ids(vec![first])).await.unwrap();
     assert_eq!(queue.purge(Selection::All).await.unwrap(), 1);
     let given = commands(&redis).await;

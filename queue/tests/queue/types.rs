@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use taskqueue_queue::testing::{RedisServer, eventually};
+use taskqueue_queue::testing::{RedisServer, eventually, listed};
 use taskqueue_queue::worker::{LeasedTask, Outcome, Worker};
 use taskqueue_queue::{
-    Backoff, BackoffKind, Cause, Error, Listing, Missed, NewTask, Overrides, Page, Payload, Policy,
-    Queue, RetryAction, RetryRule, Schedule, State, Task, TaskId, TypePolicy, TypeRetry,
+    Backoff, BackoffKind, Cause, Error, Missed, NewTask, Overrides, Payload, Policy, Queue,
+    RetryAction, RetryRule, Schedule, Stage, State, Task, TaskId, TypePolicy, TypeRetry,
 };
 
 use crate::testbed::{Running, SOON, brisk, queue, snapshot, until};
@@ -107,8 +107,7 @@ async fn a_limit_of_a_type_that_is_raised_or_taken_away_lets_in_who_waits() {
         (s.active, s.blocked) == (1, 5)
     })
     .await;
-    let blocked = queue.tasks(&Listing::Blocked, Page::default()).await;
-    let blocked = blocked.unwrap();
+    let blocked = listed(&queue, &[Stage::Blocked], 100).await;
     assert_eq!(blocked.len(), 5);
     assert!(blocked.iter().all(|task| task.concurrency_key.is_none()));
     queue.configure(&limited(Some(3))).await.unwrap();
@@ -164,6 +163,7 @@ async fn tasks_of_schedules_that_retry_or_are_redriven_take_places_of_their_type
         priority: None,
         suspend: false,
         missed: Missed::RunOnce,
+        jitter: Duration::ZERO,
     });
     queue.configure(&policy).await.unwrap();
     queue.tidy().await.unwrap();

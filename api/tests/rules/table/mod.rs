@@ -1,5 +1,6 @@
 //! The rules, each with manifests at its limit and one over.
 
+mod batch;
 mod scaling;
 
 use serde_json::{Value, json};
@@ -163,6 +164,7 @@ fn merge(into: &mut Value, fields: &Value) {
 
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = of_the_queue_and_its_workers();
+    rows.extend(batch::rows());
     rows.extend(scaling::rows());
     rows
 }
