@@ -97,12 +97,11 @@ impl Siege {
         };
         let (mut across, mut seen, mut late) = (Vec::new(), Vec::new(), Vec::new());
         for wake in wakes {
-            let place = if unseen(wake.begun, wake.took) {
-                &mut across
-            } else {
-                &mut seen
-            };
-            place.push(wake.took);
+            if unseen(wake.begun, wake.took) {
+                across.push(wake.took);
+                continue;
+            }
+            seen.push(wake.took);
             if wake.took > WAKE {
                 let Wake { begun, took } = wake;
                 late.push((begun - start, took, yardstick::beside(&writes, wake)));
