@@ -220,11 +220,9 @@ fn judge(first: &Build, then: &Build, folder: &Path, count: usize, end: &Snapsho
     );
     assert_eq!(runs.len(), count, "every task ran");
     let once_more = runs.keys().filter(|task| task.ends_with('7')).count() as u64;
-    assert!(
-        counters.failed >= once_more,
-        "{} of {once_more}",
-        counters.failed
-    );
+    // The worker of some was killed before it could tell that they failed.
+    let told = counters.failed + counters.lost;
+    assert!(told >= once_more, "{told} of {once_more}");
 }
 
 /// A policy with what only this build knows.
