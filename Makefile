@@ -105,7 +105,7 @@ test-alone: ## tq, what reads manifests, and the operator's rights beside an API
 # The build to upgrade from: a commit of this repository.
 OLD ?= 32c1038
 .PHONY: test-upgrade
-test-upgrade: ## A build of before (OLD=COMMIT) and this one on the same queues, as in a rolling upgrade, some eight minutes
+test-upgrade: ## A build of before (OLD=COMMIT) and this one on the same queues, as in a rolling upgrade, some three minutes
 	@hack/deps fast
 	@old=$$(hack/build-of $(OLD) tq taskqueue-worker); \
 	  cargo build --locked --bin tq --bin taskqueue-worker; \

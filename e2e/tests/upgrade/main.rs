@@ -1,6 +1,7 @@
 //! Two builds on the same queue, as in a rolling upgrade: an earlier one and this one, each with producers
-//! and workers, under load and with workers killed, in both orders. `make test-upgrade` runs it; it needs
-//! no root and no cluster.
+//! and workers, under load and with workers killed. Not the other way: a build from before records could
+//! grow cannot read what this one wrote before it came. `make test-upgrade` runs it; it needs no root and no
+//! cluster.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
 use std::collections::BTreeMap;
@@ -239,10 +240,8 @@ fn newer() -> Policy {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_earlier_build_and_this_one_work_side_by_side_in_both_orders() {
+async fn an_earlier_build_and_this_one_work_side_by_side() {
     let (old, new) = (Build::of("old", "OLD"), Build::of("new", "NEW"));
     roll(&old, &new, None).await;
-    roll(&new, &old, None).await;
     roll(&old, &new, Some(newer())).await;
-    roll(&new, &old, Some(newer())).await;
 }
