@@ -170,8 +170,8 @@ async fn refuse_purge(
     filter: Option<Filter>,
 ) -> Result<Failure, Failure> {
     let name = queue.name();
-    let fitting = match &filter {
-        Some(filter) => Some(tasks::count(queue, filter).await?),
+    let fitting = match filter {
+        Some(filter) => Some(queue.letters(&Selection::Matching(filter)).await?.len()),
         None => None,
     };
     let mut snapshots = cluster.client().snapshot(std::slice::from_ref(queue)).await;

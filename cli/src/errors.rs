@@ -5,7 +5,7 @@ use taskqueue_queue::ErrorGroup;
 
 use crate::args::{Errors, Listing};
 use crate::exit::Failure;
-use crate::output::{Output, tell};
+use crate::output::{Output, json_line, tell};
 use crate::place::Cluster;
 use crate::table;
 
@@ -28,8 +28,7 @@ pub(crate) async fn run(
     match typed.output {
         Listing::Json => {
             for group in &known.groups {
-                let line = serde_json::to_string(group);
-                output.line(line.map_err(|error| Failure::Form(error.to_string()))?)?;
+                output.line(json_line(group)?)?;
             }
         }
         Listing::Table => {

@@ -8,11 +8,18 @@ use std::io::{self, ErrorKind, IsTerminal, StdoutLock, Write};
 
 use taskqueue_plain as plain;
 
+use crate::exit::Failure;
+
 /// Tells something beside the output in one line, on standard error.
 pub(crate) fn tell(line: impl std::fmt::Display) {
     // Some messages of libraries have several.
     let line = line.to_string().replace(['\r', '\n'], " ");
     let _ = writeln!(io::stderr(), "{}", plain::line(&line));
+}
+
+/// A value as one line of JSON.
+pub(crate) fn json_line(value: &impl serde::Serialize) -> Result<String, Failure> {
+    serde_json::to_string(value).map_err(|error| Failure::Form(error.to_string()))
 }
 
 /// Standard output.

@@ -5,7 +5,7 @@ use taskqueue_queue::ScheduleState;
 
 use crate::args::{Listing, OfSchedule, Schedules};
 use crate::exit::Failure;
-use crate::output::Output;
+use crate::output::{Output, json_line};
 use crate::place::Cluster;
 use crate::table;
 
@@ -23,10 +23,7 @@ pub(crate) async fn run(
     match typed.output {
         Listing::Json => {
             for schedule in &schedules {
-                output.line(
-                    serde_json::to_string(schedule)
-                        .map_err(|error| Failure::Form(error.to_string()))?,
-                )?;
+                output.line(json_line(schedule)?)?;
             }
         }
         Listing::Table => {

@@ -9,7 +9,7 @@ use tokio::time::{self, MissedTickBehavior};
 
 use crate::args::{Listing, Stats};
 use crate::exit::Failure;
-use crate::output::{Output, tell};
+use crate::output::{Output, json_line, tell};
 use crate::place::Cluster;
 use figures::Figures;
 
@@ -70,10 +70,7 @@ fn print(figures: &[Figures], listing: Listing, output: &mut Output) -> Result<(
     match listing {
         Listing::Json => {
             for queue in figures {
-                output.line(
-                    serde_json::to_string(queue)
-                        .map_err(|error| Failure::Form(error.to_string()))?,
-                )?;
+                output.line(json_line(queue)?)?;
             }
         }
         Listing::Table => {

@@ -6,7 +6,7 @@ use taskqueue_queue::{Cursor, Filter, Listed, Page, Queue, Stage, State, Task, T
 
 use crate::args::{Listing, Tasks};
 use crate::exit::Failure;
-use crate::output::{Output, tell};
+use crate::output::{Output, json_line, tell};
 use crate::place::Cluster;
 use crate::{get, table};
 
@@ -57,8 +57,7 @@ fn tell_rest(found: &Page, typed: &Tasks, filter: &Filter) {
 /// One JSON object a line.
 pub(crate) fn print_json(found: &Page, output: &mut Output) -> Result<(), Failure> {
     for Listed { task, .. } in &found.tasks {
-        let line = serde_json::to_string(task);
-        output.line(line.map_err(|error| Failure::Form(error.to_string()))?)?;
+        output.line(json_line(task)?)?;
     }
     Ok(())
 }
@@ -99,19 +98,6 @@ pub(crate) async fn first(
         all.next = page.next;
         if all.next.is_none() || !all.is_cut(limit) || all.looked >= MOST_LOOKED {
             return Ok(all);
-        }
-    }
-}
-
-/// How many tasks fit.
-pub(crate) async fn count(queue: &Queue, filter: &Filter) -> Result<u64, Failure> {
-    let (mut count, mut cursor) = (0, None);
-    loop {
-        let page = queue.list(filter, cursor.as_ref(), Page::MOST).await?;
-        count += page.tasks.len() as u64;
-        cursor = page.next;
-        if cursor.is_none() {
-            return Ok(count);
         }
     }
 }

@@ -7,7 +7,7 @@ use taskqueue_queue::{Error, Listener, LiveBatch, LiveEvent, LiveId, Queue};
 
 use crate::args::{Listing, Watch};
 use crate::exit::Failure;
-use crate::output::{Output, tell};
+use crate::output::{Output, json_line, tell};
 use crate::place::Cluster;
 use crate::table;
 
@@ -65,9 +65,7 @@ async fn next(
 
 fn line(event: &LiveEvent, form: Listing) -> Result<String, Failure> {
     match form {
-        Listing::Json => {
-            serde_json::to_string(event).map_err(|error| Failure::Form(error.to_string()))
-        }
+        Listing::Json => json_line(event),
         Listing::Table => Ok(row(event)),
     }
 }

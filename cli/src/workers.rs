@@ -6,7 +6,7 @@ use taskqueue_queue::{WorkerId, WorkerState};
 
 use crate::args::Listing;
 use crate::exit::Failure;
-use crate::output::Output;
+use crate::output::{Output, json_line};
 use crate::place::Cluster;
 use crate::table;
 
@@ -21,10 +21,7 @@ pub(crate) async fn run(
         Listing::Json => {
             for worker in workers {
                 let worker = Printable::from(worker);
-                output.line(
-                    serde_json::to_string(&worker)
-                        .map_err(|error| Failure::Form(error.to_string()))?,
-                )?;
+                output.line(json_line(&worker)?)?;
             }
         }
         Listing::Table => {

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::clock::timestamp;
+use crate::fingerprint::is_hex;
 use crate::record::{Noted, Site};
 use crate::{Cause, WorkerId};
 
@@ -156,11 +157,7 @@ impl<'a> Span<'a> {
     }
 
     fn of(trace: &'a str, span: &'a str) -> Option<Self> {
-        let fits = |text: &str, length| {
-            let digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-            text.len() == length && text.bytes().all(digit)
-        };
-        (fits(trace, 32) && fits(span, 16)).then_some(Self { trace, span })
+        (is_hex(trace, 32) && is_hex(span, 16)).then_some(Self { trace, span })
     }
 
     /// As records keep it.

@@ -10,7 +10,6 @@ use crate::maintain::unstarted;
 use crate::queue::{Known, Queue};
 use crate::record::Ending;
 use crate::script::args;
-use crate::value::read;
 use crate::{Error, Snapshot};
 
 /// Tasks that one call ends.
@@ -121,11 +120,7 @@ impl Queue {
                 .arg("LIMIT")
                 .arg(skip)
                 .arg(BUCKETS);
-            let value = self.link().read_plain(&command, "ZRANGEBYSCORE").await?;
-            let found: Vec<Vec<u8>> = read(value).map_err(|fault| {
-                let faults = self.link().faults();
-                faults.script("ZRANGEBYSCORE", fault.to_string())
-            })?;
+            let found: Vec<Vec<u8>> = self.ask(&command, "ZRANGEBYSCORE").await?;
             if found.is_empty() {
                 break;
             }

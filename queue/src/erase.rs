@@ -5,7 +5,7 @@ use crate::keys::Key;
 use crate::queue::Queue;
 use crate::reply::Status;
 use crate::script::{Script, args};
-use crate::value::{read, read_pairs};
+use crate::value::read_pairs;
 
 /// Keys that one call deletes, and about how many names one reads.
 const BATCH: usize = 500;
@@ -69,14 +69,9 @@ impl Queue {
             let mut command = redis::cmd("HSCAN");
             command.arg(self.keys().get(Key::Shelves)).arg(&cursor);
             command.arg("COUNT").arg(BATCH);
-            let value = self.link().read_plain(&command, "HSCAN").await?;
-            let wrong = |fault: &dyn std::fmt::Display| {
-                let faults = self.link().faults();
-                faults.script("HSCAN", fault.to_string())
-            };
-            let (next, page): (String, redis::Value) =
-                read(value).map_err(|fault| wrong(&fault))?;
-            let names: Vec<(Vec<u8>, Vec<u8>)> = read_pairs(page).map_err(|fault| wrong(&fault))?;
+            let (next, page): (String, redis::Value) = self.ask(&command, "HSCAN").await?;
+            let names = read_pairs(page).map_err(|fault| self.unfit("HSCAN", &fault))?;
+            let names: Vec<(Vec<u8>, Vec<u8>)> = names;
             let names = names.into_iter().map(|(name, _)| name);
             parts.push(named(names, |name| self.keys().shelf(name)));
             cursor = next;
@@ -95,11 +90,7 @@ impl Queue {
                 let mut command = redis::cmd("ZRANGE");
                 command.arg(self.keys().get(key));
                 command.arg(page * BATCH).arg((page + 1) * BATCH - 1);
-                let value = self.link().read_plain(&command, "ZRANGE").await?;
-                let names: Vec<Vec<u8>> = read(value).map_err(|fault| {
-                    let faults = self.link().faults();
-                    faults.script("ZRANGE", fault.to_string())
-                })?;
+                let names: Vec<Vec<u8>> = self.ask(&command, "ZRANGE").await?;
                 if names.is_empty() {
                     break;
                 }

@@ -35,8 +35,7 @@ impl FromStr for Fingerprint {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        let digits = Some(text).filter(|text| text.len() == DIGITS && text.bytes().all(digit));
+        let digits = Some(text).filter(|text| is_hex(text, DIGITS));
         match digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()) {
             Some(number) => Ok(Self(number)),
             None => Err(Error::invalid(
@@ -46,6 +45,12 @@ impl FromStr for Fingerprint {
             )),
         }
     }
+}
+
+/// Whether this is so many digits of `0-9a-f`.
+pub(crate) fn is_hex(text: &str, digits: usize) -> bool {
+    let digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    text.len() == digits && text.bytes().all(digit)
 }
 
 impl serde::Serialize for Fingerprint {

@@ -4,7 +4,6 @@ use crate::keys::Key;
 use crate::produce::MAX_SPAN;
 use crate::queue::{Known, Queue};
 use crate::script::args;
-use crate::value::read;
 use crate::{Error, Filter, Page, Stage, TaskId};
 
 /// Dead letters moved by one call: each is unpacked and packed again inside Redis.
@@ -175,8 +174,7 @@ impl Queue {
     async fn count_dead(&self) -> Result<u64, Error> {
         let mut command = redis::cmd("ZCARD");
         command.arg(self.keys().get(Key::Dead));
-        let value = self.link().read_plain(&command, "ZCARD").await?;
-        read(value).map_err(|fault| self.link().faults().script("ZCARD", fault.to_string()))
+        self.ask(&command, "ZCARD").await
     }
 
     /// One batch, behind the first `skip` dead letters.

@@ -1,7 +1,6 @@
 //! Reading the log lines of a task.
 
 use crate::queue::Queue;
-use crate::value::read;
 use crate::{Error, TaskId};
 
 impl Queue {
@@ -9,9 +8,7 @@ impl Queue {
     pub async fn logs(&self, id: &TaskId) -> Result<Vec<String>, Error> {
         let mut command = redis::cmd("LRANGE");
         command.arg(self.keys().log(id.as_str())).arg(0).arg(-1);
-        let value = self.link().read_plain(&command, "LRANGE").await?;
-        let lines: Vec<Vec<u8>> = read(value)
-            .map_err(|fault| self.link().faults().script("LRANGE", fault.to_string()))?;
+        let lines: Vec<Vec<u8>> = self.ask(&command, "LRANGE").await?;
         let text = |line: Vec<u8>| String::from_utf8_lossy(&line).into_owned();
         Ok(lines.into_iter().map(text).collect())
     }

@@ -20,6 +20,7 @@ use crate::reply::{Reply, Status};
 use crate::retry::Patterns;
 use crate::runs;
 use crate::script::{Arg, Args, Call, Script, args};
+use crate::value::{FromValue, Unfit, read, read_pairs};
 use crate::workers::place_said;
 use crate::{Error, Order, Payload, Policy, QueueName, State, Task, TaskId, TypePolicy, Versioned};
 
@@ -391,6 +392,31 @@ impl Queue {
             }
         }
         Ok((status, reply))
+    }
+
+    /// Asks a plain command that only reads, for an answer of this shape.
+    pub(crate) async fn ask<T: FromValue>(
+        &self,
+        command: &redis::Cmd,
+        name: &'static str,
+    ) -> Result<T, Error> {
+        let value = self.link().read_plain(command, name).await?;
+        read(value).map_err(|fault| self.unfit(name, &fault))
+    }
+
+    /// As [`ask`](Self::ask), for names and values.
+    pub(crate) async fn ask_pairs<K: FromValue, V: FromValue>(
+        &self,
+        command: &redis::Cmd,
+        name: &'static str,
+    ) -> Result<Vec<(K, V)>, Error> {
+        let value = self.link().read_plain(command, name).await?;
+        read_pairs(value).map_err(|fault| self.unfit(name, &fault))
+    }
+
+    /// A command has answered in another shape than it does.
+    pub(crate) fn unfit(&self, name: &'static str, fault: &Unfit) -> Error {
+        self.link().faults().script(name, fault.to_string())
     }
 
     fn brought_in_for_ever(&self) -> Error {

@@ -14,7 +14,6 @@ use crate::queue::{Known, Queue};
 use crate::record::{Extras, Head};
 use crate::reply::Status;
 use crate::script::args;
-use crate::value::read;
 use crate::{Error, NewTask, Policy, Schedule, TaskId, TypePolicy};
 
 /// How many of the next runs of a schedule are told.
@@ -60,9 +59,7 @@ impl Queue {
         let known = self.refresh().await?;
         let mut command = redis::cmd("HGETALL");
         command.arg(self.keys().get(Key::Schedules));
-        let value = self.link().read_plain(&command, "HGETALL").await?;
-        let notes: HashMap<String, String> = read(value)
-            .map_err(|fault| self.link().faults().script("HGETALL", fault.to_string()))?;
+        let notes: HashMap<String, String> = self.ask(&command, "HGETALL").await?;
         let now = timestamp(self.link().clock().now_ms());
         let state = |schedule: &Schedule| {
             let upcoming = cron::upcoming(self.name(), schedule, now, UPCOMING);

@@ -11,7 +11,6 @@ use crate::queue::Queue;
 use crate::record::Site;
 use crate::script::args;
 use crate::snapshot::millis;
-use crate::value::read_pairs;
 use crate::{Error, TaskId, WorkerId};
 
 /// Bytes kept of what keeps workers from taking tasks.
@@ -111,9 +110,7 @@ impl Queue {
     pub async fn leases(&self) -> Result<Vec<(TaskId, WorkerId)>, Error> {
         let mut command = redis::cmd("HGETALL");
         command.arg(self.keys().get(Key::Active));
-        let value = self.link().read_plain(&command, "HGETALL").await?;
-        let pairs: Vec<(String, String)> = read_pairs(value)
-            .map_err(|fault| self.link().faults().script("HGETALL", fault.to_string()))?;
+        let pairs: Vec<(String, String)> = self.ask_pairs(&command, "HGETALL").await?;
         // What is no id of ours is nothing of ours.
         let lease =
             |(task, worker): (String, String)| Some((task.parse().ok()?, worker.parse().ok()?));

@@ -38,29 +38,15 @@ fn worker(terminal: &Terminal) -> impl Drop {
     stop.drop_guard()
 }
 
-async fn enqueue(terminal: &Terminal, arguments: &[&str]) -> String {
-    let ended = terminal
-        .tq(&[&["enqueue", "orders"], arguments].concat())
-        .await;
-    ended.lines()[0].to_owned()
-}
-
-async fn becomes(terminal: &Terminal, id: &str, state: State) {
-    eventually(PATIENCE, "the state", || async {
-        (terminal.task(id).await.state == state).then_some(())
-    })
-    .await;
-}
-
 /// So many dead letters, and no worker any more.
 async fn dead(terminal: &Terminal, count: usize) -> Vec<String> {
     let mut letters = Vec::new();
     for _ in 0..count {
-        letters.push(enqueue(terminal, &["bad"]).await);
+        letters.push(terminal.enqueue(&["bad"]).await);
     }
     let worker = worker(terminal);
     for id in &letters {
-        becomes(terminal, id, State::Dead).await;
+        terminal.becomes(id, State::Dead).await;
     }
     drop(worker);
     eventually(PATIENCE, "no worker", || async {
@@ -75,7 +61,7 @@ async fn dead(terminal: &Terminal, count: usize) -> Vec<String> {
 async fn tasks_are_edited_promoted_and_moved_and_each_that_cannot_is_named() {
     let terminal = Terminal::new().await;
     let letter = dead(&terminal, 1).await.remove(0);
-    let later = enqueue(&terminal, &["good", "--delay", "1h"]).await;
+    let later = terminal.enqueue(&["good", "--delay", "1h"]).await;
     let edited = terminal
         .tq(&["edit", "orders", &later, "--payload", r#"{"n": 7}"#])
         .await;
@@ -135,9 +121,9 @@ async fn tasks_are_edited_promoted_and_moved_and_each_that_cannot_is_named() {
         promoted.stderr
     );
 
-    let slow = enqueue(&terminal, &["slow", "--priority", "high"]).await;
+    let slow = terminal.enqueue(&["slow", "--priority", "high"]).await;
     let _worker = worker(&terminal);
-    becomes(&terminal, &slow, State::Active).await;
+    terminal.becomes(&slow, State::Active).await;
     let refused = terminal
         .tq(&["edit", "orders", &slow, "--payload", "1"])
         .await;
@@ -149,8 +135,8 @@ async fn tasks_are_edited_promoted_and_moved_and_each_that_cannot_is_named() {
 async fn clear_says_what_would_go_and_with_yes_it_goes() {
     let terminal = Terminal::new().await;
     dead(&terminal, 2).await;
-    enqueue(&terminal, &["good"]).await;
-    enqueue(&terminal, &["good", "--delay", "1h"]).await;
+    terminal.enqueue(&["good"]).await;
+    terminal.enqueue(&["good", "--delay", "1h"]).await;
     let which = terminal.tq(&["clear", "orders"]).await;
     assert_eq!(which.code, Some(2));
     assert!(which.stderr.contains("--waiting"), "{}", which.stderr);
@@ -191,7 +177,7 @@ async fn clear_says_what_would_go_and_with_yes_it_goes() {
 #[tokio::test]
 async fn a_queue_is_deleted_when_nobody_works_for_it() {
     let terminal = Terminal::new().await;
-    enqueue(&terminal, &["good", "--delay", "1h"]).await;
+    terminal.enqueue(&["good", "--delay", "1h"]).await;
     let asked = terminal.tq(&["delete", "orders"]).await;
     assert_eq!(asked.code, Some(2));
     assert!(

@@ -31,20 +31,6 @@ fn worker(terminal: &Terminal) -> impl Drop {
     stop.drop_guard()
 }
 
-async fn enqueue(terminal: &Terminal, arguments: &[&str]) -> String {
-    let ended = terminal
-        .tq(&[&["enqueue", "orders", "resize"], arguments].concat())
-        .await;
-    ended.lines()[0].to_owned()
-}
-
-async fn becomes(terminal: &Terminal, id: &str, state: State) {
-    eventually(PATIENCE, "the state", || async {
-        (terminal.task(id).await.state == state).then_some(())
-    })
-    .await;
-}
-
 /// The words of each line but the first.
 fn rows(text: &str) -> Vec<Vec<&str>> {
     text.lines()
@@ -56,9 +42,9 @@ fn rows(text: &str) -> Vec<Vec<&str>> {
 #[tokio::test]
 async fn tasks_are_listed_by_state_and_level() {
     let terminal = Terminal::new().await;
-    let low = enqueue(&terminal, &["--priority", "low"]).await;
-    let high = enqueue(&terminal, &["--priority", "high"]).await;
-    let later = enqueue(&terminal, &["--delay", "1m"]).await;
+    let low = terminal.enqueue(&["resize", "--priority", "low"]).await;
+    let high = terminal.enqueue(&["resize", "--priority", "high"]).await;
+    let later = terminal.enqueue(&["resize", "--delay", "1m"]).await;
 
     let (low, high, later) = (low.as_str(), high.as_str(), later.as_str());
 
@@ -106,7 +92,11 @@ async fn tasks_are_listed_by_what_they_are_and_part_by_part() {
     let mut ids = Vec::new();
     for n in 0..5 {
         let payload = json!({"customer": {"id": n % 2}, "items": [n]}).to_string();
-        ids.push(enqueue(&terminal, &["--payload", &payload, "--key", "k"]).await);
+        ids.push(
+            terminal
+                .enqueue(&["resize", "--payload", &payload, "--key", "k"])
+                .await,
+        );
     }
     let listed = async |arguments: &[&str]| {
         let arguments = [&["tasks", "orders", "-o", "json"], arguments].concat();
@@ -178,10 +168,10 @@ async fn a_running_task_is_listed_with_its_worker_its_lines_and_what_it_blocks()
         ..Policy::default()
     };
     terminal.queue.configure(&policy).await.expect("a policy");
-    let first = enqueue(&terminal, &["--key", "customer-7"]).await;
+    let first = terminal.enqueue(&["resize", "--key", "customer-7"]).await;
     let _worker = worker(&terminal);
-    becomes(&terminal, &first, State::Active).await;
-    let second = enqueue(&terminal, &["--key", "customer-7"]).await;
+    terminal.becomes(&first, State::Active).await;
+    let second = terminal.enqueue(&["resize", "--key", "customer-7"]).await;
 
     let workers = terminal.tq(&["workers", "orders"]).await;
     let workers = rows(&workers.stdout);
@@ -234,10 +224,10 @@ async fn a_running_task_is_listed_with_its_worker_its_lines_and_what_it_blocks()
 #[tokio::test]
 async fn tasks_are_cancelled_whether_they_run_or_not() {
     let terminal = Terminal::new().await;
-    let running = enqueue(&terminal, &[]).await;
+    let running = terminal.enqueue(&["resize"]).await;
     let guard = worker(&terminal);
-    becomes(&terminal, &running, State::Active).await;
-    let waiting = enqueue(&terminal, &["--delay", "1h"]).await;
+    terminal.becomes(&running, State::Active).await;
+    let waiting = terminal.enqueue(&["resize", "--delay", "1h"]).await;
     let ended = terminal.tq(&["cancel", "orders", &running, &waiting]).await;
     assert_eq!(
         ended.lines(),
@@ -246,7 +236,7 @@ async fn tasks_are_cancelled_whether_they_run_or_not() {
             format!("{waiting} cancelled")
         ]
     );
-    becomes(&terminal, &running, State::Cancelled).await;
+    terminal.becomes(&running, State::Cancelled).await;
     drop(guard);
 
     let unknown = "00000000000000000000";
@@ -297,7 +287,9 @@ async fn the_log_of_ends_is_read_once_by_each_group() {
         .configure(&policy)
         .await
         .expect("it is allowed");
-    let id = enqueue(&terminal, &["--unique", "u", "--unique-for", "1h"]).await;
+    let id = terminal
+        .enqueue(&["resize", "--unique", "u", "--unique-for", "1h"])
+        .await;
     terminal.tq(&["cancel", "orders", &id]).await;
     for group in ["tq", "other"] {
         let read = async || terminal.tq(&["ends", "orders", "--group", group]).await;

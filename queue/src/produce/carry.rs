@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use futures::future::join_all;
+
 use super::packed::{Packed, Place};
 use super::{MAX_SPAN, Put, Taken};
 use crate::lease::millis;
@@ -36,8 +38,9 @@ impl Queue {
 
     async fn carry(&self, target: &Self, ids: &[TaskId], done: &mut Redriven) -> Result<(), Error> {
         let mut letters = BTreeMap::new();
-        for id in ids {
-            match self.look(id).await {
+        let looks = join_all(ids.iter().map(|id| self.look(id))).await;
+        for (id, look) in ids.iter().zip(looks) {
+            match look {
                 Ok(Some((task, stored))) if task.state == State::Dead => {
                     letters.insert(*id, Record::unpack(&stored)?);
                 }

@@ -2,14 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
-use taskqueue_queue::testing::RedisServer;
-use taskqueue_queue::{Queue, QueueName, Task, TaskId};
+use taskqueue_queue::testing::{RedisServer, eventually};
+use taskqueue_queue::{Queue, QueueName, State, Task, TaskId};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_tq");
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A Redis, and one queue in it.
 pub(crate) struct Terminal {
@@ -47,6 +51,20 @@ impl Terminal {
             .args(arguments)
             .env("TASKQUEUE_REDIS_URL", self.redis.url());
         run(&mut command, input).await
+    }
+
+    /// Enqueues one task of the queue; its id.
+    pub(crate) async fn enqueue(&self, arguments: &[&str]) -> String {
+        let ended = self.tq(&[&["enqueue", "orders"], arguments].concat()).await;
+        ended.lines()[0].to_owned()
+    }
+
+    /// Waits until a task is in a state.
+    pub(crate) async fn becomes(&self, id: &str, state: State) {
+        eventually(PATIENCE, "the state", || async {
+            (self.task(id).await.state == state).then_some(())
+        })
+        .await;
     }
 
     pub(crate) async fn task(&self, id: &str) -> Task {
